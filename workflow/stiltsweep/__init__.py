@@ -1,0 +1,14 @@
+"""stiltsweep: sweeps of intermediate-task training for zero-shot cross-lingual transfer.
+
+The rooms, ground floor first; imports run downward only:
+
+    errors, files                             how things fail and how files are written
+    records, languages, catalog, config       what an example, a language, a task, a model and a configuration are
+    metrics/                                  per-example sufficient statistics and the score they sum to
+    sources/                                  where examples come from
+    sweep                                     the grid of cells and their paths
+    models/, kinds/, training/, prediction    the rooms that know torch
+    significance/, report/                    the rooms that read cells, never models
+"""
+
+__version__ = "0.1.0"

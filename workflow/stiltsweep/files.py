@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all, canonical JSON, digests, and paths that stay in their folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it over `path`, on failure remove it.
+
+    Readers therefore see the old file or the whole new one, also after a crash or a full disk.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The name is unique per writer: two processes writing the same file must not share a temporary one.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, target)
+        _fsync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename durable; not every file system allows it, and none needs it for atomicity."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 1) -> None:
+    """Write JSON atomically: sorted keys, no NaN, a final newline, so that equal values are equal bytes."""
+    write_text(path, json.dumps(value, ensure_ascii=False, sort_keys=True, indent=indent, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
+    """Read a JSON file this project wrote.
+
+    Raises:
+      UserError: the file is missing or not whole; the text names it and how to `rebuild` it.
+    """
+    hint = f" Rebuild it with: {rebuild}" if rebuild else f" Rebuild it with: snakemake --cores 1 --force {path}"
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.{hint}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a whole JSON file ({error}).{hint}") from None
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of a JSON value's canonical text."""
+    return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()
+
+
+def digest_file(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 (hex) of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def inside(root: str | os.PathLike[str], *parts: str) -> Path:
+    """Join parts under `root`, refusing a result outside it.
+
+    Raises:
+      UserError: a part is absolute or climbs out.
+    """
+    base = Path(root).resolve()
+    joined = base.joinpath(*parts).resolve()
+    if not joined.is_relative_to(base):
+        raise UserError(f"path {'/'.join(parts)!r} leaves the folder {root}. Use a plain name below it.")
+    return Path(root).joinpath(*parts)

@@ -1,0 +1,79 @@
+"""The languages table: one row a language, one column a fact or a grouping; a user may add rows and columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError, nearest
+
+SOURCE_LANGUAGE = "en"
+"""Training data is English throughout; English never counts as a transfer language."""
+
+KEY = "language"
+
+
+@dataclass(frozen=True)
+class Languages:
+    """The rows of languages.csv by language code; every value is text, empty where unknown."""
+
+    rows: Mapping[str, Mapping[str, str]]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def read(cls, paths: Iterable[Path]) -> Languages:
+        """Read and merge tables; a later table adds rows and columns and replaces single values.
+
+        Raises:
+          UserError: a file lacks the `language` column, or a row its code, or a code stands twice in one file.
+        """
+        rows: dict[str, dict[str, str]] = {}
+        columns: dict[str, None] = {}
+        for path in paths:
+            with open(path, encoding="utf-8", newline="") as handle:
+                reader = csv.DictReader(handle)
+                if KEY not in (reader.fieldnames or ()):
+                    raise UserError(f"{path}: the first line lacks the column {KEY!r}; it has {reader.fieldnames}.")
+                columns.update(dict.fromkeys(reader.fieldnames or ()))
+                seen: set[str] = set()
+                for number, row in enumerate(reader, start=2):
+                    code = row[KEY]
+                    if not code or code in seen:
+                        raise UserError(f"{path}: line {number}: language code {code!r} is empty or occurs twice.")
+                    seen.add(code)
+                    rows.setdefault(code, {}).update({k: v or "" for k, v in row.items() if k is not None})
+        return cls({code: rows[code] for code in sorted(rows)}, tuple(columns))
+
+    def value(self, language: str, column: str) -> str:
+        """Return one fact, empty where unknown.
+
+        Raises:
+          UserError: no such language or column.
+        """
+        if language not in self.rows:
+            hint = nearest(language, self.rows)
+            raise UserError(f"language {language!r} has no row in languages.csv; add one.{hint}")
+        if column not in self.columns:
+            hint = nearest(column, self.columns)
+            raise UserError(f"languages.csv has no column {column!r}; it has: {', '.join(self.columns)}.{hint}")
+        return self.rows[language].get(column, "")
+
+    def groups(self, column: str, languages: Sequence[str]) -> dict[str, list[str]]:
+        """Group transfer languages by a column; English and languages without a value are left out.
+
+        Every value the whole table knows is a key, so that a group with no language here is seen to be empty.
+        """
+        self.value(SOURCE_LANGUAGE, column)
+        found: dict[str, list[str]] = {
+            value: []
+            for value in sorted(
+                {row.get(column, "") for code, row in self.rows.items() if code != SOURCE_LANGUAGE} - {""}
+            )
+        }
+        for language in languages:
+            value = self.value(language, column)
+            if value and language != SOURCE_LANGUAGE:
+                found[value].append(language)
+        return found

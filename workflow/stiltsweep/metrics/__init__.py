@@ -1,0 +1,86 @@
+"""Metrics as ratios of summed per-example statistics (numpy only).
+
+Every metric of the project has the form  score = 100 * (a . S) / (b . S),  where S is the sum over examples of a small
+vector of sufficient statistics. That is what makes the paired bootstrap a matrix product: resampling examples only
+changes the weights of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError, nearest
+from . import answers, ranking, spans
+
+Gold = Mapping[str, Any]
+"""One row of prepared data (see `records`)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score that is a ratio of two linear functions of summed statistics."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Names of the per-example statistics, in order."""
+    numerator: tuple[float, ...]
+    denominator: tuple[float, ...]
+    statistics: Callable[[Gold, Any, str], tuple[float, ...]]
+    """(gold row, prediction, language) -> one value per column."""
+
+    def ratio(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reduce (..., columns) statistics to (..., 2): numerator and denominator of the score."""
+        weights = np.array([self.numerator, self.denominator], dtype=np.float64)
+        return np.asarray(statistics, dtype=np.float64) @ weights.T
+
+    def score(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the score in points (0 to 100) of summed statistics (..., columns); NaN where nothing was counted."""
+        ratio = self.ratio(sums)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 100.0 * ratio[..., 0] / ratio[..., 1]
+
+
+def _correct(gold: Gold, prediction: Any, language: str) -> tuple[float, ...]:
+    return 1.0, float(prediction == gold["label"])
+
+
+_F1 = ("tp", "fp", "fn"), (2.0, 0.0, 0.0), (2.0, 1.0, 1.0)
+
+
+def _mean(of: str, n: str = "n") -> tuple[tuple[str, str], tuple[float, float], tuple[float, float]]:
+    """Columns and weights of a plain mean of one statistic."""
+    return (n, of), (0.0, 1.0), (1.0, 0.0)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", *_mean("correct"), _correct),
+        Metric("span_f1", *_F1, spans.span_statistics),
+        Metric("surface_f1", *_F1, spans.surface_statistics),
+        Metric("token_accuracy", *_mean("correct", "tokens"), spans.token_statistics),
+        Metric("squad_f1", *_mean("f1"), answers.squad_f1),
+        Metric("squad_em", *_mean("exact"), answers.squad_exact),
+        Metric("mlqa_f1", *_mean("f1"), answers.mlqa_f1),
+        Metric("mlqa_em", *_mean("exact"), answers.mlqa_exact),
+        Metric("retrieval_accuracy", *_mean("hits"), ranking.hit),
+        Metric("mrr_at_20", *_mean("reciprocal_rank"), ranking.reciprocal_rank),
+        Metric("map_at_20", *_mean("average_precision"), ranking.average_precision),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """Look a metric up by name.
+
+    Raises:
+      UserError: no such metric.
+    """
+    if name not in METRICS:
+        raise UserError(f"metric {name!r} is unknown; known: {', '.join(METRICS)}.{nearest(name, METRICS)}")
+    return METRICS[name]

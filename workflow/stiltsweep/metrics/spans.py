@@ -1,0 +1,82 @@
+"""Statistics of tagging: chunks as seqeval reads them, tokens, and mT5's typed strings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Chunk = tuple[str, int, int]
+"""(type, first token, last token), both inclusive."""
+
+
+def chunks(tags: Sequence[str]) -> list[Chunk]:
+    """Return the chunks of one sentence under seqeval 1.2's default (lenient, conlleval) reading.
+
+    A tag's first character is its position (B I E S O), the rest its type, so bare tags are read too: neighbouring
+    equal tags merge into one chunk, and a bare tag beginning with S (SCONJ, SYM) is a chunk of one token each. That is
+    how the official XTREME script scores UD POS; see `token_statistics` for accuracy.
+    """
+    found: list[Chunk] = []
+    start = 0
+    last_position, last_type = "O", ""
+    for index, tag in enumerate([*tags, "O"]):
+        position, kind = tag[:1], tag[1:].split("-", maxsplit=1)[-1] or "_"
+        if _ends(last_position, position, last_type, kind):
+            found.append((last_type, start, index - 1))
+        if _starts(last_position, position, last_type, kind):
+            start = index
+        last_position, last_type = position, kind
+    return found
+
+
+def _ends(last: str, this: str, last_type: str, this_type: str) -> bool:
+    if last in "ES":
+        return True
+    if last in "BI" and this in "BSO":
+        return True
+    return last not in "O." and last_type != this_type
+
+
+def _starts(last: str, this: str, last_type: str, this_type: str) -> bool:
+    if this in "BS":
+        return True
+    if last in "ESO" and this in "EI":
+        return True
+    return this not in "O." and last_type != this_type
+
+
+def _f1_counts(gold: Counter[Any], predicted: Counter[Any]) -> tuple[float, float, float]:
+    hits = (gold & predicted).total()
+    return float(hits), float(predicted.total() - hits), float(gold.total() - hits)
+
+
+def span_statistics(gold: Mapping[str, Any], prediction: Sequence[str], language: str) -> tuple[float, ...]:
+    """Return (tp, fp, fn) of exact chunks; a prediction shorter than the sentence misses the words it lost."""
+    padded = [*prediction, *("O" for _ in range(len(gold["tags"]) - len(prediction)))]
+    return _f1_counts(Counter(chunks(gold["tags"])), Counter(chunks(padded)))
+
+
+def token_statistics(gold: Mapping[str, Any], prediction: Sequence[str], language: str) -> tuple[float, ...]:
+    """Return (tokens, correct); truncated words count as wrong, whatever their gold tag is."""
+    tags = gold["tags"]
+    return float(len(tags)), float(sum(a == b for a, b in zip(tags, prediction, strict=False)))
+
+
+def surface_statistics(
+    gold: Mapping[str, Any], prediction: Sequence[Sequence[str]], language: str
+) -> tuple[float, ...]:
+    """Return (tp, fp, fn) of mT5's typed strings: predictions are [type, text] pairs, duplicates counted once.
+
+    Source: multilingual-t5's `span_f1`, which compares sets of "TYPE: text" strings. It cannot be compared with
+    seqeval's F1, which knows positions.
+    """
+    tokens = gold["tokens"]
+    spaces = gold.get("space_after") or [True] * len(tokens)
+    wanted = set()
+    for kind, first, last in chunks(gold["tags"]):
+        text = "".join(
+            t + " " * bool(s) for t, s in zip(tokens[first : last + 1], spaces[first : last + 1], strict=True)
+        )
+        wanted.add((kind, text.strip()))
+    return _f1_counts(Counter(wanted), Counter({(kind, text) for kind, text in prediction}))

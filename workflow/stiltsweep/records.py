@@ -1,0 +1,274 @@
+"""Prepared data: one Parquet file per task and language, one schema per kind of task, and checks on every row.
+
+Beside each Parquet file stands a small JSON file with what the rest of the pipeline needs to know about it (`Meta`), so
+that no later stage has to read the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+from .files import canonical, read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+"""One example: `id` (unique within its split), `split`, and the columns of its kind."""
+
+SPLITS = ("train", "dev", "test")
+
+COLUMNS: dict[str, dict[str, str]] = {
+    # Column -> type, as pyarrow spells it; "?" marks a column that may be missing or null.
+    "classification": {"text_a": "string", "text_b": "string?", "label": "string"},
+    "multiple_choice": {"context": "string", "question": "string?", "choices": "list<string>", "label": "int32"},
+    "tagging": {"tokens": "list<string>", "tags": "list<string>", "space_after": "list<bool>?"},
+    "span_qa": {"context": "string", "question": "string", "answers": "list<struct<text: string, start: int32>>"},
+    # Queries and candidates share a file; `gold` holds the ids of a query's right candidates, empty for a candidate.
+    "retrieval": {"side": "string", "text": "string", "gold": "list<string>"},
+}
+KINDS = tuple(COLUMNS)
+_BATCH_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a prepared file is: written beside it, read by every later stage."""
+
+    task: str
+    language: str
+    kind: str
+    labels: list[str]
+    """Every label of the task in its fixed order (classification, tagging); empty for the other kinds."""
+    metrics: list[str]
+    """Names of metrics; the first is the task's score."""
+    counts: dict[str, int]
+    """Examples per split; for retrieval the queries, candidates are not counted."""
+    sha256: str
+    """Digest of the rows themselves (see `Writer`), independent of the Parquet library's version."""
+    parallel: str
+    """`full`, `partial` or `none`: whether an id means the same example in every language."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the rows came from: type, package versions or revision, licence."""
+    text2text: dict[str, Any] = field(default_factory=dict)
+    """How the kind is written as text for text-to-text models."""
+
+
+def schema(kind: str) -> pa.Schema:
+    """Return the Arrow schema of a kind."""
+    import pyarrow as pa
+
+    struct = pa.struct([("text", pa.string()), ("start", pa.int32())])
+    types = {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "list<string>": pa.list_(pa.string()),
+        "list<bool>": pa.list_(pa.bool_()),
+        "list<struct<text: string, start: int32>>": pa.list_(struct),
+    }
+    fields = [pa.field("id", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False)]
+    for name, spec in COLUMNS[kind].items():
+        fields.append(pa.field(name, types[spec.rstrip("?")], nullable=spec.endswith("?")))
+    return pa.schema(fields)
+
+
+def meta_path(path: str | Path) -> Path:
+    """Return the path of the JSON file beside a prepared Parquet file."""
+    return Path(path).with_suffix(".json")
+
+
+def read_meta(path: str | Path) -> Meta:
+    """Read what a prepared file says of itself."""
+    return Meta(**read_json(meta_path(path), rebuild=f"snakemake --cores 1 --force {path}"))
+
+
+def read_rows(path: str | Path, split: str | None = None) -> list[Row]:
+    """Read one split (or all) of a prepared file, in file order.
+
+    Raises:
+      UserError: the file is missing or not readable as Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    filters = [("split", "==", split)] if split else None
+    try:
+        rows: list[Row] = pq.read_table(path, filters=filters).to_pylist()
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: not readable ({reason}). Rebuild it with: snakemake --cores 1 --force {path}"
+        ) from None
+    return rows
+
+
+def write_rows(
+    path: str | Path,
+    kind: str,
+    rows: Iterable[Row],
+    about: Mapping[str, Any],
+    *,
+    labels: list[str],
+    expected: Mapping[str, Any] | None = None,
+) -> Meta:
+    """Check and stream rows into a Parquet file, then write its `Meta` beside it.
+
+    Memory is bounded by a batch of rows plus one id per row. Nothing is left behind if a row is refused.
+
+    Args:
+      path: the Parquet file.
+      kind: one of `KINDS`.
+      rows: examples in their final order, splits contiguous.
+      about: task, language, metrics, parallel, source, text2text (see `Meta`).
+      labels: every allowed label (classification, tagging); empty for the other kinds.
+      expected: counts per split and `sha256` as the catalogue states them; only those stated are checked.
+
+    Raises:
+      UserError: a row breaks a rule of its kind, or the whole differs from what the catalogue expects; the text names
+        task, language, row and rule.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    target = schema(kind)
+    where = f"{about['task']}/{about['language']}"
+    content = sha256()
+    counts: Counter[str] = Counter()
+    with replacing(path) as temporary:
+        with pq.ParquetWriter(temporary, target, compression="zstd") as writer:
+            for batch in _batches(_checked(rows, kind, labels, where)):
+                for row in batch:
+                    content.update(canonical(row).encode("utf-8") + b"\n")
+                    if kind != "retrieval" or row["side"] == "query":
+                        counts[row["split"]] += 1
+                writer.write_table(pa.Table.from_pylist(batch, schema=target))
+        if not counts:
+            raise UserError(f"{where}: no examples. Check the source's file, split and column names.")
+        _compare(where, {**counts, "sha256": content.hexdigest()}, expected or {})
+    meta = Meta(kind=kind, labels=labels, counts=dict(counts), sha256=content.hexdigest(), **about)
+    write_json(meta_path(path), asdict(meta))
+    return meta
+
+
+def _compare(where: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for key, value in expected.items():
+        if found.get(key) != value:
+            what = "the rows' digest" if key == "sha256" else f"the number of {key} examples"
+            raise UserError(
+                f"{where}: {what} is {found.get(key)}, the catalogue expects {value}. The source has changed (another "
+                "version or revision?): install the pinned one, or check the data and update the task's YAML."
+            )
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _checked(rows: Iterable[Row], kind: str, labels: list[str], where: str) -> Iterator[Row]:
+    """Yield the rows with exactly the schema's columns, refusing the first one that breaks a rule."""
+    names = ("id", "split", *COLUMNS[kind])
+    known = set(labels)
+    seen: set[tuple[str, str]] = set()
+    label_counts: dict[str, Counter[Any]] = {}
+    candidates: dict[str, set[str]] = {}
+    wanted: list[tuple[str, str, str]] = []
+    for number, row in enumerate(rows, start=1):
+        fault = _fault(row, kind, known)
+        if fault:
+            raise UserError(f"{where}: row {number} (id {row.get('id')!r}): {fault}.")
+        key = (row["split"], row["id"] if kind != "retrieval" else f"{row['side']}\t{row['id']}")
+        if key in seen:
+            raise UserError(f"{where}: row {number}: id {row['id']!r} occurs twice in split {row['split']!r}.")
+        seen.add(key)
+        if kind in ("classification", "multiple_choice"):
+            label_counts.setdefault(row["split"], Counter())[row["label"]] += 1
+        if kind == "retrieval":
+            if row["side"] == "candidate":
+                candidates.setdefault(row["split"], set()).add(row["id"])
+            wanted.extend((row["split"], row["id"], gold) for gold in row["gold"])
+        yield {name: row.get(name) for name in names}
+    for split, counter in label_counts.items():
+        # Official test files hide their answers as one constant label; scoring against it looks plausible.
+        if len(counter) == 1 and counter.total() >= 20:
+            raise UserError(
+                f"{where}: all {counter.total()} rows of split {split!r} have the label {next(iter(counter))!r}: "
+                "the answers look hidden. Use a labelled copy."
+            )
+    for split, query, gold in wanted:
+        if gold not in candidates.get(split, set()):
+            raise UserError(f"{where}: query {query!r} names the candidate {gold!r}, which split {split!r} lacks.")
+
+
+def _fault(row: Row, kind: str, labels: set[str]) -> str:
+    """Return the rule a row breaks, or an empty string."""
+    for name in ("id", "split", *(c for c, spec in COLUMNS[kind].items() if not spec.endswith("?"))):
+        if row.get(name) is None:
+            return f"{name} is missing"
+    if row["split"] not in SPLITS:
+        return f"split is {row['split']!r}, allowed: {', '.join(SPLITS)}"
+    return _KIND_FAULTS[kind](row, labels)
+
+
+def _classification_fault(row: Row, labels: set[str]) -> str:
+    if not row["text_a"].strip():
+        return "text_a is empty"
+    if row.get("text_b") is not None and not row["text_b"].strip():
+        return "text_b is empty"
+    return "" if row["label"] in labels else f"label {row['label']!r} is not one of {sorted(labels)}"
+
+
+def _multiple_choice_fault(row: Row, labels: set[str]) -> str:
+    if len(row["choices"]) < 2 or not all(choice.strip() for choice in row["choices"]):
+        return "choices must be at least two non-empty texts"
+    return "" if 0 <= row["label"] < len(row["choices"]) else f"label {row['label']} is not an index into its choices"
+
+
+def _tagging_fault(row: Row, labels: set[str]) -> str:
+    if not row["tokens"] or not all(token.strip() for token in row["tokens"]):
+        return "tokens must be non-empty texts"
+    if len(row["tokens"]) != len(row["tags"]):
+        return f"{len(row['tokens'])} tokens but {len(row['tags'])} tags"
+    if row.get("space_after") is not None and len(row["space_after"]) != len(row["tokens"]):
+        return f"{len(row['tokens'])} tokens but {len(row['space_after'])} space_after marks"
+    unknown = sorted(set(row["tags"]) - labels)
+    return f"tag {unknown[0]!r} is not one of {sorted(labels)}" if unknown else ""
+
+
+def _span_qa_fault(row: Row, labels: set[str]) -> str:
+    if not row["context"].strip() or not row["question"].strip():
+        return "context or question is empty"
+    for answer in row["answers"]:
+        start, text = answer["start"], answer["text"]
+        if not text or row["context"][start : start + len(text)] != text:
+            return f"answer {text!r} is not at offset {start} of the context (offsets count code points)"
+    return ""
+
+
+def _retrieval_fault(row: Row, labels: set[str]) -> str:
+    if row["side"] not in ("query", "candidate"):
+        return f"side is {row['side']!r}, allowed: query, candidate"
+    if not row["text"].strip():
+        return "text is empty"
+    return "a query needs at least one gold id" if row["side"] == "query" and not row["gold"] else ""
+
+
+_KIND_FAULTS = {
+    "classification": _classification_fault,
+    "multiple_choice": _multiple_choice_fault,
+    "tagging": _tagging_fault,
+    "span_qa": _span_qa_fault,
+    "retrieval": _retrieval_fault,
+}

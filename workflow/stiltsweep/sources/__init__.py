@@ -1,0 +1,55 @@
+"""Where examples come from: installed packages, files in upstream formats, or a hub data set; one way out (`prepare`).
+
+A reader is a function  read(definition, language) -> iterator of rows  (see `records`), where `definition` is the
+task's YAML as a mapping. It yields the splits on offer one after the other, each in a fixed order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..catalog import Task
+from ..errors import UserError, nearest
+from ..records import Meta, Row, write_rows
+
+# Source type -> module of this package. Readers are imported only when a task asks for one.
+READERS = {"package": "package", "files": "files", "hub": "hub"}
+
+
+def read(task: Task, language: str) -> tuple[Iterator[Row], dict[str, Any]]:
+    """Open a task's source for one language.
+
+    Returns:
+      The rows, and what to record of their origin (package versions, revision, files ...).
+
+    Raises:
+      UserError: the language is not on offer, or the source cannot be had.
+    """
+    if language not in task.languages:
+        hint = nearest(language, task.languages)
+        raise UserError(f"{task.name}: language {language!r} is not on offer: {', '.join(task.languages)}.{hint}")
+    source = task.definition["source"]
+    module = importlib.import_module(f".{READERS[source['type']]}", __name__)
+    return module.read(task.definition, language), module.origin(task.definition)
+
+
+def prepare(task: Task, language: str, output: Path) -> Meta:
+    """Read one task in one language and write its checked rows and their `Meta`.
+
+    Raises:
+      UserError: see `read` and `records.write_rows`.
+    """
+    rows, origin = read(task, language)
+    about = {
+        "task": task.name,
+        "language": language,
+        "metrics": task.metrics,
+        "parallel": task.definition["parallel"],
+        "source": {**origin, "licence": task.definition["licence"]},
+        "text2text": dict(task.definition["text2text"]),
+    }
+    labels = list(task.definition.get("labels", []))
+    return write_rows(output, task.kind, rows, about, labels=labels, expected=task.languages[language])
