@@ -103,7 +103,7 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
         if not folder.is_dir():
             raise UserError(f"catalog: {folder} is not a folder. It should hold models/, intermediate/ or target/.")
     folders = [BUILT_IN, *extra]
-    languages = Languages.read([table for f in folders if (table := f / "languages.csv").is_file()])
+    languages = Languages.read(language_tables(extra))
     tasks: dict[str, dict[str, Task]] = {}
     for role in ("intermediate", "target"):
         tasks[role] = {}
@@ -120,6 +120,11 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
         MappingProxyType(tasks["target"]),
         languages,
     )
+
+
+def language_tables(extra: Sequence[str | Path] = ()) -> list[Path]:
+    """Return the languages.csv files of the project and of the user's folders, in the order they are read."""
+    return [table for folder in (BUILT_IN, *map(Path, extra)) if (table := folder / "languages.csv").is_file()]
 
 
 def _name(path: Path) -> str:

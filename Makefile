@@ -1,0 +1,49 @@
+# Two commands matter: `make sweep` and `make test`. Both make .venv first if it is not there or out of date.
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: setup sweep plan test format lint unit e2e bench clean
+
+setup: $(VENV)/.complete
+
+# torch first and by itself: every other package accepts the build that is there, so no second one is downloaded.
+$(VENV)/.complete: envs/requirements.txt envs/requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.txt)"
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt --requirement envs/requirements-dev.txt
+	touch $@
+
+sweep: setup
+	PYTHONPATH=workflow $(BIN)/snakemake --logger cells --cores $(CORES) $(ARGS)
+
+plan: setup
+	$(BIN)/snakemake -n --quiet rules $(ARGS)
+
+test: setup format lint unit e2e
+
+format: setup
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+unit: setup
+	$(BIN)/python -m pytest tests -m "not slow and not e2e"
+
+e2e: setup
+	$(BIN)/python -m pytest tests -m "e2e and not slow"
+
+bench: setup
+	$(BIN)/python -m pytest tests -m slow
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .snakemake results/*

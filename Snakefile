@@ -1,0 +1,47 @@
+"""stiltsweep: sweeps of intermediate-task training for zero-shot cross-lingual transfer.
+
+Results, in the order they are made (DESIGN in docs/design.md):
+
+    <results>/data/{task}/{language}.parquet                                             prepare
+    <results>/models/{model}/model.json                                                  fetch
+    <results>/intermediate/{model}/{intermediate}/seed{seed}/checkpoint.json             intermediate
+    <results>/finetune/{model}/{intermediate}/{target}/seed{seed}/checkpoint.json        finetune
+    <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json    predict
+    <results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json           evaluate
+    <results>/significance/lift.csv                                                      significance
+    <results>/report/index.html                                                          report
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A configuration given with --configfile stands alone; merging it into the default one would mix two sweeps.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/prepare.smk"
+include: "rules/fetch.smk"
+include: "rules/train.smk"
+include: "rules/predict.smk"
+include: "rules/evaluate.smk"
+include: "rules/significance.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything the configuration asks for."""
+    default_target: True
+    input:
+        "<results>/report/index.html",
+
+
+onsuccess:
+    print_headline()
+
+
+onerror:
+    print_failures()

@@ -1,0 +1,69 @@
+"""Look-ups that the rules share: the checked configuration as a grid of cells. No rules."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from stiltsweep import config as configuration
+from stiltsweep.catalog import language_tables
+from stiltsweep.code import digest as code_digest
+from stiltsweep.errors import UserError
+from stiltsweep.files import canonical
+from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
+
+# Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front.
+if shutil.which("python") != sys.executable:
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+# Tokenizing is spread over jobs, not threads.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+try:
+    SETTINGS, CATALOG = configuration.resolve(
+        config, " ".join(str(f) for f in workflow.config_settings.configfiles) or "config.yaml"
+    )
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+SWEEP = Sweep(SETTINGS, CATALOG)
+# Relative where Snakemake runs, so that a moved checkout is the same workflow.
+SCRIPTS = os.path.relpath(Path(workflow.basedir) / "workflow" / "scripts")
+TABLES = [os.path.relpath(table) for table in language_tables(SETTINGS["catalog"])]
+
+
+def print_headline():
+    """Say where the report is, in its own first sentences."""
+    page = Path(SWEEP.results) / "report" / "index.html"
+    headline = page.with_name("headline.txt")
+    if headline.is_file():
+        print(f"\n{headline.read_text(encoding='utf-8').strip()}\n\nReport: {page}")
+
+
+def print_failures():
+    """Say how to go on."""
+    print(f"\nSome jobs failed; their logs are below {SWEEP.results}/logs. Run the same command again to go on.")
+
+
+pathvars:
+    results=SWEEP.results,
+    logs=f"{SWEEP.results}/logs",
+    benchmarks=f"{SWEEP.results}/benchmarks",
+
+
+def one_of(names):
+    """Return the wildcard constraint that allows these names only, so that a wrong one is "no rule to produce"."""
+    return "|".join(sorted(re.escape(name) for name in names)) or "none-is-configured"
+
+
+wildcard_constraints:
+    model=one_of(SWEEP.models),
+    intermediate=one_of(SWEEP.intermediates),
+    target=one_of(SWEEP.languages),
+    task=one_of([*SWEEP.intermediates, *SWEEP.languages]),
+    seed=one_of(map(str, SWEEP.seeds)),
+    language=one_of(CATALOG.languages.rows),

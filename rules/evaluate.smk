@@ -1,0 +1,37 @@
+"""Evaluate: score one language of one target. This is the cell.
+
+NEEDS   <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json,
+        <results>/data/{target}/{language}.parquet
+MAKES   <results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json, and beside it .parquet with the
+        sufficient statistics of every example
+"""
+
+
+rule evaluate:
+    """Score one cell, without torch."""
+    input:
+        data="<results>/data/{target}/{language}.parquet",
+        predictions="<results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json",
+    output:
+        cell="<results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json",
+        statistics="<results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.parquet",
+    log:
+        "<logs>/evaluate/{model}/{intermediate}/{target}/seed{seed}/{language}.log",
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        code=code_digest("evaluate"),
+        family=lambda wildcards: SWEEP.family(wildcards.language),
+        contaminated=lambda wildcards: "--contaminated"
+        if SWEEP.contaminated(wildcards.intermediate, wildcards.target)
+        else "",
+    message:
+        "evaluate {wildcards.model} <- {wildcards.intermediate} on {wildcards.target} in {wildcards.language} (seed {wildcards.seed})"
+    localrule: True
+    shell:
+        """
+        python {SCRIPTS}/evaluate.py --model {wildcards.model:q} --intermediate {wildcards.intermediate:q} \
+          --target {wildcards.target:q} --seed {wildcards.seed} --language {wildcards.language:q} \
+          --data {input.data:q} --predictions {input.predictions:q} --family {params.family:q} {params.contaminated} \
+          --output {output.cell:q} &> {log:q}
+        """

@@ -1,0 +1,36 @@
+"""Predict a target with one checkpoint, in all its languages.
+
+NEEDS   the checkpoint (for targets without training data: the intermediate's, or the model itself),
+        <results>/data/{target}/{language}.parquet for every language
+MAKES   <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json   (written last), and beside it
+        one {language}.json each, undeclared: a rerun, or one language more, does only what is missing
+"""
+
+
+rule predict:
+    """Load one checkpoint once and predict every language of one target."""
+    input:
+        start=lambda wildcards: SWEEP.checkpoint(
+            wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
+        ),
+        data=lambda wildcards: [SWEEP.data(wildcards.target, language) for language in SWEEP.languages[wildcards.target]],
+    output:
+        "<results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json",
+    log:
+        "<logs>/predict/{model}/{intermediate}/{target}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/predict/{model}/{intermediate}/{target}/seed{seed}.jsonl"
+    conda:
+        "../envs/stiltsweep.yaml"
+    threads: 1
+    params:
+        data=lambda wildcards: SWEEP.data_folder(wildcards.target),
+        languages=lambda wildcards: SWEEP.languages[wildcards.target],
+        settings=lambda wildcards: SWEEP.prediction(wildcards.model, wildcards.target),
+    message:
+        "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
+    shell:
+        """
+        python {SCRIPTS}/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
+          --settings {params.settings:q} --threads {threads} --output {output:q} &> {log:q}
+        """

@@ -1,0 +1,26 @@
+"""Prepare data: one task in one language.
+
+NEEDS   the task's source: an installed package, files, or a hub data set (so it runs on the submitting host)
+MAKES   <results>/data/{task}/{language}.parquet, and beside it .json with counts, labels, digest and origin
+"""
+
+
+rule prepare:
+    """Read one task in one language from its source and check every row."""
+    output:
+        data="<results>/data/{task}/{language}.parquet",
+        meta="<results>/data/{task}/{language}.json",
+    log:
+        "<logs>/prepare/{task}/{language}.log",
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        definition=lambda wildcards: SWEEP.definition(wildcards.task, wildcards.language),
+    message:
+        "prepare {wildcards.task} in {wildcards.language}"
+    localrule: True
+    shell:
+        """
+        python {SCRIPTS}/prepare.py --task {wildcards.task:q} --language {wildcards.language:q} \
+          --definition {params.definition:q} --output {output.data:q} &> {log:q}
+        """

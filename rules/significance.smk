@@ -1,0 +1,54 @@
+"""Test what was found: paired bootstrap per model and target, then all comparisons of the sweep together.
+
+NEEDS   every cell of the model and target, with its statistics
+MAKES   <results>/significance/{model}/{target}.json, then <results>/significance/lift.csv and its companions
+"""
+
+
+rule significance:
+    """Test every lift of one model and target, per language, per family and over all."""
+    input:
+        cells=lambda wildcards: SWEEP.cell_files(wildcards.model, wildcards.target),
+        tables=TABLES,
+    output:
+        "<results>/significance/{model}/{target}.json",
+    log:
+        "<logs>/significance/{model}/{target}.log",
+    benchmark:
+        "<benchmarks>/significance/{model}/{target}.jsonl"
+    conda:
+        "../envs/stiltsweep.yaml"
+    threads: 1
+    params:
+        arguments=lambda wildcards: SWEEP.significance_arguments(wildcards.target),
+        code=code_digest("significance"),
+        results=SWEEP.results,
+    message:
+        "test {wildcards.model} on {wildcards.target}"
+    shell:
+        """
+        python {SCRIPTS}/significance.py --results {params.results:q} --model {wildcards.model:q} \
+          --target {wildcards.target:q} --tables {input.tables:q} {params.arguments} --output {output:q} &> {log:q}
+        """
+
+
+rule lift:
+    """Put all comparisons of the sweep into one table and correct for their number."""
+    input:
+        tests=[f"<results>/significance/{model}/{target}.json" for model in SWEEP.models for target in SWEEP.languages],
+        tables=TABLES,
+    output:
+        lift="<results>/significance/lift.csv",
+    log:
+        "<logs>/lift.log",
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        code=code_digest("significance"),
+    message:
+        "put all comparisons together"
+    localrule: True
+    shell:
+        """
+        python {SCRIPTS}/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &> {log:q}
+        """

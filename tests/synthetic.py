@@ -1,0 +1,174 @@
+"""Cells of sweeps that were never trained: scores with planted lifts, for tests of everything that reads cells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.special import ndtri
+
+from stiltsweep.catalog import BUILT_IN
+from stiltsweep.files import digest, write_json
+from stiltsweep.languages import SOURCE_LANGUAGE, Languages
+from stiltsweep.metrics import metric as find_metric
+
+LANGUAGES = ("en", "zh", "vi", "fi", "hu", "ko", "tr", "de", "ru", "ar")
+
+
+def write_sweep(
+    results: Path,
+    *,
+    models: Sequence[str] = ("tiny",),
+    targets: Sequence[str] = ("intent",),
+    intermediates: Sequence[str] = ("none", "pairs", "typing"),
+    seeds: Sequence[int] = (0, 1, 2),
+    languages: Sequence[str] = LANGUAGES,
+    lifts: Mapping[tuple[str, str], float] | None = None,
+    baseline: float = 60.0,
+    n: int = 200,
+    parallel: str = "full",
+    metrics: Sequence[str] = ("accuracy",),
+    seed_sd: float = 1.0,
+    correlation: float = 0.6,
+    families: Mapping[str, str] | None = None,
+    unlearned: Collection[tuple[str, str, int]] = (),
+    contaminated: Collection[tuple[str, str]] = (),
+    missing: Collection[tuple[str, str, int, str]] = (),
+    same_baselines: bool = False,
+    rng_seed: int = 0,
+) -> list[Path]:
+    """Write cells and their statistics in the layout of a real sweep.
+
+    An example is answered rightly when a latent normal variable lies under the quantile of the run's accuracy. The
+    latent variable is shared between runs (and, for parallel data, languages) to the degree of `correlation`, so the
+    expected score of a cell is exactly  baseline + lift + seed effect  and pairing on examples matters as it does in
+    real sweeps. Seed effects are shared by all languages of a run.
+
+    Args:
+      results: the results folder; cells go to results/cells/{model}/{intermediate}/{target}/seed{seed}/.
+      models, targets, intermediates, seeds, languages: the grid; every combination is written.
+      lifts: (intermediate, language or family) -> points added to the expected score; a language wins over its family.
+      baseline: expected score of the untouched model, in points (0 to 100).
+      n: test examples per language; with `partial` data the size of the pool, of which each language holds about 70%.
+      parallel: `full`, `partial` or `none`: whether languages share ids.
+      metrics: the first is the cell's score; means (accuracy, squad_f1 ...) and F1 of tp/fp/fn counts are known.
+      seed_sd: standard deviation over seeds of a run's expected score, in points.
+      correlation: of the latent variable between runs, 0 to 1.
+      families: language -> value of the cell's `family`; default: the catalogue's languages.csv.
+      unlearned: (intermediate, target, seed) of runs with `learned: false`.
+      contaminated: (intermediate, target) pairs with `contaminated: true`.
+      missing: (intermediate, target, seed, language) of cells that are not written.
+      same_baselines: every seed of `none` is the same run, as in retrieval from an untouched model.
+      rng_seed: same seed, same bytes.
+
+    Returns:
+      The paths of the cells (JSON) written.
+    """
+    table = Languages.read([BUILT_IN / "languages.csv"])
+    families = families or {code: table.value(code, "family") for code in languages if code != SOURCE_LANGUAGE}
+    lifts = lifts or {}
+    written: list[Path] = []
+    for m, model in enumerate(models):
+        for t, target in enumerate(targets):
+            holders = {code: _ids(code, n, parallel, rng_seed + t) for code in languages}
+            latents = _latents(holders, np.random.default_rng([rng_seed, 1, m, t]))
+            for i, intermediate in enumerate(intermediates):
+                for s, seed in enumerate(seeds):
+                    run = [m, t, i, 0 if same_baselines and intermediate == "none" else s + 1]
+                    effect = seed_sd * np.random.default_rng([rng_seed, 2, *run]).standard_normal()
+                    for k, code in enumerate(languages):
+                        if (intermediate, target, seed, code) in missing:
+                            continue
+                        family = families.get(code, "")
+                        lift = lifts.get((intermediate, code), lifts.get((intermediate, family), 0.0))
+                        rng = np.random.default_rng([rng_seed, 3, *run, k])
+                        own = rng.standard_normal(len(latents[code]))
+                        z = np.sqrt(correlation) * latents[code] + np.sqrt(1 - correlation) * own
+                        right = z < ndtri(np.clip((baseline + lift + effect) / 100, 0.001, 0.999))
+                        identity = {
+                            "model": model,
+                            "intermediate": intermediate,
+                            "target": target,
+                            "seed": seed,
+                            "language": code,
+                        }
+                        about = {
+                            "family": family,
+                            "parallel": parallel,
+                            "learned": (intermediate, target, seed) not in unlearned,
+                            "contaminated": (intermediate, target) in contaminated,
+                        }
+                        written.append(_write_cell(results, identity, about, holders[code], right, metrics, rng))
+    return written
+
+
+def _ids(language: str, n: int, parallel: str, rng_seed: int) -> list[str]:
+    """Return the ids one language holds, in data order."""
+    if parallel == "none":
+        return [f"{language}-{i:05d}" for i in range(n)]
+    if parallel == "full":
+        return [f"ex-{i:05d}" for i in range(n)]
+    held = np.random.default_rng([rng_seed, *language.encode()]).random(n) < 0.7
+    return [f"ex-{i:05d}" for i in np.flatnonzero(held)]
+
+
+def _latents(holders: Mapping[str, list[str]], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw one difficulty per id, whichever languages hold it."""
+    ids = sorted({i for held in holders.values() for i in held})
+    value = dict(zip(ids, rng.standard_normal(len(ids)), strict=True))
+    return {code: np.array([value[i] for i in held]) for code, held in holders.items()}
+
+
+def _write_cell(
+    results: Path,
+    identity: Mapping[str, Any],
+    about: Mapping[str, Any],
+    ids: list[str],
+    right: np.ndarray,
+    metrics: Sequence[str],
+    rng: np.random.Generator,
+) -> Path:
+    columns: dict[str, np.ndarray] = {}
+    scores: dict[str, float | None] = {}
+    for name in metrics:
+        found = find_metric(name)
+        if found.columns == ("tp", "fp", "fn"):
+            # One to three gold spans an example: all found, or all missed with as many wrong ones half of the time.
+            spans = np.random.default_rng(len(ids)).integers(1, 4, len(ids))
+            wrong = spans * (rng.random(len(ids)) < 0.5)
+            values = np.stack([spans * right, wrong * ~right, spans * ~right], axis=1)
+        else:
+            values = np.stack([np.ones(len(ids)), right], axis=1)
+        values = values.astype(np.float64)
+        columns |= {f"{name}.{column}": values[:, j] for j, column in enumerate(found.columns)}
+        scores[name] = float(found.score(values.sum(axis=0)))
+    folder = results / "cells" / identity["model"] / identity["intermediate"] / identity["target"]
+    path = folder / f"seed{identity['seed']}" / f"{identity['language']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), **columns}), path.with_suffix(".parquet"))
+    digests = {part: digest([*identity.values(), part]) for part in ("data", "checkpoint", "predictions", "code")}
+    cost = {
+        "train_seconds": 20.0 + float(rng.random()),
+        "predict_seconds": 1.0 + float(rng.random()),
+        "tokens": 40 * len(ids),
+        "tokens_per_second": 2000.0,
+        "peak_memory_mb": 900.0,
+        "device": "cpu",
+    }
+    cell = {
+        **identity,
+        **about,
+        "score": scores[metrics[0]],
+        "metric": metrics[0],
+        "metrics": scores,
+        "n": len(ids),
+        "digests": digests,
+        "cost": cost,
+        "versions": {"stiltsweep": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+    }
+    write_json(path, cell)
+    return path

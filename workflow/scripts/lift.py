@@ -1,0 +1,48 @@
+"""Combine the tests of every model and target: correct over the sweep, write lift.csv and its companions.
+
+Makes, beside --output (lift.csv): lift.parquet; sensitivity.csv, the same tests under other labels; and
+regression.csv, lift on family with covariates.
+
+Example:
+  python workflow/scripts/lift.py --inputs results/significance/e5-small/intent.json \\
+    results/significance/e5-small/slots.json --output results/significance/lift.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import _path
+
+from stiltsweep import scriptlog
+from stiltsweep.errors import run_script
+from stiltsweep.languages import Languages
+from stiltsweep.significance import regression, sensitivity, table
+
+TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, log, read, correct, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", nargs="+", type=Path, required=True, help="JSON files of scripts/significance.py")
+    parser.add_argument("--tables", nargs="+", type=Path, default=[TABLE], help="languages.csv files, later ones win")
+    parser.add_argument("--output", type=Path, required=True, help="lift.csv")
+    arguments = parser.parse_args(argv)
+    scriptlog.start(arguments)
+    documents = table.combine(arguments.inputs)
+    rows = [row for document in documents for row in document["rows"]]
+    table.write_csv(arguments.output, rows)
+    table.write_parquet(arguments.output.with_suffix(".parquet"), rows)
+    compared = sensitivity.compared(documents)
+    table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
+    families = documents[0]["settings"]["families"]
+    fitted = regression.fit(rows, Languages.read(arguments.tables), families)
+    table.write_csv(arguments.output.with_name("regression.csv"), fitted, regression.COLUMNS)
+    print(f"{len(rows)} comparisons of {len(documents)} model and target pairs: {arguments.output}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,42 @@
+"""Predict a target in all its languages with one checkpoint; languages that are there already are kept.
+
+Example:
+  python workflow/scripts/predict.py --start results/finetune/e5-small/none/intent/seed0/checkpoint.json \\
+    --data results/data/intent --languages en zh --settings '...' \\
+    --output results/predictions/e5-small/none/intent/seed0/predictions.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import _path  # noqa: F401
+from stiltsweep import scriptlog
+from stiltsweep.errors import run_script
+
+
+def main() -> None:
+    """Parse, log, predict."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", type=Path, required=True, help="model.json or checkpoint.json")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the target's prepared data")
+    parser.add_argument("--languages", nargs="+", required=True, help="language codes")
+    parser.add_argument("--settings", type=json.loads, required=True, help="prediction settings as JSON")
+    parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--output", type=Path, required=True, help="predictions.json, the index")
+    arguments = parser.parse_args()
+    scriptlog.start(arguments)
+    from stiltsweep.prediction import PredictionSettings, predict
+
+    predict(
+        arguments.start,
+        {language: arguments.data / f"{language}.parquet" for language in arguments.languages},
+        arguments.output,
+        PredictionSettings.of(arguments.settings),
+        identity=arguments.identity,
+        threads=arguments.threads,
+    )
+
+
+run_script(main)

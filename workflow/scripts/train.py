@@ -1,0 +1,62 @@
+"""Train one checkpoint: a model on an intermediate task, or that (or the model itself) on a target.
+
+Killed at any moment and started again it goes on from its training state, which lies beside the checkpoint.
+
+Example:
+  python workflow/scripts/train.py --stage target --start results/models/e5-small/model.json \\
+    --data results/data/intent/en.parquet --settings '{"epochs": 3}' --seed 0 \\
+    --output results/finetune/e5-small/none/intent/seed0/checkpoint.json
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import _path  # noqa: F401
+from stiltsweep import scriptlog
+from stiltsweep.errors import run_script
+from stiltsweep.settings import TrainingSettings
+
+
+def main() -> int:
+    """Parse, log, train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=["intermediate", "target"], required=True)
+    parser.add_argument("--start", type=Path, required=True, help="model.json, or checkpoint.json of the stage before")
+    parser.add_argument("--data", type=Path, required=True, help="English prepared data")
+    parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
+    parser.add_argument("--representation", type=json.loads, required=True, help="pooling and retrieval as JSON")
+    parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--chance", type=float, default=0.0, help="dev score of a run that learned nothing")
+    parser.add_argument("--prune", action="store_true", help="keep only the embedding rows the data needs")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
+    arguments = parser.parse_args()
+    scriptlog.start(arguments)
+    settings = TrainingSettings(**arguments.settings)
+    # Imported after the arguments are known to be right: torch takes seconds.
+    from stiltsweep.kinds import Representation
+    from stiltsweep.training.loop import Interrupted, Run, train
+
+    run = Run(
+        start=arguments.start,
+        data=arguments.data,
+        output=arguments.output,
+        settings=settings,
+        representation=Representation.of(arguments.representation),
+        seed=arguments.seed,
+        prune=arguments.prune,
+        chance=arguments.chance,
+        identity={"stage": arguments.stage, **arguments.identity},
+    )
+    try:
+        train(run, threads=arguments.threads)
+    except Interrupted as interruption:
+        print(f"interrupted: {interruption}", file=sys.stderr)
+        return 130
+    return 0
+
+
+run_script(main)

@@ -1,0 +1,96 @@
+"""Evaluating, without torch: one language's predictions against its prepared data give a cell and its statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import __version__
+from .errors import UserError
+from .files import digest_file, read_json, replacing, write_json
+from .metrics import metric
+from .records import read_meta, read_rows
+from .sweep import Cell
+
+
+def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, contaminated: bool) -> float:
+    """Score one cell and write it, statistics first.
+
+    Args:
+      cell: who it is.
+      data: prepared Parquet file of the target in the language.
+      index: predictions.json of the checkpoint; the language's file lies beside it.
+      output: the cell's JSON; the statistics lie beside it as Parquet.
+      family: the language's family, empty if it has none.
+      contaminated: whether the intermediate holds the target's data.
+
+    Returns:
+      The score in points.
+
+    Raises:
+      UserError: predictions are missing, or of other data than these.
+    """
+    meta = read_meta(data)
+    about = read_json(index)
+    path = index.parent / f"{cell.language}.json"
+    predicted = read_json(path, rebuild=f"snakemake --cores 1 --force {index}")
+    if predicted["data_sha256"] != meta.sha256:
+        raise UserError(
+            f"{path}: predicts other data than {data} holds. Rebuild it with: snakemake --cores 1 --force {index}"
+        )
+    rows = [row for row in read_rows(data, "test") if row.get("side") != "candidate"]
+    if [row["id"] for row in rows] != predicted["ids"]:
+        raise UserError(
+            f"{path}: the ids are not those of {data}. Rebuild it with: snakemake --cores 1 --force {index}"
+        )
+    columns: dict[str, Any] = {"id": pa.array(predicted["ids"], pa.string())}
+    scores: dict[str, float | None] = {}
+    for name in meta.metrics:
+        rule = metric(name)
+        values = np.array(
+            [rule.statistics(row, p, cell.language) for row, p in zip(rows, predicted["predictions"], strict=True)],
+            dtype=np.float64,
+        ).reshape(len(rows), len(rule.columns))
+        columns.update({f"{name}.{column}": values[:, i] for i, column in enumerate(rule.columns)})
+        score = float(rule.score(values.sum(0)))
+        scores[name] = None if np.isnan(score) else score
+    main = meta.metrics[0]
+    if scores[main] is None:
+        raise UserError(f"{data}: metric {main} is undefined: neither data nor predictions hold anything to count.")
+    with replacing(output.with_suffix(".parquet")) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    write_json(
+        output,
+        {
+            "model": cell.model,
+            "intermediate": cell.intermediate,
+            "target": cell.target,
+            "seed": cell.seed,
+            "language": cell.language,
+            "score": scores[main],
+            "metric": main,
+            "metrics": scores,
+            "n": len(rows),
+            "family": family,
+            "parallel": meta.parallel,
+            "learned": about["learned"],
+            "contaminated": contaminated,
+            "digests": {
+                "data": meta.sha256,
+                "checkpoint": about["checkpoint_sha256"],
+                "predictions": digest_file(path),
+            },
+            # Amounts of work, not seconds: a cell is the same bytes whenever and wherever it is made again on the CPU.
+            "cost": {
+                "train_tokens": about["train_tokens"],
+                "train_updates": about["train_updates"],
+                "predict_tokens": predicted["tokens"],
+            },
+            "versions": {"stiltsweep": __version__},
+        },
+    )
+    return float(scores[main] or 0.0)

@@ -1,0 +1,50 @@
+"""Kinds of task: how examples become model inputs, and model outputs predictions. One module per kind.
+
+A kind comes in two forms. The *encoder form* puts a linear head on an encoder's hidden states. The *text form* writes
+an example as text and reads a prediction back from text; `text2text` runs it on a sequence-to-sequence model. Nothing
+outside this package asks what kind a task is.
+"""
+
+from __future__ import annotations
+
+from ..errors import UserError
+from ..models.tokenizer import Tokenizer
+from ..records import Meta
+from .base import Form, Limits, Representation
+from .classification import ClassificationForm, ClassificationText
+from .multiple_choice import MultipleChoiceForm, MultipleChoiceText
+from .retrieval import RetrievalForm
+from .span_qa import SpanForm, SpanText
+from .tagging import TaggingForm, TaggingText
+from .text2text import TextForm, TextToText
+
+_ENCODER: dict[str, type[Form]] = {
+    "classification": ClassificationForm,
+    "multiple_choice": MultipleChoiceForm,
+    "tagging": TaggingForm,
+    "span_qa": SpanForm,
+    "retrieval": RetrievalForm,
+}
+_TEXT: dict[str, type[TextForm]] = {
+    "classification": ClassificationText,
+    "multiple_choice": MultipleChoiceText,
+    "tagging": TaggingText,
+    "span_qa": SpanText,
+}
+
+
+def form(meta: Meta, tokenizer: Tokenizer, *, interface: str, limits: Limits, representation: Representation) -> Form:
+    """Return the form of a task's kind for a model's interface.
+
+    Raises:
+      UserError: the kind has no text form.
+    """
+    if interface == "encoder" or meta.kind == "retrieval":
+        # Retrieval compares representations, so it reads the encoder whatever the interface.
+        return _ENCODER[meta.kind](meta, tokenizer, limits, representation)
+    if meta.kind not in _TEXT:
+        raise UserError(f"{meta.task}: kind {meta.kind!r} has no text-to-text form; use a model of interface encoder.")
+    return TextToText(meta, tokenizer, limits, representation, text=_TEXT[meta.kind](meta))
+
+
+__all__ = ["Form", "Limits", "Representation", "form"]

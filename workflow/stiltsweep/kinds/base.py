@@ -1,0 +1,181 @@
+"""What all kinds share: the protocol of a form, pooling, special tokens and windows.
+
+Shape letters: B inputs of a batch, L token positions, H width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.batches import Batch, Example, Input
+from ..models.tokenizer import Tokenizer
+from ..records import Meta, Row
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lengths in tokens."""
+
+    max_length: int
+    stride: int
+    max_target_length: int
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How hidden states become one vector."""
+
+    pooling: str
+    """For heads: `mean` over all tokens, or the `first` token."""
+    layer: int
+    """Hidden state retrieval compares; 0 the embeddings, -1 the last layer."""
+    retrieval_pooling: str
+    prefix: str
+    """Text before every query and candidate."""
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> Representation:
+        """Read the `pooling` and `retrieval` keys of a model's definition."""
+        retrieval = definition["retrieval"]
+        return cls(definition["pooling"], retrieval["layer"], retrieval["pooling"], retrieval["prefix"])
+
+
+class Form(ABC):
+    """A task's kind on one interface: encodes rows, owns the head's meaning, computes losses, decodes predictions."""
+
+    text2text = False
+    options: dict[str, Any]
+    """What training found out about the task and prediction needs; saved with the checkpoint."""
+
+    def __init__(self, meta: Meta, tokenizer: Tokenizer, limits: Limits, representation: Representation) -> None:
+        self.meta = meta
+        self.tokenizer = tokenizer
+        self.limits = limits
+        self.representation = representation
+        self.options = {}
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Width of the linear head; 0: no head."""
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
+        """Encode rows in order; in `training`, examples carry labels, and rows that cannot be learnt from are left out."""
+
+    @abstractmethod
+    def weight(self, example: Example) -> float:
+        """How many terms an example adds to the summed loss; an update divides by the sum over its whole batch."""
+
+    @abstractmethod
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Return the summed (not averaged) loss of a batch."""
+
+    @abstractmethod
+    def predict(self, model: Any, batch: Batch) -> list[Any]:
+        """Return one raw output per example of the batch, on the CPU."""
+
+    @abstractmethod
+    def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
+        """Return one prediction per row, as its metric wants it."""
+
+    def used_ids(self, example: Example) -> Iterator[int]:
+        """Yield every id (full vocabulary) that the model meets with an example."""
+        for one in example.inputs:
+            yield from one.ids
+        yield from example.target
+
+    def learn_options(self, rows: Sequence[Row]) -> None:  # noqa: B027 (most kinds have none)
+        """Set `options` from the training rows."""
+
+    def new_head(self, width: int, seed: int) -> nn.Linear | None:
+        """Return a freshly initialised head: normal with deviation 0.02, zero bias, drawn from `seed` alone."""
+        if not self.outputs:
+            return None
+        head = nn.Linear(width, self.outputs)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            head.weight.normal_(0.0, 0.02, generator=generator)
+            head.bias.zero_()
+        return head
+
+
+def pool(hidden_BLH: Tensor, mask_BL: Tensor, how: str) -> Tensor:
+    """Return one vector per input (B, H): the mean over its tokens, or its first token."""
+    if how == "first":
+        return hidden_BLH[:, 0]
+    weights_BL1 = mask_BL[..., None].to(hidden_BLH.dtype)
+    return (hidden_BLH * weights_BL1).sum(1) / weights_BL1.sum(1)
+
+
+class Layout:
+    """Where a tokenizer puts its special tokens around one text or a pair."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._one = tokenizer.special_layout(pair=False)
+        self._two = tokenizer.special_layout(pair=True)
+
+    @property
+    def room_one(self) -> int:
+        """Special tokens around one text."""
+        return sum(map(len, self._one))
+
+    @property
+    def room_two(self) -> int:
+        """Special tokens around a pair."""
+        return sum(map(len, self._two))
+
+    def one(self, ids: Sequence[int]) -> Input:
+        """Wrap one text."""
+        before, after = self._one
+        return Input([*before, *ids, *after])
+
+    def two(self, first: Sequence[int], second: Sequence[int]) -> Input:
+        """Wrap a pair."""
+        before, between, after = self._two
+        start = len(before) + len(first) + len(between)
+        return Input([*before, *first, *between, *second, *after], start)
+
+    @property
+    def first_start(self) -> int:
+        """Position of the first piece of the first (or only) text."""
+        return len(self._one[0])
+
+
+def cut_pair(first: Sequence[int], second: Sequence[int], room: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Shorten a pair to `room` pieces, taking from the longer text until both are equally long."""
+    excess = len(first) + len(second) - room
+    if excess <= 0:
+        return first, second
+    keep_first, keep_second = len(first), len(second)
+    longer_by = abs(keep_first - keep_second)
+    take = min(excess, longer_by)
+    if keep_first >= keep_second:
+        keep_first -= take
+    else:
+        keep_second -= take
+    rest = excess - take
+    keep_first -= (rest + 1) // 2
+    keep_second -= rest // 2
+    return first[:keep_first], second[:keep_second]
+
+
+def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """Return (start, end) of windows of at most `room` that overlap by `stride` and cover `length` positions."""
+    if length <= room:
+        return [(0, length)]
+    step = max(1, room - stride)
+    spans = []
+    start = 0
+    while True:
+        end = min(start + room, length)
+        spans.append((start, end))
+        if end == length:
+            return spans
+        start += step

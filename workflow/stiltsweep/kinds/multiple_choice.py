@@ -1,0 +1,86 @@
+"""Multiple choice: which of several texts fits a context (and question)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.batches import Batch, Example
+from ..records import Row
+from .base import Form, Layout, cut_pair, pool
+from .text2text import TextForm, fill
+
+
+def _prompt(row: Row) -> str:
+    return row["context"] if row["question"] is None else f"{row['context']} {row['question']}"
+
+
+class MultipleChoiceForm(Form):
+    """One score per (prompt, choice) pair, a softmax over the choices of a row (as jiant and the XTREME scripts do)."""
+
+    @property
+    def outputs(self) -> int:
+        """One score."""
+        return 1
+
+    def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
+        """One input per choice; a pair that is too long loses from its longer text first."""
+        layout = Layout(self.tokenizer)
+        room = self.limits.max_length - layout.room_two
+        prompts = self.tokenizer.pieces([_prompt(row) for row in rows])
+        choices = iter(self.tokenizer.pieces([choice for row in rows for choice in row["choices"]]))
+        return [
+            Example(
+                number,
+                [layout.two(*cut_pair(prompts[number].ids, next(choices).ids, room)) for _ in row["choices"]],
+                labels=row["label"] if training else None,
+            )
+            for number, row in enumerate(rows)
+        ]
+
+    def weight(self, example: Example) -> float:
+        """One term per row."""
+        return 1.0
+
+    def _log_probabilities(self, model: Any, batch: Batch) -> list[Tensor]:
+        scores_B = model.head(pool(model.hidden(batch), batch.mask_BL, self.representation.pooling))[:, 0].float()
+        parts = scores_B.split([len(example.inputs) for example in batch.examples])
+        return [part.log_softmax(-1) for part in parts]
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Summed cross-entropy over each row's own choices."""
+        found = self._log_probabilities(model, batch)
+        return -torch.stack([f[e.labels] for f, e in zip(found, batch.examples, strict=True)]).sum()
+
+    def predict(self, model: Any, batch: Batch) -> list[int]:
+        """Return the index of the best choice."""
+        return [int(found.argmax()) for found in self._log_probabilities(model, batch)]
+
+    def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[int]) -> list[int]:
+        """Return indices of choices."""
+        return list(raw)
+
+
+class MultipleChoiceText(TextForm):
+    """The choices listed and numbered; the number is chosen by likelihood."""
+
+    def source(self, row: Row) -> str:
+        """Fill the task's template and list the choices after it."""
+        template = self.meta.text2text.get("template", f"{self.meta.task}: {{context}} {{question}}")
+        listed = " ".join(f"choice{number}: {choice}" for number, choice in enumerate(row["choices"], start=1))
+        return f"{fill(template, row)} {listed}"
+
+    def target(self, row: Row) -> str:
+        """Return the number of the right choice, counted from 1."""
+        return str(row["label"] + 1)
+
+    def choices(self, row: Row) -> list[str]:
+        """Return the numbers of the choices."""
+        return [str(number) for number in range(1, len(row["choices"]) + 1)]
+
+    def chosen(self, row: Row, index: int) -> int:
+        """Return the index of a choice."""
+        return index

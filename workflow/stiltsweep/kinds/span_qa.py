@@ -1,0 +1,158 @@
+"""Extractive question answering: a span of the context, by character offsets; long contexts are windowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..models.batches import Batch, Example
+from ..records import Row
+from .base import Form, Layout, windows
+from .text2text import TextForm, fill
+
+MAX_ANSWER = 30
+"""Longest answer in tokens (the value of the SQuAD scripts)."""
+_MINUS = -1e9
+
+
+class SpanForm(Form):
+    """A start and an end score per token of (question, context window); the first position stands for no answer."""
+
+    @property
+    def outputs(self) -> int:
+        """Start and end."""
+        return 2
+
+    def learn_options(self, rows: Sequence[Row]) -> None:
+        """Remember whether training had questions without answers; only then may a prediction be empty."""
+        self.options["unanswerable"] = any(not row["answers"] for row in rows)
+
+    def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
+        """One input per window of the context.
+
+        `align` is, per window, (position of its first context piece, character offsets of its pieces). `labels` are,
+        per window, the (start, end) positions of the first gold answer, (0, 0) where it is not in the window.
+        """
+        layout = Layout(self.tokenizer)
+        questions = self.tokenizer.pieces([row["question"] for row in rows])
+        contexts = self.tokenizer.pieces([row["context"] for row in rows])
+        examples = []
+        for number, row in enumerate(rows):
+            question = questions[number].ids[: self.limits.max_length // 2]
+            pieces = contexts[number]
+            room = self.limits.max_length - layout.room_two - len(question)
+            inputs, align, labels = [], [], []
+            gold = _gold_pieces(row, pieces.offsets) if training else None
+            for start, end in windows(len(pieces.ids), room, self.limits.stride):
+                one = layout.two(question, pieces.ids[start:end])
+                inputs.append(one)
+                align.append((one.second, pieces.offsets[start:end]))
+                whole = gold is not None and start <= gold[0] and gold[1] < end
+                labels.append(
+                    (one.second + gold[0] - start, one.second + gold[1] - start) if whole and gold else (0, 0)
+                )
+            if training and row["answers"] and gold is None:
+                continue
+            examples.append(Example(number, inputs, labels=labels if training else None, align=align))
+        return examples
+
+    def weight(self, example: Example) -> float:
+        """One term per window."""
+        return float(len(example.inputs))
+
+    def _logits(self, model: Any, batch: Batch) -> Tensor:
+        """Return (B, L, 2), very low outside the context and the first position."""
+        allowed_BL = torch.zeros_like(batch.mask_BL, dtype=torch.bool)
+        allowed_BL[:, 0] = True
+        at = 0
+        for example in batch.examples:
+            for first, offsets in example.align:
+                allowed_BL[at, first : first + len(offsets)] = True
+                at += 1
+        logits: Tensor = model.head(model.hidden(batch)).float()
+        return logits.masked_fill(~allowed_BL[..., None], _MINUS)
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Summed mean of the start's and the end's cross-entropy."""
+        logits_BL2 = self._logits(model, batch)
+        flat = [window for example in batch.examples for window in example.labels]
+        starts_B, ends_B = torch.tensor(flat, device=logits_BL2.device).T
+        start = functional.cross_entropy(logits_BL2[..., 0], starts_B, reduction="sum")
+        end = functional.cross_entropy(logits_BL2[..., 1], ends_B, reduction="sum")
+        return (start + end) / 2
+
+    def predict(self, model: Any, batch: Batch) -> list[list[tuple[float, int, int, float]]]:
+        """Return per window (score, start, end, score of no answer); positions count the window's context pieces."""
+        logits_BL2 = self._logits(model, batch)
+        null_B = logits_BL2[:, 0].sum(-1)
+        logits_BL2 = logits_BL2.clone()
+        logits_BL2[:, 0] = _MINUS
+        starts_BL, ends_BL = logits_BL2[..., 0], logits_BL2[..., 1]
+        length = starts_BL.shape[1]
+        best_B = torch.full_like(null_B, 2 * _MINUS)
+        start_B = torch.zeros_like(null_B, dtype=torch.long)
+        width_B = torch.zeros_like(start_B)
+        for width in range(min(MAX_ANSWER, length)):
+            score_B, where_B = (starts_BL[:, : length - width] + ends_BL[:, width:]).max(-1)
+            better_B = score_B > best_B
+            best_B = torch.where(better_B, score_B, best_B)
+            start_B = torch.where(better_B, where_B, start_B)
+            width_B = torch.where(better_B, width, width_B)
+        numbers = list(zip(best_B.tolist(), start_B.tolist(), width_B.tolist(), null_B.tolist(), strict=True))
+        found = []
+        at = 0
+        for example in batch.examples:
+            part: list[tuple[float, int, int, float]] = []
+            for score, start, width, null in numbers[at : at + len(example.inputs)]:
+                first = example.align[len(part)][0]
+                part.append((score, start - first, start - first + width, null))
+            at += len(example.inputs)
+            found.append(part)
+        return found
+
+    def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[str]:
+        """Return the text of the best span over all windows; empty where having no answer scores higher."""
+        predictions = []
+        for row, example, parts in zip(rows, examples, raw, strict=True):
+            window = max(range(len(parts)), key=lambda w: parts[w][0])
+            score, start, end, _ = parts[window]
+            # The score of no answer is the least over windows: every window has to deny it (SQuAD 2.0's scripts).
+            if self.options.get("unanswerable") and min(part[3] for part in parts) > score:
+                predictions.append("")
+                continue
+            offsets = example.align[window][1]
+            predictions.append(row["context"][offsets[start][0] : offsets[end][1]].strip())
+        return predictions
+
+
+def _gold_pieces(row: Row, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the first and last piece that overlap the first gold answer; None without an answer or overlap."""
+    if not row["answers"]:
+        return None
+    start = row["answers"][0]["start"]
+    end = start + len(row["answers"][0]["text"])
+    inside = [i for i, (begin, stop) in enumerate(offsets) if begin < end and stop > start]
+    return (inside[0], inside[-1]) if inside else None
+
+
+class SpanText(TextForm):
+    """mT5's form: `question: ... context: ...` to the answer's text."""
+
+    def source(self, row: Row) -> str:
+        """Fill the task's template."""
+        return fill(self.meta.text2text.get("template", "question: {question} context: {context}"), row)
+
+    def target(self, row: Row) -> str:
+        """Return the first gold answer, or a word for none."""
+        return row["answers"][0]["text"] if row["answers"] else NO_ANSWER
+
+    def parse(self, row: Row, text: str) -> str:
+        """Return the answer as written; empty for none."""
+        return "" if text.strip() == NO_ANSWER else text.strip()
+
+
+NO_ANSWER = "unanswerable"

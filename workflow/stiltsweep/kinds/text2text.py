@@ -1,0 +1,166 @@
+"""Running a kind's text form on a sequence-to-sequence model.
+
+Closed sets of answers are scored by likelihood: one pass of the encoder, one pass of the decoder over all choices.
+Open answers are generated greedily with a key-value cache, sentinels forbidden.
+
+Shape letters: B rows, C choices of a row, T output positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import UserError
+from ..models.batches import Batch, Example
+from ..models.tokenizer import Tokenizer
+from ..records import Meta, Row
+from .base import Form, Layout, Limits, Representation
+
+_IGNORED = -100
+
+
+def fill(template: str, row: Mapping[str, Any]) -> str:
+    """Fill a template's {columns} from a row; a missing text is empty.
+
+    Raises:
+      UserError: the template names a column the row lacks.
+    """
+    try:
+        return template.format_map({key: "" if value is None else value for key, value in row.items()}).strip()
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(
+            f"text2text.template {template!r}: {error} is not a column; columns: {', '.join(row)}."
+        ) from None
+
+
+class TextForm(ABC):
+    """How a kind's rows are written as text and predictions read back."""
+
+    def __init__(self, meta: Meta) -> None:
+        self.meta = meta
+
+    @abstractmethod
+    def source(self, row: Row) -> str:
+        """Return the input text."""
+
+    @abstractmethod
+    def target(self, row: Row) -> str:
+        """Return the output text to learn."""
+
+    def choices(self, row: Row) -> list[str] | None:
+        """Return the texts of a closed set of answers; None: the answer is open."""
+        return None
+
+    def chosen(self, row: Row, index: int) -> Any:
+        """Return the prediction for the choice of an index."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed set of answers")
+
+    def parse(self, row: Row, text: str) -> Any:
+        """Return the prediction an open answer's text stands for."""
+        raise NotImplementedError(f"{type(self).__name__} has no open answers")
+
+
+class TextToText(Form):
+    """A kind's text form on a sequence-to-sequence model."""
+
+    text2text = True
+
+    def __init__(
+        self, meta: Meta, tokenizer: Tokenizer, limits: Limits, representation: Representation, *, text: TextForm
+    ) -> None:
+        super().__init__(meta, tokenizer, limits, representation)
+        self.text = text
+
+    @property
+    def outputs(self) -> int:
+        """The model's own output layer is the head."""
+        return 0
+
+    def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
+        """One input per row; `target` in training, the ids of all choices in `align` otherwise."""
+        layout = Layout(self.tokenizer)
+        room = self.limits.max_length - layout.room_one
+        sources = self.tokenizer.pieces([self.text.source(row) for row in rows])
+        examples = [Example(i, [layout.one(found.ids[:room])]) for i, found in enumerate(sources)]
+        if training:
+            for example, found in zip(
+                examples, self.tokenizer.pieces([self.text.target(row) for row in rows]), strict=True
+            ):
+                example.target = layout.one(found.ids[: self.limits.max_target_length - layout.room_one]).ids
+            return examples
+        known: dict[str, list[int]] = {}
+        for example, row in zip(examples, rows, strict=True):
+            choices = self.text.choices(row)
+            if choices is not None:
+                for text in choices:
+                    if text not in known:
+                        known[text] = layout.one(self.tokenizer.pieces([text])[0].ids).ids
+                example.align = [known[text] for text in choices]
+        return examples
+
+    def used_ids(self, example: Example) -> Iterator[int]:
+        """Yield the ids of input and output, those of all choices included."""
+        yield from super().used_ids(example)
+        for choice in example.align or ():
+            yield from choice
+
+    def weight(self, example: Example) -> float:
+        """One term per output token."""
+        return float(len(example.target))
+
+    def _targets(self, model: Any, targets: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return decoder inputs and labels (rows, T): labels shifted right behind the start token."""
+        longest = max(map(len, targets))
+        start, pad = model.decoder_start, model.dense_pad
+        inputs = np.full((len(targets), longest), pad, dtype=np.int64)
+        labels = np.full((len(targets), longest), _IGNORED, dtype=np.int64)
+        for i, target in enumerate(targets):
+            dense = model.dense.of(target)
+            labels[i, : len(dense)] = dense
+            inputs[i, 0] = start
+            inputs[i, 1 : len(dense)] = dense[:-1]
+        return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+
+    def loss(self, model: Any, batch: Batch) -> Tensor:
+        """Summed cross-entropy over output tokens."""
+        inputs_BT, labels_BT = self._targets(model, [e.target for e in batch.examples], batch.ids_BL.device)
+        logits_BTV = model.decode(model.encode(batch), batch.mask_BL, inputs_BT)
+        return functional.cross_entropy(
+            logits_BTV.flatten(0, 1).float(), labels_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
+        )
+
+    def predict(self, model: Any, batch: Batch) -> list[Any]:
+        """Return the index of the likeliest choice, or the generated ids (full vocabulary)."""
+        encoded = model.encode(batch)
+        if batch.examples[0].align is None:
+            generated: list[Any] = model.generate(encoded, batch.mask_BL, self.limits.max_target_length)
+            return generated
+        counts = [len(example.align) for example in batch.examples]
+        owners = torch.tensor(batch.owners, device=batch.ids_BL.device).repeat_interleave(
+            torch.tensor(counts, device=batch.ids_BL.device)
+        )
+        targets = [choice for example in batch.examples for choice in example.align]
+        inputs_CT, labels_CT = self._targets(model, targets, batch.ids_BL.device)
+        logits_CTV = model.decode(encoded[owners], batch.mask_BL[owners], inputs_CT).float()
+        losses_CT = functional.cross_entropy(
+            logits_CTV.flatten(0, 1), labels_CT.flatten(), ignore_index=_IGNORED, reduction="none"
+        )
+        likelihoods = -losses_CT.view(labels_CT.shape).sum(-1)
+        return [int(part.argmax()) for part in likelihoods.split(counts)]  # type: ignore[no-untyped-call]
+
+    def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
+        """Return predictions."""
+        predictions = []
+        for row, example, found in zip(rows, examples, raw, strict=True):
+            if example.align is not None:
+                predictions.append(self.text.chosen(row, found))
+            else:
+                predictions.append(self.text.parse(row, self.tokenizer.decode(found)))
+        return predictions

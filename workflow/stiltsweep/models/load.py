@@ -1,0 +1,322 @@
+"""Building a model for one job: base weights, a checkpoint's weights over them, and only the vocabulary the job needs.
+
+A *checkpoint* stores what training changed, not what it kept: the tensors that were trainable (in it or in the
+checkpoint it started from), and of a trainable embedding only the rows of the pieces it saw. Everything else is read
+from the base model, so pruning the vocabulary changes no representation and nothing is ever silently lost: a piece that
+training did not see has its pretrained row. (With an output layer over the vocabulary, a pruned softmax ranges over the
+kept pieces; the checkpoint records how many.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..files import digest_file, read_json, replacing
+from .batches import Batch, Dense, Objective
+
+MODEL_FILE = "model.json"
+CHECKPOINT_FILE = "checkpoint.json"
+TENSORS = "model.safetensors"
+HEAD = "head.safetensors"
+_ROWS = ".rows"
+"""Suffix of the tensor that holds the ids of a pruned embedding's rows."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a job's weights come from: a base model, perhaps with a checkpoint over it."""
+
+    base: Path
+    """Directory of the base model."""
+    about: Mapping[str, Any]
+    """The base's model.json."""
+    checkpoint: Path | None = None
+    """Directory of the checkpoint."""
+    trained: Mapping[str, Any] | None = None
+    """The checkpoint's checkpoint.json."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Source:
+        """Read a model.json or a checkpoint.json (the files rules depend on)."""
+        path = Path(path)
+        about = read_json(path)
+        if path.name == MODEL_FILE:
+            return cls(path.parent, about)
+        base = path.parent / about["base"]
+        return cls(base, read_json(base / MODEL_FILE), path.parent, about)
+
+    @property
+    def interface(self) -> str:
+        """`encoder` or `text2text`."""
+        return str(self.about["interface"])
+
+    @property
+    def model_type(self) -> str:
+        """Transformers' name of the architecture, such as `bert` or `mt5`."""
+        return str(read_json(self.base / "config.json")["model_type"])
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of the weights a job starts from."""
+        return str((self.trained or self.about)["weights_sha256"])
+
+    @property
+    def embeddings(self) -> list[str]:
+        """Names of the tensors with one row per piece."""
+        return [name for name in (self.about["embedding"], self.about.get("output_embedding")) if name]
+
+
+def kept_ids(used: Iterable[int], source: Source) -> NDArray[np.int64]:
+    """Return the sorted ids a job needs: those its examples use, the special ones, and all up to the padding id.
+
+    The last keeps the padding id where it is, on which XLM-R's position numbers depend.
+    """
+    special = source.about["special"]
+    needed = {*used, *range(special["pad"] + 1), *(i for i in special.values() if i is not None)}
+    return np.array(sorted(needed), dtype=np.int64)
+
+
+class TaskModel(nn.Module):
+    """A backbone and a head, with the calls that kinds make on them.
+
+    `forward` is the loss, so that accelerate's wrappers (autocast, DDP, FSDP) see every training step.
+    """
+
+    def __init__(self, backbone: Any, head: nn.Linear | None, form: Objective, source: Source, dense: Dense) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.form = form
+        self.dense = dense
+        self.dense_pad = int(dense.of([dense.pad])[0])
+        start = getattr(backbone.config, "decoder_start_token_id", None)
+        self.decoder_start = self.dense_pad if start is None else int(dense.of([start])[0])
+        self.token_types = getattr(backbone.config, "type_vocab_size", 0) > 1 and source.about.get("token_types", True)
+        eos = source.about["special"].get("eos")
+        self.eos = None if eos is None else int(dense.of([eos])[0])
+        self.forbidden = [int(i) for i in _present(source.about.get("sentinels", []), dense)]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the batch's summed loss."""
+        return self.form.loss(self, batch)
+
+    def hidden(self, batch: Batch, layer: int = -1) -> Tensor:
+        """Return hidden states (B, L, H) of one layer of the encoder."""
+        encoder = self.backbone.get_encoder() if self.backbone.config.is_encoder_decoder else self.backbone
+        arguments: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
+        if batch.types_BL is not None:
+            arguments["token_type_ids"] = batch.types_BL
+        if layer == -1:
+            last: Tensor = encoder(**arguments).last_hidden_state
+            return last
+        states: Sequence[Tensor] = encoder(**arguments, output_hidden_states=True).hidden_states
+        if not -len(states) <= layer < len(states):
+            raise UserError(
+                f"retrieval.layer: {layer} is not a layer; the model has {len(states) - 1} (0: embeddings)."
+            )
+        return states[layer]
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Return the encoder's output (B, L, H) of a sequence-to-sequence model."""
+        return self.hidden(batch)
+
+    def decode(self, encoded_BLH: Tensor, mask_BL: Tensor, inputs_BT: Tensor) -> Tensor:
+        """Return the decoder's logits (B, T, V)."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        output = self.backbone(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded_BLH),
+            attention_mask=mask_BL,
+            decoder_input_ids=inputs_BT,
+            use_cache=False,
+        )
+        logits: Tensor = output.logits
+        return logits
+
+    def generate(self, encoded_BLH: Tensor, mask_BL: Tensor, max_new_tokens: int) -> list[list[int]]:
+        """Generate greedily with a cache, sentinels forbidden; return full-vocabulary ids without special ones."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        out_BT = self.backbone.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded_BLH),
+            attention_mask=mask_BL,
+            decoder_start_token_id=self.decoder_start,
+            pad_token_id=self.dense_pad,
+            eos_token_id=self.eos,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            suppress_tokens=self.forbidden or None,
+        )
+        special = {self.dense_pad, self.decoder_start, self.eos}
+        return [self.dense.full([i for i in row if i not in special]) for row in out_BT.tolist()]
+
+
+def _present(ids: Iterable[int], dense: Dense) -> NDArray[np.int64]:
+    array = np.array(sorted(ids), dtype=np.int64)
+    return array if dense.kept is None else dense.of(np.intersect1d(array, dense.kept).tolist())
+
+
+def build(
+    source: Source,
+    form: Objective,
+    *,
+    kept: NDArray[np.int64] | None,
+    seed: int,
+    dropout: float | None = None,
+    head_from: Path | None = None,
+) -> TaskModel:
+    """Build a model with the weights of `source`.
+
+    Args:
+      source: base model or checkpoint.
+      form: the task's kind; decides the head.
+      kept: ids of the pieces to keep, sorted; None keeps all.
+      seed: of a new head.
+      dropout: of the whole model; None leaves its own.
+      head_from: checkpoint directory to load the head from; None makes a new one.
+
+    Raises:
+      UserError: weights are missing or do not fit the model's class.
+    """
+    import transformers
+    from transformers.initialization import no_init_weights
+
+    # The class comes from our own model.json but is checked all the same: a name must not reach anything else.
+    name = str(source.about["class"])
+    model_class = getattr(transformers, name, None)
+    if not (isinstance(model_class, type) and issubclass(model_class, transformers.PreTrainedModel)):
+        raise UserError(f"{source.base / MODEL_FILE}: class {name!r} is not a model class of transformers.")
+    config = transformers.AutoConfig.from_pretrained(source.base, local_files_only=True)
+    if kept is not None:
+        config.vocab_size = len(kept)
+    if dropout is not None:
+        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate", "dropout"):
+            if hasattr(config, key):
+                setattr(config, key, dropout)
+    options = {"add_pooling_layer": False} if source.about.get("pooler") is False else {}
+    with no_init_weights():
+        backbone = model_class(config, **options)
+    tensors = weights(source, kept)
+    missing, unexpected = backbone.load_state_dict(tensors, strict=False)
+    backbone.tie_weights()
+    tied = set(getattr(backbone, "_tied_weights_keys", None) or ())
+    missing = [key for key in missing if key not in tied and not key.endswith("position_ids")]
+    if missing or unexpected:
+        raise UserError(
+            f"{source.base}: weights do not fit {name}: missing {missing[:3]}, unexpected {list(unexpected)[:3]}."
+        )
+    head = form.new_head(config.hidden_size, seed)
+    if head is not None and head_from is not None:
+        with safe_open(head_from / HEAD, "pt") as handle:
+            head.load_state_dict({key: handle.get_tensor(key) for key in handle.keys()})  # noqa: SIM118
+    dense = Dense(kept, int(source.about["special"]["pad"]))
+    return TaskModel(backbone, head, form, source, dense)
+
+
+def weights(source: Source, kept: NDArray[np.int64] | None) -> dict[str, Tensor]:
+    """Read the tensors of `source`, embeddings cut to the kept rows, as fp32."""
+    tensors: dict[str, Tensor] = {}
+    overlay = None if source.checkpoint is None else safe_open(source.checkpoint / TENSORS, "pt")
+    replaced = set() if overlay is None else {key.removesuffix(_ROWS) for key in overlay.keys()}  # noqa: SIM118
+    with safe_open(source.base / TENSORS, "pt") as handle:
+        for key in handle.keys():  # noqa: SIM118
+            rows = key in source.embeddings
+            if key in replaced and not rows:
+                continue
+            # The tensor is mapped from the file: indexing reads the kept rows only.
+            tensor = handle.get_tensor(key)
+            tensors[key] = (tensor if kept is None or not rows else tensor[torch.from_numpy(kept)]).float()
+    if overlay is not None:
+        with overlay as handle:
+            for key in handle.keys():  # noqa: SIM118
+                if key.endswith(_ROWS):
+                    continue
+                tensor = handle.get_tensor(key)
+                if key not in source.embeddings:
+                    tensors[key] = tensor
+                    continue
+                trained = handle.get_tensor(key + _ROWS).numpy()
+                if kept is None:
+                    tensors[key][torch.from_numpy(trained)] = tensor
+                else:
+                    _, here, there = np.intersect1d(kept, trained, assume_unique=True, return_indices=True)
+                    tensors[key][torch.from_numpy(here)] = tensor[torch.from_numpy(there)]
+    return tensors
+
+
+def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) -> list[tuple[str, nn.Parameter]]:
+    """Freeze what the settings say and return the trainable parameters of the backbone by name.
+
+    Raises:
+      UserError: more layers to freeze than the encoder has.
+    """
+    backbone = model.backbone
+    encoder = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
+    layers = next((m for m in encoder.modules() if isinstance(m, nn.ModuleList)), nn.ModuleList())
+    if freeze_layers > len(layers):
+        raise UserError(f"training.freeze_layers: {freeze_layers}, but the encoder has {len(layers)} layers.")
+    if freeze_embeddings:
+        frozen = getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()
+        frozen.requires_grad_(False)
+    for layer in layers[:freeze_layers]:
+        layer.requires_grad_(False)
+    return [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
+
+
+def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Iterable[str]) -> dict[str, str]:
+    """Write the tensors in `names` (and those the parent checkpoint had) and the head; return their digests."""
+    inherited: set[str] = set()
+    if source.checkpoint is not None:
+        with safe_open(source.checkpoint / TENSORS, "pt") as handle:
+            inherited = {key for key in handle.keys() if not key.endswith(_ROWS)}  # noqa: SIM118
+    state = model.backbone.state_dict()
+    tensors = {}
+    for name in sorted(set(names) | inherited):
+        tensors[name] = state[name].detach().to("cpu", torch.float32).contiguous().clone()
+        if name in source.embeddings:
+            kept = model.dense.kept
+            rows = np.arange(len(tensors[name]), dtype=np.int64) if kept is None else kept
+            tensors[name + _ROWS] = torch.from_numpy(rows.copy())
+            _inherit_rows(tensors, name, source)
+    save_tensors(folder / TENSORS, tensors)
+    digests = {"weights_sha256": digest_file(folder / TENSORS)}
+    if model.head is not None:
+        head = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in model.head.state_dict().items()}
+        save_tensors(folder / HEAD, head)
+        digests["head_sha256"] = digest_file(folder / HEAD)
+    return digests
+
+
+def _inherit_rows(tensors: dict[str, Tensor], name: str, source: Source) -> None:
+    """Add the rows that the parent checkpoint trained and this job did not need."""
+    if source.checkpoint is None:
+        return
+    with safe_open(source.checkpoint / TENSORS, "pt") as handle:
+        if name + _ROWS not in handle.keys():  # noqa: SIM118
+            return
+        rows, trained = handle.get_tensor(name + _ROWS), handle.get_tensor(name)
+    fresh = ~torch.isin(rows, tensors[name + _ROWS])
+    ids = torch.cat([tensors[name + _ROWS], rows[fresh]])
+    order = ids.argsort()
+    tensors[name] = torch.cat([tensors[name], trained[fresh]])[order].contiguous()
+    tensors[name + _ROWS] = ids[order].contiguous()
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    with replacing(path) as temporary:
+        save_file(tensors, os.fspath(temporary), metadata={"format": "pt", **(metadata or {})})

@@ -1,0 +1,175 @@
+"""Texts to pieces and back: one torch-free wrapper around `tokenizers` for every model.
+
+Offsets are the point of it: each piece knows which characters (code points) of the *original* text it stands for, with
+normalisation, the space a piece begins with, and letters that became several all accounted for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..files import read_json
+from .reachable import MARK, Reachable
+
+FILE = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+INDEX = "tokenizer.safetensors"
+ROLES = ("pad", "bos", "cls", "eos", "sep", "unk", "mask")
+_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_CHUNK = 1000
+"""Texts per call: the library's own result objects are many times larger than what is kept of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One text without special tokens."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    """For each piece its [start, end) in code points of the text, white space at both ends left out.
+
+    Starts and ends never go backwards. A piece that stands for white space alone is empty (start == end). Pieces that
+    share a character (one that normalisation made several of, or bytes of one character) share its offsets.
+    """
+
+
+class Tokenizer:
+    """A tokenizer of a canonical model directory.
+
+    Special tokens written out in a text ("</s>") are taken for special tokens, as transformers does.
+    """
+
+    def __init__(self, directory: Path, tokens: Mapping[str, str], index: Reachable | None) -> None:
+        self._directory = directory
+        self._index = index
+        self._whole: tokenizers.Tokenizer | None = None
+        if index is None:
+            self._load()
+        self.special: dict[str, int | None] = {
+            role: self.id_of(tokens[f"{role}_token"]) if f"{role}_token" in tokens else None for role in ROLES
+        }
+        """Role (`ROLES`) -> id, None where the model has none."""
+        self._layouts = {pair: self._probe(pair) for pair in (False, True)}
+
+    @classmethod
+    def from_directory(cls, directory: str | Path, *, whole: bool = False) -> Tokenizer:
+        """Read a tokenizer as `fetch` wrote it.
+
+        Args:
+          directory: holds tokenizer.json, tokenizer_config.json and, for large unigram vocabularies, the index that
+            spares loading all of it (see `reachable`).
+          whole: load the whole vocabulary at once.
+
+        Raises:
+          UserError: a file is missing or broken.
+        """
+        directory = Path(directory)
+        tokens = read_json(directory / CONFIG)
+        index = directory / INDEX
+        return cls(directory, tokens, Reachable(index) if index.is_file() and not whole else None)
+
+    def _load(self) -> tokenizers.Tokenizer:
+        if self._whole is None:
+            path = self._directory / FILE
+            try:
+                self._whole = tokenizers.Tokenizer.from_file(str(path))
+            except Exception as error:  # the library raises bare Exception
+                raise UserError(f"{path}: not a readable tokenizer ({error}). Fetch the model again.") from None
+            self._whole.no_truncation()
+            self._whole.no_padding()
+        return self._whole
+
+    @property
+    def size(self) -> int:
+        """Number of pieces, special tokens included."""
+        return len(self._index) if self._index is not None else int(self._load().get_vocab_size())
+
+    @property
+    def sentinels(self) -> list[int]:
+        """Ids of T5's <extra_id_0>, <extra_id_1>, ... in this order; empty for other models."""
+        added = (self._index.tokenizer if self._index else self._load()).get_added_tokens_decoder()
+        found = {int(m[1]): token.content for token in added.values() if (m := _SENTINEL.fullmatch(token.content))}
+        return [i for n in sorted(found) if (i := self.id_of(found[n])) is not None]
+
+    def id_of(self, piece: str) -> int | None:
+        """Return the id of a piece, None if there is no such piece."""
+        found = self._index.id_of(piece) if self._index is not None else self._load().token_to_id(piece)
+        return None if found is None else int(found)
+
+    def pieces(self, texts: Sequence[str]) -> list[Pieces]:
+        """Segment texts: no special tokens added, nothing cut off."""
+        inner, original = self._covering(texts)
+        found = []
+        for start in range(0, len(texts), _CHUNK):
+            chunk = list(texts[start : start + _CHUNK])
+            for text, encoding in zip(chunk, inner.encode_batch(chunk, add_special_tokens=False), strict=True):
+                ids = encoding.ids if original is None else original[encoding.ids].tolist()
+                offsets = list(_offsets(text, encoding.tokens, encoding.offsets))
+                found.append(Pieces(ids, offsets))
+        return found
+
+    def special_layout(self, *, pair: bool) -> tuple[tuple[int, ...], ...]:
+        """Return the special ids (before, after) one text, or (before, between, after) a pair."""
+        return self._layouts[pair]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; special tokens are left out."""
+        if self._whole is None and self._index is not None:
+            local = self._index.local_ids(ids)
+            return str(self._index.tokenizer.decode(local, skip_special_tokens=True))
+        return str(self._load().decode(list(ids), skip_special_tokens=True))
+
+    def _covering(self, texts: Sequence[str]) -> tuple[tokenizers.Tokenizer, NDArray[np.int64] | None]:
+        """Return a tokenizer that is exact for these texts, and the map from its ids to the whole vocabulary's."""
+        if self._whole is None and self._index is not None:
+            self._index.cover(texts)
+            if not self._index.exhausted:
+                return self._index.tokenizer, self._index.original
+        return self._load(), None
+
+    def _probe(self, pair: bool) -> tuple[tuple[int, ...], ...]:
+        """Find where the tokenizer itself puts special tokens, by an example."""
+        inner, original = self._covering(["a", "b"])
+        encoding = inner.encode("a", "b") if pair else inner.encode("a")
+        ids = encoding.ids if original is None else original[encoding.ids].tolist()
+        runs: list[list[int]] = [[]]
+        last: int | None = None
+        for i, sequence, special in zip(ids, encoding.sequence_ids, encoding.special_tokens_mask, strict=True):
+            if special:
+                runs[-1].append(i)
+            elif sequence != last:
+                last = sequence
+                runs.append([])
+        return tuple(map(tuple, runs))
+
+
+def _blank(character: str) -> bool:
+    """Whether normalisers turn the character into a space or into nothing."""
+    return character.isspace() or character in (MARK, "\ufffd") or unicodedata.category(character) in ("Cc", "Cf")
+
+
+def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Trim the library's offsets to what a piece stands for."""
+    reached = 0
+    for token, (start, end) in zip(tokens, offsets, strict=True):
+        while start < end and _blank(text[start]):
+            start += 1
+        while start < end and _blank(text[end - 1]):
+            end -= 1
+        if not token.strip(MARK):
+            # The mark put before the first word is aligned to that word's first character: it stands for none of it.
+            end = start
+        start = max(start, reached)
+        end = max(start, end)
+        reached = start
+        yield start, end

@@ -1,0 +1,111 @@
+"""Putting the report together: sentences, figures and tables into one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from ..files import write_text
+from . import text
+from .answer import Answer, answer
+from .figures import Figure, draw
+from .results import ALL, Results
+from .tables import Table, build, write
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def build_report(results: Results, output: Path) -> Answer:
+    """Write the page, and beside it `figures/`, `tables/` and `headline.txt`.
+
+    Files of an earlier report in the two folders are removed, so that they hold this report's files only.
+
+    Args:
+      results: what the sweep found.
+      output: the page.
+
+    Returns:
+      The answer the page opens with.
+    """
+    found = answer(results)
+    figures = draw(results)
+    tables = build(results)
+    folder = output.parent
+    written: set[Path] = set()
+    for section in figures.values():
+        for figure in section:
+            path = folder / "figures" / f"{figure.name}.svg"
+            write_text(path, figure.svg)
+            written.add(path)
+    for table in tables.values():
+        written.update(write(table, folder / "tables"))
+    for pattern in ("figures/**/*.svg", "tables/*.csv", "tables/*.parquet", "tables/*.tex"):
+        for stale in set(folder.glob(pattern)) - written:
+            stale.unlink()
+    write_text(folder / "headline.txt", found.headline + "\n")
+    write_text(output, render(results, found, figures, tables))
+    return found
+
+
+def render(
+    results: Results, found: Answer, figures: Mapping[str, Sequence[Figure]], tables: Mapping[str, Table]
+) -> str:
+    """Return the page's HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inline"] = inline_svg
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    run = results.run
+    spent = results.costs
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        answer=found,
+        figures=figures,
+        tables=tables,
+        text=text,
+        # The style and the script are ours; the script's digest is the only one the page lets run.
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        languages=results.transfer_languages,
+        group_of=results.group_of,
+        groups=results.groups,
+        cells=len(results.cells),
+        excluded=Counter(entry.what for entry in results.exclusions),
+        contaminated=[row for row in results.select(ALL) if row.contaminated],
+        train_seconds=sum(c.train_seconds for c in spent),
+        predict_seconds=sum(c.predict_seconds for c in spent),
+        peak_memory_mb=max((c.peak_memory_mb for c in spent if c.peak_memory_mb), default=None),
+        devices=sorted({c.devices for c in spent if c.devices}),
+    )
+
+
+_IDS = re.compile(r'(\bid="|\bhref="#|url\(#)')
+
+
+def inline_svg(figure: Figure, number: int) -> Markup:
+    """Return a figure's SVG for use inside the page: ids of its own, scaled by its column, described for readers."""
+    svg = figure.svg[figure.svg.index("<svg") :]
+    # matplotlib's rule for all elements would reach the whole page; the page's own style has it for figures.
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = _IDS.sub(rf"\g<1>f{number}-", svg)
+    opening, _, rest = svg.partition(">")
+    view = re.search(r'viewBox="([^"]*)"', opening)
+    if view is None:
+        raise ValueError(f"{figure.name}: the SVG has no viewBox")
+    label = Markup.escape(f"{figure.title}. {figure.caption}")
+    head = f'<svg viewBox="{view[1]}" role="img" aria-label="{label}" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return Markup(f"{head}>{rest}")  # noqa: S704 (matplotlib escapes the texts it writes)

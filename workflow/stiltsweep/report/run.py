@@ -1,0 +1,135 @@
+"""The run description (run.json): everything the report says of a sweep that its results do not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..catalog import Model, Task
+from ..config import BASELINE
+from ..errors import UserError
+from ..files import read_json
+from ..languages import SOURCE_LANGUAGE
+from ..sweep import Cell, Sweep
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sweep as the report sees it. There is no date: the same sweep gives the same bytes."""
+
+    title: str
+    families: str
+    """The column of languages.csv that groups languages into families."""
+    significance: Mapping[str, Any]
+    """The settings of the tests, as in the configuration."""
+    models: Mapping[str, Mapping[str, Any]]
+    """Model -> description, licence, and what else its YAML file says of its origin."""
+    intermediates: Mapping[str, Mapping[str, Any]]
+    """Intermediate task -> description, licence ...; without the baseline."""
+    targets: Mapping[str, Mapping[str, Any]]
+    """Target task -> description, licence ..., and `languages`, the codes that were to be built."""
+    seeds: list[int]
+    languages: Mapping[str, Mapping[str, str]]
+    """Language code -> its row of languages.csv."""
+    omitted: list[Mapping[str, str]]
+    """What was left out on purpose: target, language and reason."""
+    configuration: str
+    """The resolved configuration as YAML."""
+    revision: str = ""
+    """The project's revision, empty if unknown."""
+
+    @property
+    def arms(self) -> list[str]:
+        """The baseline, then the intermediate tasks."""
+        return [BASELINE, *self.intermediates]
+
+    @property
+    def alpha(self) -> float:
+        """The level of the tests: 1 - confidence."""
+        return round(1 - float(self.significance["confidence"]), 6)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell that was to be built, in the order of comparison."""
+        for model in self.models:
+            for intermediate in self.arms:
+                for target, about in self.targets.items():
+                    for seed in self.seeds:
+                        for language in about["languages"]:
+                            yield Cell(model, intermediate, target, seed, language)
+
+    def fact(self, language: str, column: str) -> str:
+        """Return one fact about a language, empty where unknown."""
+        return self.languages.get(language, {}).get(column, "")
+
+    def language_name(self, language: str) -> str:
+        """Return a language's English name, or its code where the table has none."""
+        return self.fact(language, "name") or language
+
+
+def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
+    """Describe a sweep for run.json.
+
+    Args:
+      sweep: the checked configuration and its catalogue.
+      revision: the project's revision (for example of git), empty if unknown.
+    """
+    catalog = sweep.catalog
+    named = {SOURCE_LANGUAGE, *(code for codes in sweep.languages.values() for code in codes)}
+    run = Run(
+        title=sweep.config["title"],
+        families=sweep.config["families"],
+        significance=dict(sweep.config["significance"]),
+        models={name: _origin(catalog.models[name]) for name in sweep.models},
+        intermediates={name: _origin(catalog.intermediates[name]) for name in sweep.intermediates if name != BASELINE},
+        targets={
+            name: {**_origin(catalog.targets[name]), "languages": codes} for name, codes in sweep.languages.items()
+        },
+        seeds=sweep.seeds,
+        languages={code: dict(catalog.languages.rows[code]) for code in sorted(named)},
+        omitted=[asdict(omitted) for omitted in sweep.omitted],
+        configuration=yaml.safe_dump(dict(sweep.config), allow_unicode=True, sort_keys=False),
+        revision=revision,
+    )
+    return asdict(run)
+
+
+_ORIGIN = (
+    "kind",
+    "interface",
+    "description",
+    "notes",
+    "licence",
+    "citation",
+    "parameters",
+    "source",
+    "metrics",
+    "chance",
+)
+
+
+def _origin(entry: Task | Model) -> dict[str, Any]:
+    return {key: entry.definition[key] for key in _ORIGIN if key in entry.definition}
+
+
+def read_run(path: str | Path) -> Run:
+    """Read run.json.
+
+    Raises:
+      UserError: the file is missing, not JSON, or has missing or unknown keys; the text names them.
+    """
+    value = read_json(path)
+    known = {field.name for field in fields(Run)}
+    required = known - {"revision"}
+    if not isinstance(value, dict) or not required <= value.keys() <= known:
+        found = set(value) if isinstance(value, dict) else set()
+        lacks = ", ".join(sorted(required - found)) or "nothing"
+        unknown = ", ".join(sorted(found - known)) or "nothing"
+        raise UserError(
+            f"{path}: not a run description: it lacks {lacks} and holds unknown {unknown}. "
+            f"Rebuild it with: snakemake --cores 1 --force {path}"
+        )
+    return Run(**value)

@@ -1,0 +1,68 @@
+"""Training settings: the defaults, and how the model's, the task's and the configuration's own are laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from .catalog import Model, Task
+
+Stage = Literal["intermediate", "target"]
+STAGES: tuple[Stage, ...] = ("intermediate", "target")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of one training run; `schemas/training.schema.yaml` describes and bounds each of them."""
+
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-5
+    """Peak, pretrained weights."""
+    head_learning_rate: float | None = None
+    """Peak, a new head; None: learning_rate."""
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    """Below 1 a fraction of all updates, from 1 on a number of updates."""
+    schedule: str = "linear"
+    epochs: float = 3.0
+    max_updates: int | None = None
+    batch_size: int = 32
+    """Examples per update, all devices."""
+    micro_batch_tokens: int = 4096
+    """Token slots, padding included, per forward pass."""
+    max_length: int = 128
+    """Tokens."""
+    stride: int = 32
+    """Tokens shared by neighbouring windows."""
+    max_target_length: int = 64
+    """Tokens."""
+    clip_norm: float = 1.0
+    dropout: float | None = None
+    """None: the model's own."""
+    evaluations: int = 3
+    """English dev is scored this often, evenly over the run."""
+    patience: int | None = None
+    """Evaluations without a better score before stopping; None: never stop early."""
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    precision: str = "auto"
+    save_minutes: float = 10.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+
+def resolve(stage: Stage, model: Model, task: Task, overrides: Mapping[str, Any]) -> TrainingSettings:
+    """Lay settings over each other, later ones winning: defaults, model, task, configuration.
+
+    Each layer's keys for all stages come before its keys for the one stage, so a configuration's plain `epochs` wins
+    over a model's `target: {epochs: ...}`.
+    """
+    merged: dict[str, Any] = {}
+    for layer in (model.definition["training"], task.definition["training"], overrides):
+        merged.update({key: value for key, value in layer.items() if key not in STAGES})
+        merged.update(layer.get(stage, {}))
+    known = {field.name for field in fields(TrainingSettings)}
+    return TrainingSettings(**{key: value for key, value in merged.items() if key in known})

@@ -1,0 +1,13 @@
+"""Does the lift differ from zero? Paired bootstrap over examples and seeds, per language, group, contrast and over all.
+
+    statistics = read(results, model, target, intermediates=..., seeds=..., languages=...)
+    rows = compare(resample(statistics, Settings()), estimands(statistics.languages, groups, "family"))
+
+docs/statistics.md says what is resampled, what is held fixed, and why.
+"""
+
+from .analysis import COLUMNS, LEVELS, Settings, compare, resample
+from .cells import Statistics, read
+from .estimands import Estimand, estimands
+
+__all__ = ["COLUMNS", "LEVELS", "Estimand", "Settings", "Statistics", "compare", "estimands", "read", "resample"]

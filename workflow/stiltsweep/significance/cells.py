@@ -1,0 +1,258 @@
+"""Reading the cells of one model and target: which runs there are, and every example's sufficient statistics."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..files import read_json
+from ..languages import SOURCE_LANGUAGE
+from ..metrics import Metric, metric
+from ..sweep import BASELINE, Cell, cell_path
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something of the grid that is not in the tests."""
+
+    arm: str
+    seed: int
+    language: str
+    """Empty for a whole run."""
+    why: str
+    """missing; undefined (nothing to score); for whole runs: at-chance, incomplete."""
+    name: str
+    """Path below cells/, with the reason after a colon unless it is simply missing."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sufficient statistics of one model and target, ready to be resampled.
+
+    Every arm (intermediate) is a rectangle: each of its runs (seeds) holds every language of `held[arm]`.
+    """
+
+    model: str
+    target: str
+    metric: str
+    languages: tuple[str, ...]
+    """Transfer languages asked for, sorted; never English."""
+    seeds: Mapping[str, tuple[int, ...]]
+    """Arm -> seeds of the runs used, ascending; empty where no run is usable. The baseline is an arm."""
+    held: Mapping[str, frozenset[str]]
+    """Arm -> languages that every used run of it holds."""
+    ids: Mapping[str, tuple[str, ...]]
+    """Language -> ids of its test examples, sorted."""
+    values: Mapping[tuple[str, int, str], Array]
+    """(arm, seed, language) -> (examples, 2) numerator and denominator of the score, rows in the order of `ids`."""
+    gaps: tuple[Gap, ...] = ()
+    """Cells and runs that are not in the tests."""
+    contaminated: frozenset[str] = frozenset()
+    """Arms whose intermediate holds this target's data."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Cell used -> digest of its predictions."""
+
+    @property
+    def intermediates(self) -> tuple[str, ...]:
+        """Every arm but the baseline, in the order asked for."""
+        return tuple(arm for arm in self.seeds if arm != BASELINE)
+
+    def compared(self, arm: str) -> tuple[str, ...]:
+        """Return the languages that `arm` and the baseline both hold."""
+        return tuple(code for code in self.languages if code in self.held[arm] & self.held[BASELINE])
+
+
+def gap(model: str, arm: str, target: str, seed: int, language: str, why: str) -> Gap:
+    """Return a gap with its name."""
+    path = f"{model}/{arm}/{target}/seed{seed}" + (f"/{language}" if language else "")
+    return Gap(arm, seed, language, why, path if why == "missing" else f"{path}:{why}")
+
+
+def read(
+    results: Path,
+    model: str,
+    target: str,
+    *,
+    intermediates: Sequence[str],
+    seeds: Sequence[int],
+    languages: Sequence[str],
+    allow_missing: bool = False,
+) -> Statistics:
+    """Read the cells of one model and target.
+
+    Runs at chance level (`learned: false`) are left out and named in `gaps`. With `allow_missing`, a run that lacks
+    half of its languages or more is left out as a whole, and of the others each language that some run of the arm
+    lacks: what remains is a rectangle, so that no mean is taken over different languages in different runs.
+
+    Args:
+      results: the results folder.
+      model, target: names.
+      intermediates: arms, `none` among them.
+      seeds: seeds of every arm.
+      languages: languages of the target; English is ignored.
+      allow_missing: go on without missing cells, naming them.
+
+    Raises:
+      UserError: the grid has no baseline or no transfer language; a cell is missing, is not the cell its path says,
+        disagrees with its statistics, or holds other ids than its siblings.
+    """
+    if BASELINE not in intermediates:
+        raise UserError(f"{model}/{target}: the intermediates lack 'none', the baseline every lift is measured from.")
+    transfer = tuple(sorted(set(languages) - {SOURCE_LANGUAGE}))
+    if not transfer:
+        raise UserError(f"{model}/{target}: no transfer language; English is the source and never counts as one.")
+    grid = [
+        (arm, seed, code) for arm in dict.fromkeys(intermediates) for seed in sorted(set(seeds)) for code in transfer
+    ]
+    cells: dict[tuple[str, int, str], dict[str, Any]] = {}
+    gaps: list[Gap] = []
+    for key in grid:
+        arm, seed, code = key
+        path = Path(cell_path(str(results), Cell(model, arm, target, seed, code)))
+        if path.is_file() and path.with_suffix(".parquet").is_file():
+            cells[key] = _cell(path, model, target, key)
+        else:
+            gaps.append(gap(model, arm, target, seed, code, "missing"))
+    if gaps and not allow_missing:
+        shown = ", ".join(f"{lost.name}.json" for lost in gaps[:5]) + (" ..." if len(gaps) > 5 else "")
+        raise UserError(
+            f"{model}/{target}: {len(gaps)} of {len(grid)} cells are missing below {results / 'cells'}: {shown}. "
+            "Hint: build them (snakemake --rerun-incomplete), or set significance.allow_missing: true to test without "
+            "them; they are then named in every table."
+        )
+    if not cells:
+        raise UserError(f"{model}/{target}: none of its {len(grid)} cells exists below {results / 'cells'}.")
+    names = sorted({str(cell["metric"]) for cell in cells.values()})
+    if len(names) > 1:
+        raise UserError(
+            f"{model}/{target}: cells are scored by different metrics ({', '.join(names)}); score them anew."
+        )
+    used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)))
+    ids, values = _values(results, model, target, metric(names[0]), cells, used, held)
+    undefined = [
+        gap(model, arm, target, s, code, "undefined") for (arm, s, code), v in values.items() if not v[:, 1].sum()
+    ]
+    return Statistics(
+        model=model,
+        target=target,
+        metric=names[0],
+        languages=transfer,
+        seeds=used,
+        held=held,
+        ids=ids,
+        values=values,
+        gaps=(*gaps, *(gap(model, arm, target, s, "", why) for (arm, s), why in left_out.items()), *undefined),
+        contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),
+        digests={f"{arm}/seed{s}/{code}": cells[arm, s, code]["digests"]["predictions"] for arm, s, code in values},
+    )
+
+
+def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dict[str, Any]:
+    cell: dict[str, Any] = read_json(path)
+    expected = {"model": model, "intermediate": key[0], "target": target, "seed": key[1], "language": key[2]}
+    found = {name: cell.get(name) for name in expected}
+    if found != expected:
+        raise UserError(f"{path}: says it is the cell {found}, its path says {expected}. Delete it and score it anew.")
+    return cell
+
+
+def _rectangles(
+    cells: Mapping[tuple[str, int, str], Mapping[str, Any]], arms: Iterable[str]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, frozenset[str]], dict[tuple[str, int], str]]:
+    """Choose each arm's runs and languages; return (arm -> seeds, arm -> languages, run left out -> why)."""
+    used: dict[str, tuple[int, ...]] = {}
+    held: dict[str, frozenset[str]] = {}
+    left_out: dict[tuple[str, int], str] = {}
+    languages = {code for _, _, code in cells}
+    for arm in arms:
+        runs: dict[int, set[str]] = {}
+        for seed in sorted({s for a, s, _ in cells if a == arm}):
+            run = {code: cells[arm, seed, code] for code in languages if (arm, seed, code) in cells}
+            if not all(cell["learned"] for cell in run.values()):
+                left_out[arm, seed] = "at-chance"
+            elif 2 * len(run) <= len(languages):
+                left_out[arm, seed] = "incomplete"
+            else:
+                runs[seed] = set(run)
+        used[arm] = tuple(runs)
+        held[arm] = frozenset(set.intersection(*runs.values())) if runs else frozenset()
+    return used, held, left_out
+
+
+def _values(
+    results: Path,
+    model: str,
+    target: str,
+    found: Metric,
+    cells: Mapping[tuple[str, int, str], Mapping[str, Any]],
+    used: Mapping[str, tuple[int, ...]],
+    held: Mapping[str, frozenset[str]],
+) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, int, str], Array]]:
+    """Read the statistics of every used cell, rows sorted by id."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [f"{found.name}.{column}" for column in found.columns]
+    first: dict[str, tuple[pa.ChunkedArray, NDArray[np.intp] | None]] = {}
+    ids: dict[str, tuple[str, ...]] = {}
+    values: dict[tuple[str, int, str], Array] = {}
+    for arm, seeds in used.items():
+        for seed in seeds:
+            for code in sorted(held[arm]):
+                path = Path(cell_path(str(results), Cell(model, arm, target, seed, code))).with_suffix(".parquet")
+                try:
+                    # Threads cost more than they give on files this small.
+                    table = pq.ParquetFile(path).read(columns=["id", *columns], use_threads=False)
+                    statistics = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
+                except (pa.ArrowInvalid, KeyError) as error:
+                    raise UserError(
+                        f"{path}: not the statistics of {found.name} ({str(error).splitlines()[0]}). "
+                        f"Rebuild it with: snakemake --cores 1 --force {path.with_suffix('.json')}"
+                    ) from None
+                _agree(path, found, statistics, cells[arm, seed, code])
+                names = table.column("id")
+                if code in first and names.equals(first[code][0]):
+                    order = first[code][1]
+                else:
+                    order = _order(path, names.to_pylist(), code, ids)
+                    first.setdefault(code, (names, order))
+                values[arm, seed, code] = found.ratio(statistics if order is None else statistics[order])
+    return ids, values
+
+
+def _order(path: Path, names: list[str], code: str, ids: dict[str, tuple[str, ...]]) -> NDArray[np.intp] | None:
+    """Return the order that sorts a cell's ids (None: sorted already), after comparing them with its siblings'."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ordered = tuple(names[i] for i in order)
+    if len(set(ordered)) < len(ordered):
+        twice = next(a for a, b in itertools.pairwise(ordered) if a == b)
+        raise UserError(f"{path}: the id {twice!r} occurs twice; score the cell anew.")
+    if ids.setdefault(code, ordered) != ordered:
+        odd = sorted(set(ids[code]) ^ set(ordered))[:3]
+        raise UserError(
+            f"{path}: holds other examples than its siblings in {code} (for one: {', '.join(map(repr, odd))}): they "
+            "were made from different data and cannot be paired. Predict and score the older one anew."
+        )
+    return None if order == list(range(len(names))) else np.array(order, dtype=np.intp)
+
+
+def _agree(path: Path, found: Metric, statistics: Array, cell: Mapping[str, Any]) -> None:
+    """Refuse statistics that do not sum to the score beside them: one of the two files is stale."""
+    score = float(found.score(statistics.sum(axis=0)))
+    stated = cell["score"]
+    same = stated is None if math.isnan(score) else stated is not None and abs(score - stated) < 1e-6
+    if len(statistics) != cell["n"] or not same:
+        raise UserError(
+            f"{path}: sums to {score:.4f} over {len(statistics)} examples, the cell beside it says {stated} over "
+            f"{cell['n']}. Score it anew: snakemake --cores 1 --force {path.with_suffix('.json')}"
+        )

@@ -1,0 +1,77 @@
+"""Intervals, p-values and power from draws of an estimate's deviation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit
+
+Array = NDArray[np.float64]
+
+TIE = 1e-9
+"""Points: draws closer than this to a bound are equal to it but for rounding. Accuracies tie often."""
+
+
+def quantiles(ordered: Array, levels: Array) -> Array:
+    """Return linear quantiles of (estimands, resamples) sorted rows at (estimands, k) levels; NaN where a level is."""
+    last = ordered.shape[1] - 1
+    at = np.where(np.isnan(levels), 0.0, levels) * last
+    low = np.clip(np.floor(at).astype(np.intp), 0, last)
+    high = np.minimum(low + 1, last)
+    below, above = np.take_along_axis(ordered, low, axis=1), np.take_along_axis(ordered, high, axis=1)
+    return np.where(np.isnan(levels), np.nan, below + (above - below) * (at - low))
+
+
+def percentile(estimate: Array, ordered: Array, confidence: float) -> Array:
+    """Return (estimands, 2) percentile intervals.
+
+    Args:
+      estimate: (estimands,).
+      ordered: (estimands, resamples) deviations of the draws from the estimate, rows sorted.
+      confidence: 0.95 for 95%.
+    """
+    tail = (1.0 - confidence) / 2.0
+    levels = np.broadcast_to([tail, 1.0 - tail], (len(estimate), 2))
+    return estimate[:, None] + quantiles(ordered, levels)
+
+
+def bca(estimate: Array, ordered: Array, acceleration: Array, confidence: float) -> Array:
+    """Return (estimands, 2) bias-corrected and accelerated intervals (Efron 1987, JASA 82:171).
+
+    Args:
+      estimate, ordered, confidence: as for `percentile`.
+      acceleration: (estimands,) skewness of the contributions over six.
+
+    Returns:
+      NaN where the correction has no value, as when every draw lies on one side of the estimate.
+    """
+    below = np.count_nonzero(ordered < -TIE, axis=1) + 0.5 * np.count_nonzero(np.abs(ordered) <= TIE, axis=1)
+    tail = (1.0 - confidence) / 2.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bias = ndtri(below / ordered.shape[1])[:, None]
+        reach = bias + ndtri(np.array([tail, 1.0 - tail]))
+        levels = ndtr(bias + reach / (1.0 - acceleration[:, None] * reach))
+    levels[~np.isfinite(bias[:, 0])] = np.nan
+    return estimate[:, None] + quantiles(ordered, levels)
+
+
+def p_value(estimate: Array, deviations: Array, undefined: Array | int = 0) -> Array:
+    """Return two-sided p = (1 + #{|deviation| >= |estimate|}) / (1 + resamples), never 0.
+
+    Args:
+      estimate: (estimands,).
+      deviations: (estimands, resamples) draws less the estimate: what chance does where the true value is 0.
+      undefined: (estimands,) number of draws that had no value; they count as extreme.
+    """
+    # ">=", not ">": accuracies tie often, and ties must count against a finding.
+    extreme = np.count_nonzero(np.abs(deviations) >= np.abs(estimate)[:, None] - TIE, axis=1)
+    return np.asarray((1 + extreme + undefined) / (1 + deviations.shape[1]))
+
+
+def detectable(standard_error: Array, degrees: Array, confidence: float, power: float = 0.8) -> Array:
+    """Return the smallest true lift found with the given power, in points, before correction for many tests.
+
+    (t(1 - alpha/2) + t(power)) * standard error: Bloom 1995, Evaluation Review 19:547.
+    """
+    df = np.minimum(degrees, 1e9)
+    return np.asarray((stdtrit(df, 1.0 - (1.0 - confidence) / 2.0) + stdtrit(df, power)) * standard_error)

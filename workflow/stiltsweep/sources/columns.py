@@ -1,0 +1,291 @@
+"""The columns mapping of a task's YAML: from a row as upstream has it to the record columns of a kind.
+
+One small declarative language for every source; docs/sources.md documents it with examples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import UserError, nearest
+from ..records import COLUMNS, Row
+
+PAIR = {"query": "string", "candidate": "string"}
+"""Retrieval may map these two instead of side, text and gold: a row is a query and its one right candidate."""
+
+KEYS = ("column", "template", "value", "map", "others", "text", "start")
+ROW_FACTS = ("$row", "$file", "$language", "$name")
+"""Columns that every upstream row has beside its own: its number in the file from 0, the file's name without ending (of
+a hub data set the configuration), the language, and upstream's name for it."""
+
+_FIELD = re.compile(r"\{([^{}]+)\}")
+_Getter = Callable[[Mapping[str, Any]], Any]
+
+
+class RowError(Exception):
+    """A row does not fit the mapping; whoever knows file and line turns this into a `UserError`."""
+
+
+class Columns:
+    """A checked mapping for one kind of task."""
+
+    def __init__(self, kind: str, spec: Mapping[str, Any], place: str) -> None:
+        """Compile a mapping.
+
+        Args:
+          kind: one of `records.KINDS`.
+          spec: record column -> upstream column name, list of values, or mapping (see `KEYS`).
+          place: the mapping's owner in the YAML file, for error texts.
+
+        Raises:
+          UserError: an unknown or missing column or key; the text names the nearest known one.
+        """
+        types = {"id": "string", **COLUMNS[kind]}
+        self._pair = kind == "retrieval" and not spec.keys() & set(COLUMNS[kind])
+        if self._pair:
+            types = {"id": "string", **PAIR}
+        for column in spec:
+            if column not in types:
+                known = [*types, *(PAIR if kind == "retrieval" else ())]
+                hint = nearest(str(column), known)
+                raise UserError(f"{place}.columns: a {kind} record has no column {column!r}; it has: {known}.{hint}")
+        for column, kind_of in types.items():
+            if column not in spec and not kind_of.endswith("?"):
+                raise UserError(f"{place}.columns: {column!r} is missing: say which upstream column it is read from.")
+        self._getters = [
+            (column, types[column], _getter(spec[column], f"{place}.columns.{column}", types[column]))
+            for column in types
+            if column in spec
+        ]
+
+    def records(self, row: Mapping[str, Any]) -> list[Row]:
+        """Map one upstream row to records without their split: one, or a query and its candidate.
+
+        Raises:
+          RowError: a column is missing, has no entry in a map, or is of the wrong type.
+        """
+        found: Row = {}
+        for column, type_, get in self._getters:
+            try:
+                found[column] = _CONVERTERS[type_.rstrip("?")](get(row), type_.endswith("?"))
+            except RowError as fault:
+                raise RowError(f"{column}: {fault}") from None
+        if "answers" in found:
+            _check_offsets(found["context"], found["answers"])
+        if not self._pair:
+            return [found]
+        return [
+            {"id": found["id"], "side": "query", "text": found["query"], "gold": [found["id"]]},
+            {"id": found["id"], "side": "candidate", "text": found["candidate"], "gold": []},
+        ]
+
+
+def passes(row: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether an upstream row meets every condition (`is`, `is_not`, `prefix`).
+
+    Raises:
+      RowError: a condition names a column that the row lacks.
+    """
+    for column, about in conditions.items():
+        text = _text(lookup(row, column, column.split(".")))
+        if "is" in about and text not in _texts(about["is"]):
+            return False
+        if "is_not" in about and text in _texts(about["is_not"]):
+            return False
+        if "prefix" in about and not text.startswith(about["prefix"]):
+            return False
+    return True
+
+
+def lookup(row: Mapping[str, Any], name: str, path: Sequence[str]) -> Any:
+    """Return a column by its name, or a nested one by its dotted path.
+
+    A number in the path is a position in a list; a name applied to a list of mappings collects it from each.
+
+    Raises:
+      RowError: no such column; the text names the nearest one.
+    """
+    if name in row:
+        return row[name]
+    value: Any = row
+    for step in path:
+        value = _step(value, step, name)
+    return value
+
+
+def _step(value: Any, step: str, name: str) -> Any:
+    if isinstance(value, Mapping):
+        if step in value:
+            return value[step]
+        known = [str(key) for key in value if key not in ROW_FACTS]
+        raise RowError(f"no upstream column {name!r}; there are: {', '.join(known)}.{nearest(step, known)}")
+    if isinstance(value, list):
+        if not step.isdigit():
+            return [_step(item, step, name) for item in value]
+        if int(step) < len(value):
+            return value[int(step)]
+        raise RowError(f"upstream column {name!r}: the list has only {len(value)} items")
+    raise RowError(
+        f"upstream column {name!r}: {step!r} is looked for in {value!r}, which is neither a mapping nor a list"
+    )
+
+
+def _text(value: Any) -> str:
+    """Return the text by which values are compared: YAML's 0, JSON's 0 and a TSV's "0" are the same label."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _texts(value: Any) -> set[str]:
+    return {_text(item) for item in value} if isinstance(value, list) else {_text(value)}
+
+
+def _getter(spec: Any, place: str, type_: str) -> _Getter:
+    """Compile one value's specification."""
+    if isinstance(spec, str):
+        return _column(spec)
+    if isinstance(spec, list):
+        getters = [_getter(item, f"{place}[{index}]", "") for index, item in enumerate(spec)]
+        return lambda row: [get(row) for get in getters]
+    if not isinstance(spec, Mapping):
+        raise UserError(
+            f"{place}: {spec!r} is neither a column name, a list nor a mapping. Constants are {{value: x}}."
+        )
+    for key in spec:
+        if key not in KEYS:
+            raise UserError(f"{place}: unknown key {key!r}; known: {', '.join(KEYS)}.{nearest(str(key), KEYS)}")
+    if "struct" in type_:
+        return _answers(spec, place)
+    origins = [key for key in ("column", "template", "value") if key in spec]
+    if len(origins) != 1 or spec.keys() & {"text", "start"}:
+        raise UserError(f"{place}: exactly one of column, template and value must be given, not {list(spec)}.")
+    given = spec[origins[0]]
+    if origins[0] != "value" and not isinstance(given, str):
+        raise UserError(f"{place}.{origins[0]}: {given!r} is not text.")
+    get: _Getter
+    if origins[0] == "value":
+        get = lambda row: given  # noqa: E731
+    else:
+        get = _column(given) if origins[0] == "column" else _template(given)
+    if "others" in spec and ("map" not in spec or spec["others"] != "keep"):
+        raise UserError(f"{place}.others: {spec['others']!r} is not allowed; beside a map it may be: keep.")
+    return _mapped(get, spec["map"], "others" in spec, place) if "map" in spec else get
+
+
+def _column(name: str) -> _Getter:
+    path = name.split(".")
+    return lambda row: row[name] if name in row else lookup(row, name, path)
+
+
+def _template(template: str) -> _Getter:
+    """Compile text with {columns} in it; white space at its ends goes, as a column may be empty."""
+    pieces = _FIELD.split(template)
+    columns = [_column(name) for name in pieces[1::2]]
+
+    def get(row: Mapping[str, Any]) -> str:
+        texts = list(pieces)
+        texts[1::2] = [_text(column(row)) for column in columns]
+        return "".join(texts).strip()
+
+    return get
+
+
+def _mapped(get: _Getter, given: Any, keep_others: bool, place: str) -> _Getter:
+    """Compile a map of values; a list is a map of its positions, and lists are mapped item by item."""
+    if not isinstance(given, (list, Mapping)) or not given:
+        raise UserError(f"{place}.map: {given!r} is neither a mapping of values nor a list of labels.")
+    pairs = enumerate(given) if isinstance(given, list) else given.items()
+    table = {_text(key): value for key, value in pairs}
+
+    def one(value: Any) -> Any:
+        text = _text(value)
+        if text in table:
+            return table[text]
+        if keep_others:
+            return value
+        raise RowError(
+            f"value {value!r} has no entry in the map; it has: {', '.join(table)}.{nearest(text, table)} Hint: rows to "
+            "leave out are named under keep, with is_not."
+        )
+
+    def mapped(row: Mapping[str, Any]) -> Any:
+        value = get(row)
+        return [one(item) for item in value] if isinstance(value, list) else one(value)
+
+    return mapped
+
+
+def _answers(spec: Mapping[str, Any], place: str) -> _Getter:
+    if set(spec) != {"text", "start"}:
+        raise UserError(f"{place}: answers are given by exactly the keys text and start, not {list(spec)}.")
+    texts, starts = (_getter(spec[key], f"{place}.{key}", "") for key in ("text", "start"))
+
+    def get(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = [value if isinstance(value, list) else [value] for value in (texts(row), starts(row))]
+        if len(found[0]) != len(found[1]):
+            raise RowError(f"{len(found[0])} texts but {len(found[1])} starts")
+        return [
+            {"text": _string(text, False), "start": _integer(start, False)} for text, start in zip(*found, strict=True)
+        ]
+
+    return get
+
+
+def _check_offsets(context: str, answers: list[dict[str, Any]]) -> None:
+    """Refuse an answer that is not where its offset says, with where it is: shifted offsets come from other units."""
+    for answer in answers:
+        start, text = answer["start"], answer["text"]
+        if not text:
+            raise RowError("answers: an answer's text is empty; a question without an answer has an empty list")
+        if start < 0 or not context.startswith(text, start):
+            nearby = min(
+                (m.start() for m in re.finditer(re.escape(text), context)), key=lambda s: abs(s - start), default=None
+            )
+            hint = "the context does not hold it" if nearby is None else f"the nearest occurrence is at {nearby}"
+            raise RowError(
+                f"answers: {text!r} is not at offset {start} of the context; {hint} (offsets count code points)"
+            )
+
+
+def _string(value: Any, optional: bool) -> str | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise RowError(f"{value!r} is not text")
+
+
+def _integer(value: Any, optional: bool) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    raise RowError(f"{value!r} is not a whole number")
+
+
+def _strings(value: Any, optional: bool) -> list[str | None]:
+    if isinstance(value, list):
+        return [_string(item, False) for item in value]
+    raise RowError(f"{value!r} is not a list")
+
+
+def _booleans(value: Any, optional: bool) -> list[bool] | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, list) and all(isinstance(item, bool) for item in value):
+        return value
+    raise RowError(f"{value!r} is not a list of true and false")
+
+
+_CONVERTERS: dict[str, Callable[[Any, bool], Any]] = {
+    "string": _string,
+    "int32": _integer,
+    "list<string>": _strings,
+    "list<bool>": _booleans,
+    "list<struct<text: string, start: int32>>": lambda value, optional: value,
+}

@@ -1,0 +1,154 @@
+"""Examples from files in the formats the tasks are published in; a task's YAML says which and where (docs/sources.md).
+
+Nothing is copied and nothing held: rows stream from the file to the prepared data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError, nearest
+from ...files import inside
+from ...records import Row
+from ..parts import ROOT_VARIABLE, Part, for_language, plan, root
+from . import conllu, iob, squad, tables
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is read."""
+
+    rows: Callable[[Any, Mapping[str, Any]], Iterator[tuple[int, dict[str, Any]]]]
+    """(path, settings) -> numbered upstream rows; a list of paths where `joined`."""
+    unit: str
+    """What the numbers of its rows count."""
+    options: frozenset[str] = frozenset()
+    """Keys of the source that only some formats take, and this one does."""
+    kind: str = ""
+    """The kind of task whose columns need not be spelled out, because `columns` does."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    joined: bool = False
+    """Whether several files make one table, line by line."""
+
+
+_TABLE = frozenset({"fields", "quotes"})
+_CONLLU = frozenset({"words", "precedence", "hidden"})
+_IOB = frozenset({"scheme", "token_field", "tag_field", "separator", "comments", "token_prefix"})
+FORMATS = {
+    "conllu": Format(conllu.rows, "line", _CONLLU, "tagging", conllu.COLUMNS),
+    "iob": Format(iob.rows, "line", _IOB, "tagging", iob.COLUMNS),
+    "squad": Format(squad.rows, "question", frozenset(), "span_qa", squad.COLUMNS),
+    "tsv": Format(tables.tsv, "line", _TABLE),
+    "csv": Format(tables.comma, "line", _TABLE),
+    "jsonl": Format(tables.jsonl, "line"),
+    "parquet": Format(tables.parquet, "row"),
+    "lines": Format(tables.parallel, "line", frozenset({"fields"}), "retrieval", tables.PAIR_COLUMNS, joined=True),
+}
+
+
+def check(definition: Mapping[str, Any]) -> list[Part]:
+    """Check a task's source without touching any file, and return its parts.
+
+    Raises:
+      UserError: an unknown or wrong key, an option of another format, a language without parts.
+    """
+    kind = definition["kind"]
+
+    def columns(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        about = FORMATS[settings["format"]]
+        return about.columns if about.kind == kind else {}
+
+    parts = plan(definition, "source_files", "path", columns)
+    for part in parts:
+        about = FORMATS[part.settings["format"]]
+        foreign = sorted(part.given & ((_TABLE | _CONLLU | _IOB) - about.options))
+        if foreign:
+            allowed = ", ".join(sorted(about.options)) or "none"
+            raise UserError(
+                f"{part.place}: the format {part.settings['format']!r} has no option {foreign[0]!r}; it has: {allowed}."
+                + nearest(foreign[0], about.options)
+            )
+        if isinstance(part.settings["path"], list) != about.joined:
+            form = "a list of files, one a column" if about.joined else "one file (several files are several parts)"
+            raise UserError(f"{part.place}.path: the format {part.settings['format']!r} reads {form}.")
+    for language in definition["languages"]:
+        for part in for_language(parts, definition, language):
+            for template in _templates(part):
+                part.fill(template)
+    return parts
+
+
+def read(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
+    """Open the files of one language and stream their records, split after split.
+
+    Raises:
+      UserError: the definition is wrong or a file is missing (at once); a row does not fit (while iterating).
+    """
+    opened = [(part, _groups(part, definition)) for part in for_language(check(definition), definition, language)]
+    return _stream(opened)
+
+
+def _stream(opened: Iterable[tuple[Part, list[list[Path]]]]) -> Iterator[Row]:
+    for part, groups in opened:
+        about = FORMATS[part.settings["format"]]
+        settings = dict(part.settings)
+        if "token_prefix" in settings:
+            settings["token_prefix"] = part.fill(settings["token_prefix"])
+        for group in groups:
+            upstream = about.rows(group if about.joined else group[0], settings)
+            yield from part.rows(upstream, str(group[0]), about.unit, group[0].stem)
+
+
+def paths(definition: Mapping[str, Any], language: str) -> list[Path]:
+    """Return the files that `read` opens for a language, in order: the inputs of the rule that prepares it.
+
+    Raises:
+      UserError: the definition is wrong or a file is missing.
+    """
+    parts = for_language(check(definition), definition, language)
+    return list(dict.fromkeys(path for part in parts for group in _groups(part, definition) for path in group))
+
+
+def origin(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to record: the format and file names of each split; the rows' own digest says the rest."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for part in check(definition):
+        found.setdefault(part.split, []).append({key: part.settings[key] for key in ("format", "path")})
+    return {"type": "files", "splits": found}
+
+
+def _templates(part: Part) -> list[str]:
+    path = part.settings["path"]
+    return list(path) if isinstance(path, list) else [path]
+
+
+def _groups(part: Part, definition: Mapping[str, Any]) -> list[list[Path]]:
+    """Return the files of a part; each group is read as one table."""
+    folder = root(definition)
+    if folder is None:
+        raise UserError(
+            f"{part.place}: the data folder is unknown. Set data_root in the configuration, {ROOT_VARIABLE} in the "
+            "environment, or source.root in the task's YAML."
+        )
+    found = [_matches(folder, part.fill(template), part.place) for template in _templates(part)]
+    if not FORMATS[part.settings["format"]].joined:
+        return [[path] for path in found[0]]
+    if len({len(matches) for matches in found}) != 1:
+        raise UserError(f"{part.place}.path: the patterns match different numbers of files: {[len(m) for m in found]}.")
+    return [list(group) for group in zip(*found, strict=True)]
+
+
+def _matches(folder: Path, relative: str, place: str) -> list[Path]:
+    path = inside(folder, relative)
+    if "*" in relative or "?" in relative:
+        found = sorted(match for match in folder.glob(relative) if match.is_file())
+        if found:
+            return [inside(folder, str(match.relative_to(folder))) for match in found]
+    elif path.is_file():
+        return [path]
+    raise UserError(
+        f"{place}: no file {path}. Put the published file there, or set data_root or source.root to its folder."
+    )

@@ -1,0 +1,116 @@
+"""CoNLL-U, the format of Universal Dependencies (universaldependencies.org/format.html)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from .text import blocks
+
+COLUMNS = {"id": "sent_id", "tokens": "tokens", "tags": "upos", "space_after": "space_after"}
+
+# Which tag wins between words of equal depth, in the order of the XTREME conversion (ud-conversion-tools' default).
+PRECEDENCE = (
+    *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
+    *("AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT"),
+)
+_FIELDS = 10
+_NO_SPACE = "SpaceAfter=No"
+
+
+def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line of its first token, sentence): tokens, upos, xpos, space_after, and every `# key = value` comment.
+
+    Empty nodes (8.1) are no words of the sentence and are left out. Multi-word tokens (3-4) either give way to their
+    syntactic words (no space between those) or replace them (`words: fused`).
+
+    Raises:
+      UserError: a line has another number of columns, or the words are not numbered from 1; names file and line.
+    """
+    fused = settings["words"] == "fused"
+    precedence = settings.get("precedence", PRECEDENCE)
+    for block in blocks(path):
+        sentence: dict[str, Any] = {}
+        words: list[list[str]] = []
+        spans: list[tuple[int, int, list[str]]] = []
+        first = 0
+        for number, line in block:
+            if line.startswith("#"):
+                key, equals, value = line[1:].partition("=")
+                if equals:
+                    sentence[key.strip()] = value.strip()
+                continue
+            first = first or number
+            fields = line.split("\t")
+            if len(fields) != _FIELDS:
+                raise UserError(f"{path}, line {number}: {len(fields)} columns between tabs; CoNLL-U has {_FIELDS}.")
+            index = fields[0]
+            if index.isdecimal():
+                words.append(fields)
+                if int(index) != len(words):
+                    raise UserError(f"{path}, line {number}: word {index} stands where word {len(words)} should.")
+            elif (start := index.partition("-"))[1] and start[0].isdecimal() and start[2].isdecimal():
+                spans.append((int(start[0]), int(start[2]), fields))
+            elif "." not in index:
+                raise UserError(f"{path}, line {number}: {index!r} is no CoNLL-U word number (3, 3-4 or 3.1).")
+        if not words:
+            continue
+        if spans and spans[-1][1] > len(words):
+            raise UserError(f"{path}, line {first}: the multi-word token {spans[-1][2][0]} ends after the last word.")
+        tokens = _fused(words, spans, precedence) if fused else _syntactic(words, spans)
+        if settings["hidden"] == "drop" and _is_hidden([token[0] for token in tokens]):
+            continue
+        for name, values in zip(("tokens", "upos", "xpos", "space_after"), zip(*tokens, strict=True), strict=True):
+            sentence[name] = list(values)
+        yield first, sentence
+
+
+_Token = tuple[str, str, str, bool]
+"""Form, UPOS, XPOS, whether a space follows."""
+
+
+def _space(misc: str) -> bool:
+    return _NO_SPACE not in misc.split("|")
+
+
+def _syntactic(words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]]) -> list[_Token]:
+    spaces = [_space(word[9]) for word in words]
+    for start, end, token in spans:
+        spaces[start - 1 : end] = [False] * (end - start) + [_space(token[9])]
+    return [(word[1], word[3], word[4], space) for word, space in zip(words, spaces, strict=True)]
+
+
+def _fused(
+    words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]], precedence: Sequence[str]
+) -> list[_Token]:
+    """Replace the words of each multi-word token by the token, tagged as its word nearest to the root."""
+    depths = _depths(words)
+    ranks = {tag: rank for rank, tag in enumerate(precedence)}
+    tokens: list[_Token] = []
+    done = 0
+    for start, end, token in spans:
+        tokens += [(w[1], w[3], w[4], _space(w[9])) for w in words[done : start - 1]]
+        head = min(range(start - 1, end), key=lambda i: (depths[i], ranks.get(words[i][3], len(ranks)), i))
+        tokens.append((token[1], words[head][3], words[head][4], _space(token[9])))
+        done = end
+    return tokens + [(w[1], w[3], w[4], _space(w[9])) for w in words[done:]]
+
+
+def _depths(words: Sequence[list[str]]) -> list[int]:
+    """Return each word's number of ancestors in the basic tree; a cycle or a missing head counts as the root."""
+    depths = []
+    for index in range(len(words)):
+        depth, at = 0, index
+        while depth < len(words) and words[at][6].isdecimal() and 0 < int(words[at][6]) <= len(words):
+            at = int(words[at][6]) - 1
+            depth += 1
+        depths.append(depth)
+    return depths
+
+
+def _is_hidden(forms: Sequence[str]) -> bool:
+    """Return whether the text was withheld (licence): all words, or all but one, are underscores, as XTREME has it."""
+    hidden = sum(form == "_" for form in forms)
+    return hidden > 0 and hidden >= len(forms) - 1

@@ -1,0 +1,74 @@
+"""Tasks read out of installed Python packages: nothing is downloaded, and the same versions give the same bytes.
+
+A task's `source` names a `builder` of this package, the `packages` it reads with their exact versions, the `sizes` of
+its splits, and the builder's own keys. Every builder takes (task definition, language) and yields rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+from ...errors import UserError, nearest
+from ...records import Row
+from . import django_messages, home_assistant, localisation
+
+Definition = Mapping[str, Any]
+Builder = Callable[[Definition, str], Iterator[Row]]
+
+BUILDERS: dict[str, tuple[Builder, frozenset[str]]] = {
+    # builder -> (function, the keys of `source` it reads beside the common ones)
+    "intent": (home_assistant.intent, home_assistant.INTENT_KEYS),
+    "slots": (home_assistant.slots, home_assistant.SLOTS_KEYS),
+    "questions": (home_assistant.questions, home_assistant.QUESTIONS_KEYS),
+    "reply_choice": (home_assistant.reply_choice, home_assistant.REPLY_KEYS),
+    "reply_match": (home_assistant.reply_match, home_assistant.REPLY_KEYS),
+    "name_types": (localisation.name_types, localisation.KEYS),
+    "messages": (django_messages.messages, django_messages.KEYS),
+}
+_COMMON = frozenset({"type", "builder", "packages", "sizes"})
+
+
+def read(definition: Definition, language: str) -> Iterator[Row]:
+    """Yield a packaged task's rows in one language, split by split, in a fixed order.
+
+    Raises:
+      UserError: the source has an unknown or missing key, or a package is missing or has another version.
+    """
+    source = definition["source"]
+    builder = source.get("builder")
+    if builder not in BUILDERS:
+        raise UserError(
+            f"source.builder: {builder!r} is unknown; known: {', '.join(BUILDERS)}.{nearest(str(builder), BUILDERS)}"
+        )
+    function, own = BUILDERS[builder]
+    known = sorted(_COMMON | own)
+    for key in source:
+        if key not in known:
+            raise UserError(f"source: unknown key {key!r}; {builder} reads: {', '.join(known)}.{nearest(key, known)}")
+    for key in known:
+        if key not in source:
+            raise UserError(f"source: the key {key!r} is missing; {builder} reads: {', '.join(known)}.")
+    origin(definition)
+    return function(definition, language)
+
+
+def origin(definition: Definition) -> dict[str, Any]:
+    """Return what to record of the rows' origin: builder and package versions.
+
+    Raises:
+      UserError: a package is missing or is not the pinned version.
+    """
+    packages: Mapping[str, str] = definition["source"].get("packages") or {}
+    for name, wanted in packages.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != wanted:
+            raise UserError(
+                f"source.packages: {name} is {found}, this task is made from {wanted}. "
+                f"Hint: pip install {name}=={wanted}"
+            )
+    return {"type": "package", "builder": definition["source"]["builder"], "packages": dict(packages)}

@@ -1,0 +1,74 @@
+"""Messages of a web framework in many languages, from the translation catalogues of the package Django."""
+
+from __future__ import annotations
+
+import gettext
+import hashlib
+import importlib.util
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...records import Row
+from .home_assistant import digest
+
+KEYS = frozenset({"words", "locales"})
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)[sdr]|%[sdr]|%%")
+_TAG = re.compile(r"<[^<>]+>")
+_QUOTE = re.compile(r"[“”„«»\"‘’‹›「」`]|(?<!\w)'|'(?!\w)")
+
+
+def messages(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
+    """Find the English message a translated one says: retrieval, test only.
+
+    The messages are those translated in every language the task offers, so all languages share ids and candidates. An
+    id is made from the English message alone: it survives another version with more messages. What is filled into a
+    message at run time is written as an ellipsis; mark-up and quotation marks are removed, as they give pairs away.
+    """
+    source = definition["source"]
+    least, most = source["words"]
+    tables = {code: _catalogue(source["locales"].get(code, code)) for code in sorted(definition["languages"])}
+    pool = [key for key in sorted(set.intersection(*map(set, tables.values()))) if least <= len(key.split()) <= most]
+    english = {key: _clean(key) for key in pool}
+    foreign = {code: {key: _clean(table[key]) for key in pool} for code, table in tables.items()}
+    # A text that two messages share, in any language, has no one right answer; one left in English asks nothing.
+    for texts in (english, *foreign.values()):
+        common = Counter(text.casefold() for text in texts.values())
+        pool = [key for key in pool if common[texts[key].casefold()] == 1 and len(texts[key]) > 3]
+    pool = [
+        key
+        for key in pool
+        if all(texts[key].casefold() != english[key].casefold() for texts in foreign.values())
+        and sum(word.isalpha() for word in re.findall(r"\w+", english[key])) >= least
+    ]
+    chosen = sorted(sorted(pool, key=digest)[: source["sizes"]["test"]])
+    for side in ("query", "candidate"):
+        for key in chosen:
+            name = hashlib.sha256(key.encode("utf-8")).hexdigest()[:12]
+            text, gold = (foreign[language][key], [name]) if side == "query" else (english[key], [])
+            yield {"id": name, "split": "test", "side": side, "text": text, "gold": gold}
+
+
+def _clean(text: str) -> str:
+    text = _QUOTE.sub(" ", _TAG.sub(" ", _PLACEHOLDER.sub("…", text)))
+    return re.sub(r"\s+([.,:;?!])", r"\1", " ".join(text.split()))
+
+
+@cache
+def _catalogue(locale: str) -> Mapping[str, str]:
+    """Return message -> translation over all of Django's applications; the first of two translations wins."""
+    spec = importlib.util.find_spec("django")
+    assert spec is not None and spec.origin is not None  # the version was checked before
+    root = Path(spec.origin).parent
+    found: dict[str, str] = {}
+    for path in sorted(root.glob(f"**/locale/{locale}/LC_MESSAGES/*.mo")):
+        with path.open("rb") as handle:
+            catalogue: Mapping[Any, Any] = gettext.GNUTranslations(handle)._catalog  # type: ignore[attr-defined]
+        for key, value in catalogue.items():
+            if isinstance(key, str) and isinstance(value, str) and key and value:
+                found.setdefault(key.rpartition("\x04")[2], value)
+    return found

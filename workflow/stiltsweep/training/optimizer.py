@@ -1,0 +1,39 @@
+"""Optimizers and their parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ..settings import TrainingSettings
+
+
+def build(
+    backbone: Iterable[tuple[str, nn.Parameter]], head: nn.Module | None, settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    """Return the optimizer of a run; each group's `lr` is its peak.
+
+    Weight decay is for matrices: biases, norms and other vectors have none, nor do embeddings, whose unused rows it
+    would shrink (a pruned vocabulary would then train differently from a full one).
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in backbone:
+        embedding = "embed" in name or name.startswith(("shared.", "lm_head."))
+        decay = settings.weight_decay if parameter.ndim > 1 and not embedding else 0.0
+        groups.setdefault((settings.learning_rate, decay), []).append(parameter)
+    if head is not None:
+        rate = settings.head_learning_rate or settings.learning_rate
+        for parameter in head.parameters():
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    listed = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
+    if settings.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        # mT5's recipe: constant rate, no relative steps, updates scaled by the parameters' root mean square.
+        return Adafactor(  # type: ignore[no-untyped-call]
+            listed, scale_parameter=True, relative_step=False, warmup_init=False
+        )
+    return torch.optim.AdamW(listed, fused=True)

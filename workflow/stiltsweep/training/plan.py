@@ -1,0 +1,65 @@
+"""What happens in which update: pure functions of sizes, lengths and seeds, so that a resumed run repeats them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..files import digest
+from ..settings import TrainingSettings
+
+_POOL = 16
+"""Batches whose examples are sorted by length together: many for little padding, few to stay random."""
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Return a 63-bit seed made of names and numbers."""
+    return int(digest(list(parts))[:16], 16) >> 1
+
+
+def total_updates(examples: int, settings: TrainingSettings) -> int:
+    """Return the number of updates of a run."""
+    updates = max(1, round(settings.epochs * math.ceil(examples / settings.batch_size)))
+    return updates if settings.max_updates is None else min(updates, settings.max_updates)
+
+
+def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the batches of one epoch: every example once, similar lengths together, in random order.
+
+    Shuffles, sorts by length within pools of `_POOL` batches, cuts into batches, and shuffles those.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    size = batch_size * _POOL
+    batches: list[list[int]] = []
+    for start in range(0, len(order), size):
+        pool = sorted(order[start : start + size].tolist(), key=lambda i: lengths[i])
+        batches.extend(pool[at : at + batch_size] for at in range(0, len(pool), batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def learning_rate_factor(update: int, total: int, settings: TrainingSettings) -> float:
+    """Return the factor of the peak learning rate in update 0, 1, ... `total` - 1.
+
+    The warm-up rises linearly and reaches 1 in its last update; the linear schedule then falls towards 0, which it
+    would reach in update `total`.
+    """
+    warmup = settings.warmup if settings.warmup >= 1 else math.floor(settings.warmup * total)
+    if update < warmup:
+        return (update + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    return (total - update) / max(1, total - warmup)
+
+
+def evaluation_points(total: int, evaluations: int) -> list[int]:
+    """Return after how many updates English dev is scored: evenly spaced, the last one at the end."""
+    return sorted({max(1, round(total * (i + 1) / evaluations)) for i in range(evaluations)})
+
+
+def learned(score: float, chance: float, examples: int) -> bool:
+    """Return whether a dev score is above chance: by three standard errors of guessing, or at all where chance is 0."""
+    share = chance / 100
+    return score > chance + 300 * math.sqrt(share * (1 - share) / examples)
