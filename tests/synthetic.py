@@ -15,6 +15,7 @@ from stiltsweep.catalog import BUILT_IN
 from stiltsweep.files import digest, write_json
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
 from stiltsweep.metrics import metric as find_metric
+from stiltsweep.significance import Statistics
 
 LANGUAGES = ("en", "zh", "vi", "fi", "hu", "ko", "tr", "de", "ru", "ar")
 
@@ -33,7 +34,8 @@ def write_sweep(
     parallel: str = "full",
     metrics: Sequence[str] = ("accuracy",),
     seed_sd: float = 1.0,
-    correlation: float = 0.6,
+    correlation: float = 0.5,
+    shared: float = 0.1,
     families: Mapping[str, str] | None = None,
     unlearned: Collection[tuple[str, str, int]] = (),
     contaminated: Collection[tuple[str, str]] = (),
@@ -43,10 +45,8 @@ def write_sweep(
 ) -> list[Path]:
     """Write cells and their statistics in the layout of a real sweep.
 
-    An example is answered rightly when a latent normal variable lies under the quantile of the run's accuracy. The
-    latent variable is shared between runs (and, for parallel data, languages) to the degree of `correlation`, so the
-    expected score of a cell is exactly  baseline + lift + seed effect  and pairing on examples matters as it does in
-    real sweeps. Seed effects are shared by all languages of a run.
+    An example is answered rightly when a latent normal variable lies under the quantile of the run's accuracy (see
+    `answers`), so the expected accuracy of a cell is exactly  baseline + lift + seed effect.
 
     Args:
       results: the results folder; cells go to results/cells/{model}/{intermediate}/{target}/seed{seed}/.
@@ -57,7 +57,7 @@ def write_sweep(
       parallel: `full`, `partial` or `none`: whether languages share ids.
       metrics: the first is the cell's score; means (accuracy, squad_f1 ...) and F1 of tp/fp/fn counts are known.
       seed_sd: standard deviation over seeds of a run's expected score, in points.
-      correlation: of the latent variable between runs, 0 to 1.
+      correlation, shared: see `answers`.
       families: language -> value of the cell's `family`; default: the catalogue's languages.csv.
       unlearned: (intermediate, target, seed) of runs with `learned: false`.
       contaminated: (intermediate, target) pairs with `contaminated: true`.
@@ -74,21 +74,28 @@ def write_sweep(
     written: list[Path] = []
     for m, model in enumerate(models):
         for t, target in enumerate(targets):
-            holders = {code: _ids(code, n, parallel, rng_seed + t) for code in languages}
-            latents = _latents(holders, np.random.default_rng([rng_seed, 1, m, t]))
+            ids = {code: _ids(code, n, parallel, rng_seed + t) for code in languages}
+            expected = {
+                (arm, code): baseline + lifts.get((arm, code), lifts.get((arm, families.get(code, "")), 0.0))
+                for arm in intermediates
+                for code in languages
+            }
+            right = answers(
+                np.random.default_rng([rng_seed, m, t]),
+                ids,
+                expected,
+                seeds,
+                seed_sd=seed_sd,
+                correlation=correlation,
+                shared=shared,
+                constant=("none",) if same_baselines else (),
+            )
             for i, intermediate in enumerate(intermediates):
                 for s, seed in enumerate(seeds):
-                    run = [m, t, i, 0 if same_baselines and intermediate == "none" else s + 1]
-                    effect = seed_sd * np.random.default_rng([rng_seed, 2, *run]).standard_normal()
                     for k, code in enumerate(languages):
                         if (intermediate, target, seed, code) in missing:
                             continue
-                        family = families.get(code, "")
-                        lift = lifts.get((intermediate, code), lifts.get((intermediate, family), 0.0))
-                        rng = np.random.default_rng([rng_seed, 3, *run, k])
-                        own = rng.standard_normal(len(latents[code]))
-                        z = np.sqrt(correlation) * latents[code] + np.sqrt(1 - correlation) * own
-                        right = z < ndtri(np.clip((baseline + lift + effect) / 100, 0.001, 0.999))
+                        rng = np.random.default_rng([rng_seed, m, t, i, s, k])
                         identity = {
                             "model": model,
                             "intermediate": intermediate,
@@ -97,12 +104,16 @@ def write_sweep(
                             "language": code,
                         }
                         about = {
-                            "family": family,
+                            "family": families.get(code, ""),
                             "parallel": parallel,
                             "learned": (intermediate, target, seed) not in unlearned,
                             "contaminated": (intermediate, target) in contaminated,
                         }
-                        written.append(_write_cell(results, identity, about, holders[code], right, metrics, rng))
+                        written.append(
+                            _write_cell(
+                                results, identity, about, ids[code], right[intermediate, seed, code], metrics, rng
+                            )
+                        )
     return written
 
 
@@ -116,11 +127,80 @@ def _ids(language: str, n: int, parallel: str, rng_seed: int) -> list[str]:
     return [f"ex-{i:05d}" for i in np.flatnonzero(held)]
 
 
-def _latents(holders: Mapping[str, list[str]], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw one difficulty per id, whichever languages hold it."""
-    ids = sorted({i for held in holders.values() for i in held})
-    value = dict(zip(ids, rng.standard_normal(len(ids)), strict=True))
-    return {code: np.array([value[i] for i in held]) for code, held in holders.items()}
+def answers(
+    rng: np.random.Generator,
+    ids: Mapping[str, Sequence[str]],
+    expected: Mapping[tuple[str, str], float],
+    seeds: Sequence[int],
+    *,
+    seed_sd: float = 1.0,
+    correlation: float = 0.5,
+    shared: float = 0.1,
+    steady: float = 0.1,
+    constant: Collection[str] = (),
+) -> dict[tuple[str, int, str], np.ndarray]:
+    """Draw who answers what rightly.
+
+    Args:
+      rng: of everything drawn.
+      ids: language -> ids.
+      expected: (arm, language) -> expected accuracy in points.
+      seeds: runs of every arm.
+      seed_sd: standard deviation over runs of the expected accuracy, in points; shared by all languages of a run.
+      correlation: share of the latent variable that is the id's difficulty, the same for all arms, runs and languages.
+      shared: share that is the arm's own liking for the id, the same for all its runs and languages: what makes lifts
+        of parallel languages go together.
+      steady: share that is the arm's liking for the id in one language, the same for all its runs.
+      constant: arms whose runs are one and the same.
+
+    Returns:
+      (arm, seed, language) -> (examples,) of bool.
+    """
+    pool = sorted({i for held in ids.values() for i in held})
+    position = {name: row for row, name in enumerate(pool)}
+    rows = {code: np.array([position[i] for i in held]) for code, held in ids.items()}
+    difficulty = rng.standard_normal(len(pool))
+    found: dict[tuple[str, int, str], np.ndarray] = {}
+    for arm in dict.fromkeys(arm for arm, _ in expected):
+        liking = rng.standard_normal(len(pool))
+        taste = {code: rng.standard_normal(len(at)) for code, at in rows.items()}
+        for seed in seeds:
+            effect = seed_sd * rng.standard_normal()
+            for code, at in rows.items():
+                own = rng.standard_normal(len(at))
+                z = np.sqrt(correlation) * difficulty[at] + np.sqrt(shared) * liking[at]
+                z += np.sqrt(steady) * taste[code] + np.sqrt(1.0 - correlation - shared - steady) * own
+                limit = ndtri(np.clip((expected[arm, code] + effect) / 100, 0.001, 0.999))
+                found[arm, seed, code] = (
+                    found[arm, seeds[0], code] if arm in constant and seed != seeds[0] else z < limit
+                )
+    return found
+
+
+def statistics(
+    right: Mapping[tuple[str, int, str], np.ndarray], ids: Mapping[str, Sequence[str]], denominator: float = 1.0
+) -> Statistics:
+    """Return answers as the engine reads them, without files; ids must be sorted.
+
+    Args:
+      right: (arm, seed, language) -> (examples,) of numbers: what each example adds to the numerator.
+      ids: language -> sorted ids.
+      denominator: what each example adds to the denominator.
+    """
+    arms = tuple(dict.fromkeys(arm for arm, _, _ in right))
+    return Statistics(
+        model="tiny",
+        target="intent",
+        metric="accuracy",
+        languages=tuple(sorted(ids)),
+        seeds={arm: tuple(sorted({s for a, s, _ in right if a == arm})) for arm in arms},
+        held={arm: frozenset(ids) for arm in arms},
+        ids={code: tuple(held) for code, held in ids.items()},
+        values={
+            key: np.stack([values.astype(float), np.full(len(values), denominator)], axis=1)
+            for key, values in right.items()
+        },
+    )
 
 
 def _write_cell(

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from stiltsweep import catalog, records, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
@@ -109,7 +110,11 @@ def test_conllu_sentences_without_text_are_dropped_as_xtreme_does_if_asked(tmp_p
         words = (f"{i}\t{form}\t_\tX\t_\t_\t0\t_\t_\t_\n" for i, form in enumerate(forms, start=1))
         return f"# sent_id = {name}\n{''.join(words)}\n"
 
-    table(tmp_path, "es.conllu", sentence("all", "_", "_") + sentence("but one", "_", "a") + sentence("two", "_", "a", "b"))
+    table(
+        tmp_path,
+        "es.conllu",
+        sentence("all", "_", "_") + sentence("but one", "_", "a") + sentence("two", "_", "a", "b"),
+    )
     assert [row["id"] for row in rows(conllu(hidden="drop"), tmp_path)] == ["two"]
     assert len(rows(conllu(), tmp_path)) == 3
 
@@ -146,13 +151,15 @@ def test_iob_two_columns_with_a_number_sign_as_token_and_document_breaks(tmp_pat
 
 
 def test_iob_universal_ner_columns_with_comments_and_tokens_with_spaces(tmp_path):
-    text = "# sent_id = a-1\n# text = x\n1\tNew York\tB-LOC\t-\tann\n2\t#\tO\t-\t-\n\n# id 77 domain=en\n1\tb\tO\t-\t-\n"
+    text = (
+        "# sent_id = a-1\n# text = x\n1\tNew York\tB-LOC\t-\tann\n2\t#\tO\t-\t-\n\n# id 77 domain=en\n1\tb\tO\t-\t-\n"
+    )
     table(tmp_path, "ner.txt", text)
     settings = {"comments": True, "token_field": 2, "tag_field": -3}
     (first, second) = rows(iob(**settings, columns={"id": "$row"}), tmp_path)
     assert (first["tokens"], first["tags"]) == (["New York", "#"], ["B-LOC", "O"])
     assert second["tokens"] == ["b"]
-    with pytest.raises(UserError, match=r"line 6: id: no upstream column 'sent_id'; there are: .*tokens"):
+    with pytest.raises(UserError, match=r"line 7: id: no upstream column 'sent_id'; there are: id, tokens, tags"):
         rows(iob(**settings, columns={"id": "sent_id"}), tmp_path)
 
 
@@ -218,8 +225,8 @@ def test_squad2_question_without_an_answer(tmp_path):
     ("answer", "sentence"),
     [
         (("เขียว", 9), r"'เขียว' is not at offset 9 of the context; the nearest occurrence is at 8"),
-        (("เขียว", -5), r"is not at offset -5 of the context; the nearest occurrence is at 8"),
-        (("แดง", 8), r"the context does not hold it"),
+        (("เขียว", -5), r".* is not at offset -5 of the context; the nearest occurrence is at 8"),
+        (("แดง", 8), r".* the context does not hold it"),
         (("", 0), r"an answer's text is empty"),
     ],
 )
@@ -235,7 +242,10 @@ def test_squad_shifted_and_blanked_answers_are_refused_with_file_and_question(tm
         ('{"data": [', r"q\.json: not JSON \("),
         ('{"dta": []}', r"q\.json: the document lacks the list 'data'"),
         ('{"data": [{"paragraphs": [{"context": "c"}]}]}', r"q\.json: data\[0\]\.paragraphs\[0\] lacks the list 'qas'"),
-        ('{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1", "questoin": "?"}]}]}]}', r"question 1: question: "),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1", "questoin": "?"}]}]}]}',
+            r"question 1: question: ",
+        ),
     ],
 )
 def test_squad_faults(tmp_path, text, sentence):
@@ -250,7 +260,9 @@ NLI = {"id": "id", "text_a": "a", "text_b": "b", "label": {"column": "y", "map":
 
 
 def nli(form: str, name: str, **more: Any) -> dict[str, Any]:
-    return task("classification", {"format": form, "columns": NLI, "splits": {"test": name}, **more}, labels=["yes", "no"])
+    return task(
+        "classification", {"format": form, "columns": NLI, "splits": {"test": name}, **more}, labels=["yes", "no"]
+    )
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -352,12 +364,21 @@ def test_parallel_lines_make_queries_and_candidates(tmp_path):
 
 def one(kind: str, columns: dict[str, Any], row: dict[str, Any], tmp_path: Path, **more: Any) -> dict[str, Any]:
     table(tmp_path, "x.jsonl", json.dumps(row) + "\n")
-    (found,) = rows(task(kind, {"format": "jsonl", "columns": columns, "splits": {"test": "x.jsonl"}, **more}), tmp_path)
+    (found,) = rows(
+        task(kind, {"format": "jsonl", "columns": columns, "splits": {"test": "x.jsonl"}, **more}), tmp_path
+    )
     return found
 
 
 def test_hellaswag_joins_context_and_ending(tmp_path):
-    row = {"ind": 4, "ctx_a": "A man sits.", "ctx_b": "he", "endings": ["runs.", "sleeps."], "label": "1", "split": "val"}
+    row = {
+        "ind": 4,
+        "ctx_a": "A man sits.",
+        "ctx_b": "he",
+        "endings": ["runs.", "sleeps."],
+        "label": "1",
+        "split": "val",
+    }
     columns = {
         "id": "ind",
         "context": "ctx_a",
@@ -365,7 +386,12 @@ def test_hellaswag_joins_context_and_ending(tmp_path):
         "label": "label",
     }
     found = one("multiple_choice", columns, row, tmp_path)
-    assert (found["choices"], found["label"], found["id"], found["split"]) == (["he runs.", "he sleeps."], 1, "4", "test")
+    assert (found["choices"], found["label"], found["id"], found["split"]) == (
+        ["he runs.", "he sleeps."],
+        1,
+        "4",
+        "test",
+    )
     assert one("multiple_choice", columns, row | {"ctx_b": ""}, tmp_path)["choices"] == ["runs.", "sleeps."]
 
 
@@ -532,7 +558,7 @@ GOOD = {"format": "jsonl", "columns": NLI, "splits": {"test": "x.jsonl"}}
         ({"splits": {"test": "{lang}.jsonl"}}, r"unknown placeholder \{lang\} in .*Did you mean 'language'\?"),
         ({"keep": {"y": {"isnt": 3}}}, r"keep\.y: unknown key 'isnt'; known: is, is_not, prefix"),
         ({"take": 0}, r"take: 0 is less than"),
-        ({"columns": NLI | {"text": "a"}}, r"columns: a classification record has no column 'text'; .*mean 'text_a'\?"),
+        ({"columns": NLI | {"text": "a"}}, r"columns: a classification record has no column 'text'; .*mean 'text_b'\?"),
         ({"columns": {"id": "id", "text_a": "a"}}, r"columns: 'label' is missing"),
         ({"columns": NLI | {"label": {"colum": "y"}}}, r"columns\.label: unknown key 'colum'; .*mean 'column'\?"),
         ({"columns": NLI | {"label": {"column": "y", "value": 1}}}, r"exactly one of column, template and value"),
@@ -592,7 +618,9 @@ def test_paths_stay_below_the_data_folder(tmp_path, path):
 def test_missing_files_are_named_at_once(tmp_path):
     for path in ("no/{language}.jsonl", "no/*.jsonl"):
         definition = task("classification", {**GOOD, "root": str(tmp_path), "splits": {"test": path}})
-        with pytest.raises(UserError, match=r"source\.splits\.test: no file .*/no/(en|\*)\.jsonl\. Put the published file"):
+        with pytest.raises(
+            UserError, match=r"source\.splits\.test: no file .*/no/(en|\*)\.jsonl\. Put the published file"
+        ):
             files.read(definition, "en")
 
 
@@ -604,13 +632,16 @@ def test_origin_names_files_but_no_folder_of_this_machine(tmp_path):
 
 # ---- Streaming
 
-_PREPARE = """
-import resource, sys
+_PREPARE = r"""
+import re, sys
 from pathlib import Path
-from stiltsweep import sources
+from stiltsweep import records, sources
 from stiltsweep.catalog import Task
+if int(sys.argv[2]) < 10**6:
+    records._BATCH_ROWS = 1000
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
-columns = {"id": "uid", "text_a": "premise", "text_b": "hypothesis", "label": {"column": "label", "map": ["e", "n", "c"]}}
+columns = {"id": "uid", "text_a": "premise", "text_b": "hypothesis"}
+columns["label"] = {"column": "label", "map": ["e", "n", "c"]}
 definition = {
     "kind": "classification", "licence": "none", "parallel": "none", "text2text": {}, "metrics": ["accuracy"],
     "labels": ["e", "n", "c"], "languages": {"en": {"train": count}},
@@ -618,23 +649,34 @@ definition = {
                "splits": {"train": "train.jsonl"}},
 }
 sources.prepare(Task("anli_plus", "intermediate", definition), "en", folder / "en.parquet")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not getrusage: its peak is inherited from the process that started this one.
+print(int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 
-@pytest.mark.parametrize(("count", "mib"), [(60_000, 200), pytest.param(1_100_000, 1024, marks=pytest.mark.slow)])
-def test_preparing_streams(tmp_path, count, mib):
-    """1.1 million rows took 377 MiB and 30 s on 2 cores: 40 MiB of libraries and batches, the rest one id a row."""
-    premise = "A man in a blue shirt plays with a brown dog in the park while others watch. " * 2
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize(
+    ("count", "sentences", "mib"), [(30_000, 60, 180), pytest.param(1_100_000, 2, 1024, marks=pytest.mark.slow)]
+)
+def test_preparing_streams(tmp_path, count, sentences, mib):
+    """1.1 million rows took 377 MiB and 30 s on 2 cores; most of it is one id a row, kept to find duplicates."""
+    # The small case has 140 MB of long texts: held in memory they would exceed the limit.
+    premise = "A man in a blue shirt plays with a brown dog in the park while others watch. " * sentences
     with open(tmp_path / "train.jsonl", "w", encoding="utf-8") as handle:
         for i in range(count):
-            row = {"uid": f"{i:08x}-4c1e-9a7d-{i:012d}", "premise": premise, "hypothesis": f"Number {i}.", "label": i % 3}
+            row = {
+                "uid": f"{i:08x}-4c1e-9a7d-{i:012d}",
+                "premise": premise,
+                "hypothesis": f"Number {i}.",
+                "label": i % 3,
+            }
             handle.write(json.dumps(row) + "\n")
     command = [sys.executable, "-c", _PREPARE, str(tmp_path), str(count)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow")}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert int(run.stdout) < mib
+    peak = int(run.stdout)
+    assert peak < mib
 
 
 def test_reading_one_row_does_not_read_the_file(tmp_path):
@@ -681,7 +723,9 @@ def test_every_published_file_is_read_with_the_counts_of_the_catalogue(name, tas
         assert meta.counts == {split: count for split, count in expected.items() if split != "sha256"}
 
 
-def prepared(tasks: dict[str, Task], name: str, language: str, folder: Path, split: str = "test") -> list[dict[str, Any]]:
+def prepared(
+    tasks: dict[str, Task], name: str, language: str, folder: Path, split: str = "test"
+) -> list[dict[str, Any]]:
     path = folder / name / f"{language}.parquet"
     sources.prepare(tasks[name], language, path)
     return records.read_rows(path, split)
@@ -713,7 +757,9 @@ def test_published_rows_are_what_the_files_say(tasks, tmp_path, monkeypatch):
 
 
 @published
-@pytest.mark.parametrize("language", ["ar", "de", "en", "es", "fi", "he", "hi", "hu", "id", "ko", "ru", "th", "tr", "zh"])
+@pytest.mark.parametrize(
+    "language", ["ar", "de", "en", "es", "fi", "he", "hi", "hu", "id", "ko", "ru", "th", "tr", "zh"]
+)
 def test_space_after_gives_the_published_text_back(language, tasks, monkeypatch):
     """CoNLL-U's own check: fused tokens and SpaceAfter spell the sentence; it holds the reader to both."""
     monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stiltsweep import records
 from stiltsweep.errors import UserError
 
 ABOUT = {"task": "toy", "language": "th", "metrics": ["accuracy"], "parallel": "full"}
 
 
-def write(path: Path, kind: str, rows: list[dict[str, Any]], labels: list[str] | None = None, **more: Any) -> records.Meta:
+def write(
+    path: Path, kind: str, rows: list[dict[str, Any]], labels: list[str] | None = None, **more: Any
+) -> records.Meta:
     return records.write_rows(path, kind, iter(rows), ABOUT, labels=labels or [], **more)
 
 
@@ -23,12 +26,25 @@ def classification(index: int, **changes: Any) -> dict[str, Any]:
 
 
 def choice(index: int, **changes: Any) -> dict[str, Any]:
-    row = {"id": f"{index}", "split": "test", "context": "ጥያቄ", "question": None, "choices": ["א", "ב"], "label": index % 2}
+    row = {
+        "id": f"{index}",
+        "split": "test",
+        "context": "ጥያቄ",
+        "question": None,
+        "choices": ["א", "ב"],
+        "label": index % 2,
+    }
     return row | changes
 
 
 def tagged(index: int, **changes: Any) -> dict[str, Any]:
-    row = {"id": f"{index}", "split": "test", "tokens": ["我", "爱", "你"], "tags": ["P", "V", "P"], "space_after": None}
+    row = {
+        "id": f"{index}",
+        "split": "test",
+        "tokens": ["我", "爱", "你"],
+        "tags": ["P", "V", "P"],
+        "space_after": None,
+    }
     return row | changes
 
 
@@ -148,7 +164,9 @@ def test_no_rows_and_counts_or_digests_other_than_expected_are_refused(tmp_path)
         write(tmp_path / "x.parquet", "classification", rows, ["yes", "no"], expected={"sha256": "0" * 64})
     assert list(tmp_path.iterdir()) == []
     meta = write(tmp_path / "x.parquet", "classification", rows, ["yes", "no"])
-    again = write(tmp_path / "x.parquet", "classification", rows, ["yes", "no"], expected={"test": 3, "sha256": meta.sha256})
+    again = write(
+        tmp_path / "x.parquet", "classification", rows, ["yes", "no"], expected={"test": 3, "sha256": meta.sha256}
+    )
     assert again == meta
 
 
@@ -180,7 +198,18 @@ def test_digest_depends_on_every_value_and_on_the_order(tmp_path):
     assert len(set(digests)) == len(digests)
 
 
-TEXTS = ["สีเขียว ๆ", "מה שלומך?", "ܫܠܡܐ", "我愛你。", "नमस्ते", "İstanbul'da ılık", "e\u0301 é", "𐍈🙂", "a\u2028b\x85c", 'tab\t"quote" \\n']
+TEXTS = [
+    "สีเขียว ๆ",
+    "מה שלומך?",
+    "ܫܠܡܐ",
+    "我愛你。",
+    "नमस्ते",
+    "İstanbul'da ılık",
+    "e\u0301 é",
+    "𐍈🙂",
+    "a\u2028b\x85c",
+    'tab\t"quote" \\n',
+]
 
 
 @pytest.mark.parametrize("kind", list(MAKERS))

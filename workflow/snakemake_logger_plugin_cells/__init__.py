@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from logging import WARNING, LogRecord
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -102,9 +103,9 @@ class LogHandler(LogHandlerBase):
             self._show(None, now)
         elif event == LogEvent.JOB_ERROR:
             self._error(fields)
-        elif event is None and record.levelno >= WARNING and record.msg:
+        elif event is None and record.levelno >= WARNING and record.msg and "RuleException" not in str(record.msg):
             self.console.print(escape(str(record.getMessage())), style="red" if record.levelno > WARNING else "yellow")
-        elif event == LogEvent.ERROR and record.msg:
+        elif event == LogEvent.ERROR and record.msg and fields.get("exception") != "RuleException":
             self.console.print(escape(record.getMessage()), style="red")
 
     def _begin(self, stats: dict[str, int]) -> None:
@@ -134,8 +135,10 @@ class LogHandler(LogHandlerBase):
         name = str(fields.get("rule_msg") or fields.get("rule_name"))
         self.failed[job] = name  # type: ignore[index]
         self.clock.finish(job, time.monotonic())  # type: ignore[arg-type]
-        logs = " ".join(map(str, fields.get("log") or ()))
-        self.console.print(f"failed: {escape(name)}  see {escape(logs)}", style="red")
+        logs = [str(log) for log in fields.get("log") or ()]
+        self.console.print(f"failed: {escape(name)}", style="red")
+        for log in logs:
+            self.console.print(f"  {escape(_last_line(log))}\n  see {escape(log)}", style="red", highlight=False)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -166,6 +169,15 @@ class LogHandler(LogHandlerBase):
     def needs_rulegraph(self) -> bool:
         """It does not."""
         return False
+
+
+def _last_line(log: str) -> str:
+    """Return the last line of a job's log: the error's one sentence, or the end of a traceback."""
+    try:
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return "no log"
+    return next((line for line in reversed(lines) if line.strip()), "empty log")
 
 
 def _duration(seconds: float) -> str:

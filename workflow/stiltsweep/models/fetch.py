@@ -1,26 +1,24 @@
 """Fetch a model: whatever its source, the result is one directory of the same form.
 
-    config.json              of the transformers class to be loaded
-    model.safetensors        its weights under that class's own names, in one file
-    tokenizer.json           the tokenizer as the `tokenizers` library reads it, with
-    tokenizer_config.json    the names of its special tokens and, for large unigram vocabularies,
-    tokenizer.safetensors    an index that makes it quick to load (see `reachable`)
-    model.json               what the rest of the pipeline needs to know; written last
+config.json              of the transformers class to be loaded
+model.safetensors        its weights under that class's own names, in one file
+tokenizer.json           the tokenizer as the `tokenizers` library reads it, with
+tokenizer_config.json    the names of its special tokens and, for large unigram vocabularies,
+tokenizer.safetensors    an index that makes it quick to load (see `reachable`)
+model.json               what the rest of the pipeline needs to know; written last
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import math
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..catalog import Model
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..files import digest_file, read_json, write_json
+from .directory import tensor_shapes
 from .tokenizer import FILE, Tokenizer
 
 MODEL_FILE = "model.json"
@@ -74,32 +72,10 @@ def describe(directory: Path) -> dict[str, Any]:
         "hidden_size": width,
         "layers": config.get("num_hidden_layers") or config["num_layers"],
         "embedding": embedding,
+        # None for an encoder, and where the embedding serves as the output layer too.
         "output_embedding": "lm_head.weight" if "lm_head.weight" in shapes else None,
         "max_positions": positions,
+        "token_types": tokenizer.token_types,
         "special": tokenizer.special,
         "sentinels": tokenizer.sentinels,
     }
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Read the names and shapes in a safetensors file from its header."""
-    with open(path, "rb") as handle:
-        (length,) = struct.unpack("<Q", handle.read(8))
-        header: Mapping[str, Any] = json.loads(handle.read(length))
-    return {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
-
-
-def known_class(interface: str, model_type: str, classes: Mapping[tuple[str, str], str], where: str) -> str:
-    """Return the transformers class for an interface and a configuration's model type.
-
-    Raises:
-      UserError: this project has no such combination.
-    """
-    found = classes.get((interface, model_type))
-    if found is None:
-        offered = sorted(kind for i, kind in classes if i == interface)
-        raise UserError(
-            f"{where}: model type {model_type!r} is not supported with interface {interface!r}; supported: "
-            f"{', '.join(offered)}.{nearest(model_type, offered)}"
-        )
-    return found

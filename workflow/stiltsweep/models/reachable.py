@@ -75,7 +75,11 @@ def write_index(tokenizer_json: Path, path: Path) -> bool:
 
 def _fits(spec: dict[str, Any]) -> bool:
     model = spec["model"]
-    if model.get("type") != "Unigram" or model.get("unk_id") is None or '"Metaspace"' not in json.dumps(spec["pre_tokenizer"]):
+    if (
+        model.get("type") != "Unigram"
+        or model.get("unk_id") is None
+        or '"Metaspace"' not in json.dumps(spec["pre_tokenizer"])
+    ):
         return False
     if (spec["post_processor"] or {}).get("type") not in (None, "TemplateProcessing"):
         return False

@@ -6,7 +6,6 @@ normalisation, the space a piece begins with, and letters that became several al
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +58,8 @@ class Tokenizer:
             role: self.id_of(tokens[f"{role}_token"]) if f"{role}_token" in tokens else None for role in ROLES
         }
         """Role (`ROLES`) -> id, None where the model has none."""
+        self.token_types = False
+        """Whether the second text of a pair has token type 1."""
         self._layouts = {pair: self._probe(pair) for pair in (False, True)}
 
     @classmethod
@@ -142,6 +143,7 @@ class Tokenizer:
         inner, original = self._covering(["a", "b"])
         encoding = inner.encode("a", "b") if pair else inner.encode("a")
         ids = encoding.ids if original is None else original[encoding.ids].tolist()
+        self.token_types |= 1 in encoding.type_ids
         runs: list[list[int]] = [[]]
         last: int | None = None
         for i, sequence, special in zip(ids, encoding.sequence_ids, encoding.special_tokens_mask, strict=True):

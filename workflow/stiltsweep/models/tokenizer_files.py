@@ -62,58 +62,32 @@ def unigram(
     tokenizer.normalizer = normalizers.Sequence([normalizer, *spaces])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme="always", split=True)
     metaspace = decoders.Metaspace(replacement=MARK, prepend_scheme="always", split=True)
-    tokenizer.decoder = (
-        decoders.Sequence([decoders.ByteFallback(), metaspace]) if byte_fallback else metaspace
-    )
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), metaspace]) if byte_fallback else metaspace
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     ids = {token: tokenizer.token_to_id(token) for token in re.findall(r"<[^ ]+>", single)}
     tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(ids.items()))
     return tokenizer
 
 
-def code_point_rules(rules: Mapping[str, str]) -> normalizers.Normalizer:
-    """Make a normalizer that replaces single code points and leaves all others, and their order, alone.
+def byte_level(special: Sequence[str], extra: Sequence[str]) -> tokenizers.Tokenizer:
+    """Make ByT5's tokenizer: one piece a byte, its id the byte's value plus the number of special tokens before.
 
-    (Unicode's own forms also reorder combining marks, which breaks Burmese, Arabic and Hebrew pieces trained without.)
+    Args:
+      special: tokens before the bytes, the unknown one last (it never occurs: every text is bytes).
+      extra: tokens after the bytes.
     """
-    from sentencepiece import SentencePieceNormalizer, set_min_log_level
-
-    set_min_log_level(2)
-    # The table cannot express "replace by nothing" at the start of a text without shifting the offsets of the rest.
-    dropped = "".join(f"\\x{{{ord(source):x}}}" for source, target in sorted(rules.items()) if not target)
-    kept = sorted((source, target) for source, target in rules.items() if target)
-    compiled = SentencePieceNormalizer(norm_map=kept).serialized_model_proto()
-    table = normalizers.Precompiled(_field(_field(compiled, 3), 2))
-    return normalizers.Sequence([normalizers.Replace(Regex(f"[{dropped}]"), ""), table]) if dropped else table
-
-
-def _field(message: bytes, number: int) -> bytes:
-    """Return the first length-delimited field `number` of a protocol buffers message.
-
-    Wire format: https://protobuf.dev/programming-guides/encoding/ (varint 0, 64 bit 1, length-delimited 2, 32 bit 5).
-    """
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        wire = key & 7
-        if wire == 2:
-            length, at = _varint(message, at)
-            if key >> 3 == number:
-                return message[at : at + length]
-            at += length
-        elif wire == 0:
-            _, at = _varint(message, at)
-        else:
-            at += {1: 8, 5: 4}[wire]
-    raise ValueError(f"field {number} is missing")
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
+    # The library's byte-level alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 onwards.
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = {byte: chr(byte) for byte in printable}
+    others = (byte for byte in range(256) if byte not in letters)
+    letters |= {byte: chr(0x100 + n) for n, byte in enumerate(others)}
+    names = [*special, *(letters[byte] for byte in range(256)), *extra]
+    tokenizer = tokenizers.Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, [], unk_token=special[-1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in [*special, *extra]])
+    eos = "</s>"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {eos}", pair=f"$A {eos} $B {eos}", special_tokens=[(eos, tokenizer.token_to_id(eos))]
+    )
+    return tokenizer

@@ -10,7 +10,9 @@ whatever the order of summation, hence for any number of cores, any BLAS and any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +25,8 @@ from .strata import Stratum
 
 Array = NDArray[np.float64]
 
-_CHUNK_NUMBERS = 2**19
-"""Counts drawn at a time: they stay in a core's cache, and memory does not grow with the number of resamples."""
+_CHUNK_NUMBERS = 2**21
+"""Counts per product: enough rows for the product to be efficient, and memory that does not grow with the resamples."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,35 @@ def product(
     streams = [draws(part.stratum.digest, len(part.stratum.ids)) for part in parts]
     longest = max((len(part.stratum.ids) for part in parts), default=1)
     chunk = chunk or max(1, _CHUNK_NUMBERS // longest)
-    kept: Array | None = None
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        sums = np.zeros((rows, len(columns)))
-        for part, stream in zip(parts, streams, strict=True):
-            taken = stream.take(rows)
-            sums[:, part.columns] += taken.astype(part.matrix.dtype) @ part.matrix
-        reduced = reduce(sums + fixed)
-        if kept is None:
-            kept = np.empty((reduced.shape[1], resamples))
-        kept[:, start : start + rows] = reduced.T
-    return kept if kept is not None else np.empty((0, resamples))
+    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+    kept: list[Array] = []
+    sums = np.empty(0)
+    for number, (part, taken) in enumerate(_taken(parts, streams, sizes)):
+        if number % len(parts) == 0:
+            sums = np.tile(fixed, (len(taken), 1))
+        sums[:, part.columns] += taken.astype(part.matrix.dtype, copy=False) @ part.matrix
+        if number % len(parts) == len(parts) - 1:
+            kept.append(reduce(sums).T)
+    if not parts:
+        kept = [np.repeat(reduce(fixed[None, :]).T, resamples, axis=1)]
+    return np.concatenate(kept, axis=1)
+
+
+def _taken(
+    parts: Sequence[_Part], streams: Sequence[Counts | Signs], sizes: Sequence[int]
+) -> Iterator[tuple[_Part, NDArray[np.float32]]]:
+    """Yield the draws of every chunk and stratum in order, drawing the next while the caller works on this one."""
+    jobs = [(part, stream, rows) for rows in sizes for part, stream in zip(parts, streams, strict=True)]
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        # One thread draws, in the order of the jobs: every stream is read as it would be without it.
+        waiting: deque[tuple[_Part, Future[NDArray[np.float32]]]] = deque()
+        for part, stream, rows in jobs:
+            waiting.append((part, ahead.submit(stream.take, rows)))
+            if len(waiting) > 1:
+                ready, draws = waiting.popleft()
+                yield ready, draws.result()
+        for ready, draws in waiting:
+            yield ready, draws.result()
 
 
 def _parts(columns: Sequence[Column], strata: Sequence[Stratum], *, conserved: bool) -> tuple[list[_Part], Array]:

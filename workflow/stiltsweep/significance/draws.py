@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Float = NDArray[np.float32]
+"""Counts below 2**24 are exact in it."""
+
+_CACHED = 2**18
+"""Numbers drawn at a time, so that counting them stays within a core's cache."""
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -30,13 +35,18 @@ class Counts:
         self._generator = generator(seed, "examples", digest)
         self._n = n
 
-    def take(self, resamples: int) -> NDArray[np.int64]:
+    def take(self, resamples: int) -> Float:
         """Return the next (resamples, n) counts; every row sums to n."""
         n = self._n
-        # 64-bit integers keep the half-used word of the stream between calls; narrower types would drop it.
-        picks = self._generator.integers(n, size=(resamples, n), dtype=np.int64)
-        picks += np.arange(resamples)[:, None] * n
-        return np.bincount(picks.ravel(), minlength=resamples * n).reshape(resamples, n)
+        counts = np.empty((resamples, n), dtype=np.float32)
+        step = max(1, _CACHED // n)
+        for start in range(0, resamples, step):
+            rows = min(step, resamples - start)
+            # 64-bit integers keep the half-used word of the stream between calls; narrower types would drop it.
+            picks = self._generator.integers(n, size=(rows, n), dtype=np.int64)
+            picks += np.arange(rows)[:, None] * n
+            counts[start : start + rows] = np.bincount(picks.ravel(), minlength=rows * n).reshape(rows, n)
+        return counts
 
 
 class Signs:
@@ -46,11 +56,11 @@ class Signs:
         self._generator = generator(seed, "signs", digest)
         self._n = n
 
-    def take(self, resamples: int) -> NDArray[np.uint8]:
+    def take(self, resamples: int) -> Float:
         """Return the next (resamples, n) of 0 and 1."""
         row = 4 * -(-self._n // 32)  # whole 32-bit words, so that no bits are lost between calls
         bits = np.frombuffer(self._generator.bytes(resamples * row), dtype=np.uint8)
-        return np.unpackbits(bits.reshape(resamples, row), axis=1, count=self._n)
+        return np.unpackbits(bits.reshape(resamples, row), axis=1, count=self._n).astype(np.float32)
 
 
 def normals(seed: int, kind: str, names: Iterable[str], resamples: int) -> Array:

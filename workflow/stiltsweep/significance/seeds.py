@@ -38,7 +38,8 @@ class Component:
     variance: Array
     """(estimands,) of the mean, beyond what other components hold."""
     total: Array
-    """(estimands,) of the mean, with what other components hold: what the degrees of freedom are reckoned from."""
+    """(estimands,) of the mean, with what other components hold: the degrees of freedom are reckoned from it. Zero where
+    nothing is left beyond the others: what is not added cannot be uncertain."""
     degrees: Array
     """(estimands,) units less one."""
 
@@ -59,7 +60,7 @@ def component(values: Array, noise: Array) -> Component:
     with np.errstate(invalid="ignore", divide="ignore"):
         shrink = np.where(square > 0.0, np.sqrt(own / square), 0.0)
     deviations = centred * shrink / np.sqrt(units * (units - 1))
-    return Component(deviations, own / units, square / units, np.full(len(square), units - 1.0))
+    return Component(deviations, own / units, np.where(own > 0.0, square / units, 0.0), np.full(len(square), units - 1.0))
 
 
 def degrees_of_freedom(variance: Array, components: Sequence[Component]) -> Array:

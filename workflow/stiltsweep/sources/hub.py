@@ -20,6 +20,7 @@ from .parts import ROOT_VARIABLE, Part, for_language, plan, root
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT_SECONDS = 20
+_NETWORK_PACKAGES = ("aiohttp", "datasets", "httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3")
 
 
 def check(definition: Mapping[str, Any]) -> list[Part]:
@@ -59,7 +60,9 @@ def _rows(table: Iterable[dict[str, Any]], part: Part) -> Iterator[dict[str, Any
     try:
         for row in table:
             yield dict(row)
-    except OSError as error:
+    except Exception as error:
+        if not _is_out_of_reach(error):
+            raise
         raise _unreachable(part, error) from None
 
 
@@ -111,23 +114,21 @@ def _open(part: Part, folder: Path | None) -> Iterable[dict[str, Any]]:
             )
     except ValueError as error:
         # datasets reports unknown configurations and splits as ValueError, with what there is in brackets.
-        known = re.findall(r"'([^']+)'", str(error).partition("[")[2]) or _listed(str(error))
-        hint = nearest(config if config and config not in known else split, known)
-        raise UserError(f"{part.place}: {_name(part)}: {_first_line(error)}{hint}") from None
+        known = re.findall(r"'([^']+)'", str(error).partition("[")[2])
+        wanted = split if "split" in str(error).lower() else config or ""
+        raise UserError(f"{part.place}: {_name(part)}: {_first_line(error)}{nearest(wanted, known)}") from None
     except RuntimeError as error:
         raise UserError(
             f"{part.place}: {_name(part)} needs a loading script, which datasets no longer runs "
             f"({_first_line(error)}). Name a copy in Parquet (many data sets have one at "
             "revision: refs/convert/parquet), or use type: files."
         ) from None
-    except OSError as error:
+    except Exception as error:
+        if not _is_out_of_reach(error):
+            raise
         raise _unreachable(part, error) from None
     rows: Iterable[dict[str, Any]] = table
     return rows
-
-
-def _listed(text: str) -> list[str]:
-    return re.findall(r"[\w.-]+", text.partition("[")[2].partition("]")[0])
 
 
 def _first_line(error: Exception) -> str:
@@ -139,6 +140,11 @@ def _name(part: Part) -> str:
     settings = part.settings
     config = f" {part.fill(settings['config'])}" if "config" in settings else ""
     return f"hub data set {settings['dataset']}{config}, split {part.fill(settings['split'])}"
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Tell a network or hub failure from a bug; the hub's client passes on errors of whichever HTTP library it uses."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _NETWORK_PACKAGES
 
 
 def _unreachable(part: Part, error: Exception) -> UserError:
@@ -158,7 +164,9 @@ def _commit(part: Part, folder: Path | None) -> str:
         return revision
     try:
         return _look_up(part.settings["dataset"], revision)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not _is_out_of_reach(error):
+            raise
         raise _unreachable(part, error) from None
 
 

@@ -28,9 +28,9 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
         for number, line in block:
             # Only where asked for: a token may well be "#".
             if settings["comments"] and line.startswith("#"):
-                key, equals, value = line[1:].partition("=")
-                if not equals:
-                    key, _, value = line[1:].strip().partition(" ")
+                comment = line[1:].strip()
+                # "# sent_id = 7" of Universal NER, else "# id 7 domain=en" of MultiCoNER.
+                key, _, value = comment.partition(" = " if " = " in comment else " ")
                 sentence[key.strip()] = value.strip()
                 continue
             fields = line.split(separator or ("\t" if "\t" in line else " "))

@@ -47,9 +47,10 @@ _OPTIONAL = 0.35
 """Chance that an optional part of a template is said."""
 _TRIES = 120
 """Expansions tried for each sentence wanted, before a class is left smaller than asked for."""
-_DEAL = ("train", "train", "dev", "train", "test")
-"""English templates, sorted by digest, are dealt to the splits in this pattern: 3 in 5 are for training."""
+_DEAL = ("train", "test", "train", "dev", "train")
+"""English templates are dealt to the splits in this pattern: 3 in 5 are for training."""
 _SLOT = regex.compile(r"\{([a-z_.]+)\}")
+_SLOT_TYPE = regex.compile(r"\{([A-Z]+)\}")
 _TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}\s]")
 _GRAPHEME = regex.compile(r"\X")
 
@@ -128,6 +129,8 @@ def grammar(language: str) -> Grammar:
     assert spec is not None and spec.origin is not None  # the version was checked before
     file = Path(spec.origin).parent / "data" / f"{own.get('file', language)}.json"
     package = json.loads(file.read_text(encoding="utf-8"))
+    fillers = _fillers(own["fillers"])
+    fillers |= {name: tuple(map(str, values)) for name, values in _common()["numbers"].items()}
     templates = []
     for intent, about in package["intents"].items():
         for group in about["data"]:
@@ -135,7 +138,7 @@ def grammar(language: str) -> Grammar:
             for text in group["sentences"]:
                 for old, new in own.get("templates", []):
                     text = regex.sub(old, new, text)
-                if any(regex.search(pattern, text) for pattern in own.get("drop", [])):
+                if any(regex.search(pattern, text) for pattern in own.get("drop", [])) or not _fillable(text, fillers):
                     continue
                 templates.append(
                     Template(
@@ -152,12 +155,20 @@ def grammar(language: str) -> Grammar:
         tuple(templates),
         {**package["expansion_rules"], **own.get("rules", {})},
         {(i.removeprefix("Hass"), key): text for i, keys in replies.items() for key, text in keys.items()},
-        _fillers(own["fillers"]) | {name: tuple(map(str, values)) for name, values in _common()["numbers"].items()},
+        fillers,
         tuple((regex.compile(old), new) for old, new in own.get("rewrite", [])),
         tuple(regex.compile(pattern) for pattern in own.get("refuse", [])),
         own.get("spaced", True),
         own.get("glued", not own.get("spaced", True)),
     )
+
+
+def _fillable(text: str, fillers: Mapping[str, Sequence[str]]) -> bool:
+    """Whether there are words for every list a template names itself (its rules are looked into when it is expanded)."""
+    heads = {name.partition(".")[0] for name in fillers}
+    lists: Mapping[str, str] = _common()["lists"]
+    names = {name.partition(".")[0] for name in regex.findall(r"\{([^}:]+)", text)}
+    return all(name == "name" or lists.get(name, name) in heads for name in names)
 
 
 def _fillers(lists: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -270,22 +281,43 @@ def digest(text: str) -> int:
 
 @functools.cache
 def template_splits(language: str) -> Mapping[tuple[str, str], str]:
-    """Return (intent, template) -> the one split it is for; every template is for `test` in a transfer language.
+    """Return (intent, skeleton) -> the one split it is for; every template is for `test` in a transfer language.
 
-    English templates are dealt to the splits in the order of their digests, kind of device by kind of device, so that
-    small groups are in all three splits too. A text that stands in several groups keeps its first split.
+    English skeletons are dealt out intent by intent, in the order of their kind of device, of their slots, and of their
+    digests: so a split has templates of every label, and of every slot where there are enough. One that stands in
+    several groups keeps its first split.
     """
     templates = grammar(language).templates
     if language != SOURCE_LANGUAGE:
-        return {(t.intent, t.text): "test" for t in templates}
+        return {(t.intent, skeleton(t.text)): "test" for t in templates}
     groups: dict[tuple[str, str], set[str]] = {}
     for template in templates:
-        groups.setdefault((template.intent, " ".join(template.domains)), set()).add(template.text)
+        groups.setdefault((template.intent, " ".join(template.domains)), set()).add(skeleton(template.text))
     found: dict[tuple[str, str], str] = {}
+    dealt: Counter[str] = Counter()
     for (intent, _), texts in sorted(groups.items()):
-        for index, text in enumerate(sorted(texts - {t for i, t in found if i == intent}, key=digest)):
-            found[intent, text] = _DEAL[index % len(_DEAL)]
+        for text in sorted(texts, key=_order):
+            if (intent, text) not in found:
+                found[intent, text] = _DEAL[dealt[intent] % len(_DEAL)]
+                dealt[intent] += 1
     return found
+
+
+def _order(text: str) -> tuple[int, list[str], int]:
+    slots = sorted(_SLOT_TYPE.findall(text))
+    return len(slots), slots, digest(text)
+
+
+def skeleton(text: str) -> str:
+    """Return a template with its lists named by their type of slot: templates that differ in a list alone are one."""
+    types: Mapping[str, str] = _common()["types"]
+    lists: Mapping[str, str] = _common()["lists"]
+
+    def type_of(match: regex.Match[str]) -> str:
+        name = match[1]
+        return "{" + ("DEVICE" if name == "name" else types.get(lists.get(name, name), name)) + "}"
+
+    return regex.sub(r"\{([^}:]+)(?::[^}]*)?\}", type_of, text)
 
 
 def sample(
@@ -311,7 +343,7 @@ def sample(
     for index, label in enumerate(intents):
         about = _intent(label)
         wanted = size // len(intents) + (index < size % len(intents))
-        pool = [t for t in g.templates if splits[t.intent, t.text] == split and _matches(t, about)]
+        pool = [t for t in g.templates if splits[t.intent, skeleton(t.text)] == split and _matches(t, about)]
         rng.shuffle(pool)
         for number in range(_TRIES * wanted if pool else 0):
             if not wanted:
@@ -436,21 +468,21 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     for split, size in _splits(definition, language):
         pool = sample(language, source["intents"], split, 3 * size, "questions", taken)
         rng = random.Random(f"questions order {language} {split}")
-        by_question: dict[tuple[str, str], list[tuple[Sentence, Span]]] = {}
+        waiting: dict[tuple[str, str], list[tuple[Sentence, Span]]] = {}
         for sentence in pool:
             for span in sentence.spans:
                 if span[2] in asked.get(sentence.label, {}):
-                    by_question.setdefault((sentence.label, span[2]), []).append((sentence, span))
+                    waiting.setdefault((sentence.label, span[2]), []).append((sentence, span))
         made[split] = []
+        counts = Counter(dict.fromkeys(sorted(waiting), 0))
         answered: set[str] = set()
-        turn = 0
-        while len(made[split]) < size and any(by_question.values()):
-            keys = sorted(key for key, left in by_question.items() if left)
-            label, kind = keys[turn % len(keys)]
-            turn += 1
-            sentence, span = by_question[label, kind].pop()
-            if sentence.text in answered:
-                continue
+        while len(made[split]) < size:
+            open_questions = [key for key in counts if any(s.text not in answered for s, _ in waiting[key])]
+            if not open_questions:
+                break
+            label, kind = key = min(open_questions, key=lambda k: counts[k])
+            counts[key] += 1
+            sentence, span = next((s, at) for s, at in waiting[key] if s.text not in answered)
             answered.add(sentence.text)
             others = _others(pool, sentence, span, source["commands"] - 1, rng)
             made[split].append(_log(sentence, span, others, asked[label][kind], rng))
@@ -459,19 +491,21 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 
 
 def _others(pool: Sequence[Sentence], sentence: Sentence, span: Span, count: int, rng: random.Random) -> list[Sentence]:
-    """Choose the commands around the one that answers: different intents, the answer nowhere in them."""
+    """Choose the commands around the one that answers: of other intents each, and the answer nowhere in them."""
+    types: Mapping[str, str] = _common()["types"]
+    numbers = {types[name] for name in _common()["numbers"]}
     answer = sentence.text[span[0] : span[1]]
-    fit = [s for s in rng.sample(pool, len(pool)) if answer not in s.text]
-    fit.sort(key=lambda s: span[2] not in {kind for _, _, kind in s.spans})
-    chosen: list[Sentence] = []
+
+    def distance(other: Sentence) -> int:
+        kinds = {kind for _, _, kind in other.spans}
+        return 0 if span[2] in kinds else 1 if span[2] in numbers and kinds & numbers else 2
+
+    fit = [s for s in rng.sample(pool, len(pool)) if answer not in s.text and s.label != sentence.label]
+    chosen = [min(fit, key=distance)]
     for other in fit:
-        if len(chosen) == count:
-            break
-        if other.label not in {sentence.label, *(c.label for c in chosen)}:
+        if len(chosen) < count and other.label not in {c.label for c in chosen}:
             chosen.append(other)
-            fit_any = [s for s in fit if s is not other]
-            rng.shuffle(fit_any)
-    return chosen
+    return chosen[:count]
 
 
 def _log(sentence: Sentence, span: Span, others: Sequence[Sentence], question: str, rng: random.Random) -> Row:
@@ -536,9 +570,14 @@ def _with_replies(
             drafts += [(label, keys[label], sentence.values) for label in rng.sample(others, len(others))]
             for label, key, values in drafts:
                 reply = _reply(g, key, label, values, rng)
-                if reply not in (right, *wrong) and len(wrong) < count:
+                # One thing and several of it are no different answers: "curtain position set", "curtains position set".
+                if _singular(reply) not in map(_singular, (right, *wrong)) and len(wrong) < count:
                     wrong.append(reply)
             yield split, sentence, right, wrong, rng
+
+
+def _singular(text: str) -> str:
+    return regex.sub(r"s\b", "", text)
 
 
 @functools.cache
@@ -562,6 +601,9 @@ def _reply(g: Grammar, key: tuple[str, str], label: str, values: Mapping[str, st
     """Render the package's reply; what it names is taken from `values` or else drawn from the fillers."""
     drawn = {filler: rng.choice(g.fillers[filler]) for filler in sorted(_named(g.responses[key]) - values.keys())}
     known = {**drawn, **values}
+    durations = [name for name in ("hours", "minutes", "seconds") if f"slots.{name} is defined" in g.responses[key]]
+    if durations and not known.keys() & set(durations):
+        known["minutes"] = rng.choice(g.fillers["minutes"])
     slots = {slot: known[filler] for slot, filler in _common()["reply_slots"].items() if filler in known}
     state = {"domain": _intent(label).get("domain", "")}
     return " ".join(str(_jinja(g.responses[key]).render(slots=slots, state=state)).split())

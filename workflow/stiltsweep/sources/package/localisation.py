@@ -54,15 +54,21 @@ def name_types(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 
 
 def _names(language: str, kind: str) -> dict[str, str]:
-    """Return code -> name of one type, without names that are only the code again."""
+    """Return code -> name of one type, without names that are only the code again or explain themselves in brackets."""
     from babel import Locale
+    from babel.core import get_global
 
     locale = Locale.parse(language)
+    cities: dict[str, str] = {}
+    if language == SOURCE_LANGUAGE:
+        # CLDR names a time zone's city in English only where the zone's own name does not.
+        zones = (zone for zone, territory in get_global("zone_territories").items() if territory != "001")
+        cities = {zone: zone.rpartition("/")[2].replace("_", " ") for zone in zones if "/" in zone}
     found: Mapping[str, str] = {
         "territory": lambda: {k: v for k, v in locale.territories.items() if k.isalpha()},
         "language": lambda: {k: v for k, v in locale.languages.items() if "_" not in k},
         "currency": lambda: locale.currencies,
         "script": lambda: locale.scripts,
-        "city": lambda: {k: v["city"] for k, v in locale.time_zones.items() if "city" in v},
+        "city": lambda: cities | {k: v["city"] for k, v in locale.time_zones.items() if "city" in v},
     }[kind]()
-    return {key: name for key, name in found.items() if isinstance(name, str) and name != key}
+    return {key: name for key, name in found.items() if isinstance(name, str) and name != key and "(" not in name}

@@ -1,0 +1,208 @@
+"""Bring a Hugging Face model directory into canonical form.
+
+Weights are read from safetensors files only: other formats are pickles, which run code when they are opened. For the
+same reason no model class but transformers' own is used, whatever the directory brings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+
+from ..errors import UserError, nearest
+from ..files import read_json, replacing, write_json
+from . import sentencepiece_files, tokenizer_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS = "model.safetensors"
+CLASSES = {
+    ("encoder", "bert"): "BertModel",
+    ("encoder", "xlm-roberta"): "XLMRobertaModel",
+    ("encoder", "deberta-v2"): "DebertaV2Model",
+    ("encoder", "t5"): "T5EncoderModel",
+    ("encoder", "mt5"): "MT5EncoderModel",
+    ("encoder", "umt5"): "UMT5EncoderModel",
+    ("text2text", "t5"): "T5ForConditionalGeneration",
+    ("text2text", "mt5"): "MT5ForConditionalGeneration",
+    ("text2text", "umt5"): "UMT5ForConditionalGeneration",
+}
+"""(interface, model type) -> class of transformers."""
+_WITHOUT_POOLER = ("BertModel", "XLMRobertaModel")
+_SENTENCEPIECE = ("spiece.model", "sentencepiece.model")
+# What the classes of transformers take for granted where the directory does not say.
+_BERT = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+_T5 = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+_XLMR = {**_T5, "bos_token": "<s>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+_TOKENS = {"bert": _BERT, "deberta-v2": _BERT, "xlm-roberta": _XLMR, "t5": _T5, "mt5": _T5, "umt5": _T5}
+_BYT5_EXTRA = 125
+
+
+def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[str, Any]:
+    """Convert the folder named by `source.path`; see `convert`."""
+    folder = Path(source["path"])
+    return {**convert(folder, directory, interface), "source": {"type": "files", "path": str(source["path"])}}
+
+
+def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
+    """Write config.json, model.safetensors and the tokenizer of a Hugging Face model directory.
+
+    Args:
+      folder: holds config.json, one or more .safetensors files and a tokenizer.
+      directory: exists; gets the canonical files.
+      interface: decides the class, and so which of the weights are kept.
+
+    Returns:
+      What model.json adds: class, pooler, checks.
+
+    Raises:
+      UserError: something is missing or does not fit; the text says what and how to convert.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; a Hugging Face model directory is expected (see save_pretrained).")
+    model_type = str(read_json(folder / "config.json").get("model_type"))
+    name = CLASSES.get((interface, model_type))
+    if name is None:
+        offered = sorted(kind for i, kind in CLASSES if i == interface)
+        raise UserError(
+            f"{folder}: model type {model_type!r} cannot be used with interface {interface!r}; supported: "
+            f"{', '.join(offered)}.{nearest(model_type, offered)}"
+        )
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(path.name for path in folder.glob("*.bin"))
+        raise UserError(
+            f"{folder}: no .safetensors file{f' (only {others[0]})' if others else ''}; weights in other formats are "
+            'never opened. If you trust them, convert them once: python -c "import transformers; '
+            f"transformers.{name}.from_pretrained('{folder}').save_pretrained('NEW')\", copy the tokenizer's files "
+            "along, and name the new folder as source: {type: files, path: NEW}."
+        )
+    tokenizer, tokens = read_tokenizer(folder, model_type)
+    tokenizer_files.save(tokenizer, tokens, directory)
+    return {"class": name, "pooler": False, "checks": _convert_weights(folder, directory, name)}
+
+
+def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
+    """Read a directory's tokenizer and the names of its special tokens.
+
+    Raises:
+      UserError: there is none in a form that can be read.
+    """
+    config: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            config |= read_json(folder / name)
+    tokens = dict(_TOKENS[model_type])
+    for key in tokens.keys() & config.keys():
+        value = config[key]
+        value = value.get("content") if isinstance(value, dict) else value
+        if isinstance(value, str):
+            tokens[key] = value
+    found = next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
+    if (folder / "tokenizer.json").is_file():
+        try:
+            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")), tokens
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{folder / 'tokenizer.json'}: not a readable tokenizer ({error}).") from None
+    if str(config.get("tokenizer_class", "")).startswith("ByT5"):
+        extra = [f"<extra_id_{n}>" for n in range(int(config.get("extra_ids", _BYT5_EXTRA)))]
+        return tokenizer_files.byte_level([_T5["pad_token"], _T5["eos_token"], _T5["unk_token"]], extra), tokens
+    if found is not None and model_type in ("t5", "mt5", "umt5"):
+        return sentencepiece_files.read(found), tokens
+    raise UserError(
+        f"{folder}: no tokenizer.json (nor, for T5-like models, spiece.model). Make one where transformers can read the "
+        f"tokenizer: python -c \"import transformers; transformers.AutoTokenizer.from_pretrained('{folder}')"
+        f".save_pretrained('{folder}')\"."
+    )
+
+
+def _convert_weights(folder: Path, directory: Path, name: str) -> dict[str, Any]:
+    """Load the weights with their class, save them under its names, and compare with what was read."""
+    import transformers
+
+    model_class = getattr(transformers, name)
+    options = {"add_pooling_layer": False} if name in _WITHOUT_POOLER else {}
+    try:
+        model, loading = model_class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
+    if loading["missing_keys"] or loading["mismatched_keys"]:
+        wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+        raise UserError(
+            f"{folder}: the weights do not fill {name}: {len(wrong)} missing or of another shape, {wrong[0]!r} among them. "
+            "They would be random; use weights of that architecture, or the other interface."
+        )
+    save(model, directory)
+    return _compare(model.base_model_prefix, folder, directory / WEIGHTS)
+
+
+def save(model: PreTrainedModel, directory: Path) -> None:
+    """Write config.json and model.safetensors, one file whatever its size."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".saving.") as scratch:
+        model.save_pretrained(scratch, max_shard_size="1000TB")
+        with replacing(directory / WEIGHTS) as temporary:
+            os.replace(Path(scratch) / WEIGHTS, temporary)
+        config = read_json(Path(scratch) / "config.json")
+    if "tie_word_embeddings" in config:
+        # The configurations of T5-like models say true in any case; whoever reads this file should find what is.
+        config["tie_word_embeddings"] = "lm_head.weight" not in tensor_shapes(directory / WEIGHTS)
+    write_json(directory / "config.json", config)
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Read the names and shapes in a safetensors file from its header."""
+    with open(path, "rb") as handle:
+        (length,) = struct.unpack("<Q", handle.read(8))
+        header: Mapping[str, Any] = json.loads(handle.read(length))
+    return {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
+
+
+def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
+    """Check that the saved tensors are the folder's, and that no output layer was tied away.
+
+    mT5's output layer is a matrix of its own, which versions of transformers have tied to the embedding on loading
+    (its issues 42815, 47620, 43880).
+
+    Args:
+      prefix: what full models put before the encoder's names ("bert").
+      folder: the source.
+      saved: the canonical file.
+
+    Raises:
+      UserError: a tensor changed or is lost.
+    """
+    from safetensors import safe_open
+
+    where: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        where |= dict.fromkeys(tensor_shapes(path), path)
+    found: dict[str, str] = {}
+    for name in tensor_shapes(saved):
+        old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        candidates = (name, f"{prefix}.{name}", old, f"{prefix}.{old}")
+        found |= {name: origin for origin in reversed(candidates) if origin in where}
+    if "lm_head.weight" in where and "lm_head.weight" not in found and "decoder.final_layer_norm.weight" in found:
+        # Tied on loading: then the two must have been the same.
+        found["shared.weight"] = "lm_head.weight"
+    with safe_open(saved, "pt") as ours:
+        for name, origin in found.items():
+            with safe_open(where[origin], "pt") as theirs:
+                if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
+                    raise UserError(
+                        f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions of "
+                        "envs/ (another transformers may tie or rename weights); if it stays, report it."
+                    )
+    left_out = sorted(where.keys() - set(found.values()))
+    return {"tensors_equal": len(found), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}
