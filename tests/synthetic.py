@@ -74,7 +74,7 @@ def write_sweep(
     written: list[Path] = []
     for m, model in enumerate(models):
         for t, target in enumerate(targets):
-            ids = {code: _ids(code, n, parallel, rng_seed + t) for code in languages}
+            ids = {code: example_ids(code, n, parallel, rng_seed + t) for code in languages}
             expected = {
                 (arm, code): baseline + lifts.get((arm, code), lifts.get((arm, families.get(code, "")), 0.0))
                 for arm in intermediates
@@ -109,15 +109,12 @@ def write_sweep(
                             "learned": (intermediate, target, seed) not in unlearned,
                             "contaminated": (intermediate, target) in contaminated,
                         }
-                        written.append(
-                            _write_cell(
-                                results, identity, about, ids[code], right[intermediate, seed, code], metrics, rng
-                            )
-                        )
+                        values = right[intermediate, seed, code]
+                        written.append(_write_cell(results, identity, about, ids[code], values, metrics, rng))
     return written
 
 
-def _ids(language: str, n: int, parallel: str, rng_seed: int) -> list[str]:
+def example_ids(language: str, n: int, parallel: str, rng_seed: int) -> list[str]:
     """Return the ids one language holds, in data order."""
     if parallel == "none":
         return [f"{language}-{i:05d}" for i in range(n)]
@@ -171,9 +168,8 @@ def answers(
                 z = np.sqrt(correlation) * difficulty[at] + np.sqrt(shared) * liking[at]
                 z += np.sqrt(steady) * taste[code] + np.sqrt(1.0 - correlation - shared - steady) * own
                 limit = ndtri(np.clip((expected[arm, code] + effect) / 100, 0.001, 0.999))
-                found[arm, seed, code] = (
-                    found[arm, seeds[0], code] if arm in constant and seed != seeds[0] else z < limit
-                )
+                again = arm in constant and seed != seeds[0]
+                found[arm, seed, code] = found[arm, seeds[0], code] if again else z < limit
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from stiltsweep import catalog, records, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.schema import descriptions, load
-from stiltsweep.sources import files
+from stiltsweep.sources import files, hub
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STILTSWEEP_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -178,6 +181,11 @@ def test_iob_prefix_of_panx_and_middle_columns_of_conll2003(tmp_path):
         rows(iob(token_prefix="de:"), tmp_path)
     table(tmp_path, "ner.txt", "EU NNP I-NP I-ORG\n")
     assert rows(iob(scheme="iob1"), tmp_path)[0]["tags"] == ["B-ORG"]
+
+
+def test_plain_tags_are_ccg_supertags_and_parts_of_speech(tmp_path):
+    table(tmp_path, "ner.txt", "Mary\tN\nsleeps\tS[dcl]\\NP\n")
+    assert rows(iob(scheme="plain"), tmp_path)[0]["tags"] == ["N", "S[dcl]\\NP"]
 
 
 @pytest.mark.parametrize(
@@ -535,6 +543,16 @@ def test_every_key_is_described_and_documented():
             assert f"`{key.rpartition('.')[2]}`" in text, f"docs/sources.md lacks {key}"
 
 
+def test_every_example_of_the_documentation_is_a_valid_source():
+    text = (REPOSITORY / "docs" / "sources.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)]
+    kinds = ("classification", "tagging", "retrieval", "span_qa", "classification")
+    for example, kind in zip(examples, kinds, strict=True):
+        splits = dict.fromkeys(example["source"]["splits"], 1)
+        complete = {"kind": kind, "languages": {"en": splits}} | example
+        (files if example["source"]["type"] == "files" else hub).check(complete)
+
+
 GOOD = {"format": "jsonl", "columns": NLI, "splits": {"test": "x.jsonl"}}
 
 
@@ -714,46 +732,55 @@ def test_the_catalogue_of_published_data_is_valid_without_the_data(tasks):
     assert {path.stem for path in CATALOG.glob("*/*.yaml")} == set(TASKS)
 
 
+@pytest.fixture(scope="module")
+def prepared(tasks, tmp_path_factory):
+    """(task, language) -> prepared file, each made once."""
+    folder = tmp_path_factory.mktemp("prepared")
+
+    @functools.cache
+    def path(name: str, language: str) -> Path:
+        output = folder / name / f"{language}.parquet"
+        sources.prepare(tasks[name], language, output)
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))
+        yield path
+
+
 @published
 @pytest.mark.parametrize("name", TASKS)
-def test_every_published_file_is_read_with_the_counts_of_the_catalogue(name, tasks, tmp_path, monkeypatch):
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))
+def test_every_published_file_is_read_with_the_counts_of_the_catalogue(name, tasks, prepared):
     for language, expected in tasks[name].languages.items():
-        meta = sources.prepare(tasks[name], language, tmp_path / f"{language}.parquet")
-        assert meta.counts == {split: count for split, count in expected.items() if split != "sha256"}
-
-
-def prepared(
-    tasks: dict[str, Task], name: str, language: str, folder: Path, split: str = "test"
-) -> list[dict[str, Any]]:
-    path = folder / name / f"{language}.parquet"
-    sources.prepare(tasks[name], language, path)
-    return records.read_rows(path, split)
+        counts = records.read_meta(prepared(name, language)).counts
+        assert counts == {split: count for split, count in expected.items() if split != "sha256"}
 
 
 @published
-def test_published_rows_are_what_the_files_say(tasks, tmp_path, monkeypatch):
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))
-    thai = prepared(tasks, "xquad_files", "th", tmp_path)
-    assert [row["id"] for row in thai] == [row["id"] for row in prepared(tasks, "xquad_files", "en", tmp_path)]
+def test_published_rows_are_what_the_files_say(prepared):
+    def read(name: str, language: str, split: str = "test") -> list[dict[str, Any]]:
+        return records.read_rows(prepared(name, language), split)
+
+    thai = read("xquad_files", "th")
+    assert [row["id"] for row in thai] == [row["id"] for row in read("xquad_files", "en")]
     assert all(row["context"][a["start"] :].startswith(a["text"]) for row in thai for a in row["answers"])
-    german, arabic = (prepared(tasks, "ud_pos", language, tmp_path) for language in ("de", "ar"))
+    german, arabic = (read("ud_pos", language) for language in ("de", "ar"))
     # PUD is parallel, and its ids say so.
     assert {row["id"] for row in german} == {row["id"] for row in arabic}
-    hebrew = prepared(tasks, "ud_pos", "he", tmp_path)
+    hebrew = read("ud_pos", "he")
     assert sum(len(row["tokens"]) for row in hebrew) == 12282  # 15,135 lines less 2,853 multi-word tokens
-    train, dev = (prepared(tasks, "ud_pos", "en", tmp_path, split) for split in ("train", "dev"))
+    train, dev = (read("ud_pos", "en", split) for split in ("train", "dev"))
     assert not {row["id"] for row in train} & {row["id"] for row in dev}
-    swahili = prepared(tasks, "ner", "sw", tmp_path)
+    swahili = read("ner", "sw")
     assert sum(tag == "B-PER" for row in swahili for tag in row["tags"]) == 1180
     assert not any("DATE" in tag for row in swahili for tag in row["tags"])
-    quechua = prepared(tasks, "xcopa_files", "qu", tmp_path)
+    quechua = read("xcopa_files", "qu")
     assert {row["question"] for row in quechua} == {"What was the cause?", "What was the effect?"}
-    japanese = prepared(tasks, "tatoeba_files", "ja", tmp_path)
+    japanese = read("tatoeba_files", "ja")
     assert sum(row["side"] == "query" for row in japanese) == 1000
     published_lines = (DATA / "tatoeba" / "tatoeba.jpn-eng.jpn").read_text(encoding="utf-8").split("\n")
     assert [row["text"] for row in japanese if row["side"] == "query"] == published_lines[:1000]
-    assert prepared(tasks, "sick_nli", "en", tmp_path, "train")[2]["label"] == "entailment"
+    assert read("sick_nli", "en", "train")[2]["label"] == "entailment"
 
 
 @published

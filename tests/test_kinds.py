@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+
+from stiltsweep.errors import UserError
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import cut_pair, windows
 from stiltsweep.kinds.retrieval import nearest
 from stiltsweep.kinds.tagging import TaggingText, first_pieces, text_and_spans
 from stiltsweep.kinds.text2text import fill
-from stiltsweep.errors import UserError
 from stiltsweep.models.batches import Dense, by_budget, collate
 from stiltsweep.models.load import Source, build, kept_ids
 from stiltsweep.models.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ def meta(kind: str, labels: list[str] = (), **more: object) -> Meta:  # type: ig
     return Meta("t", "en", kind, list(labels), ["accuracy"], {}, "0", "none", **more)  # type: ignore[arg-type]
 
 
-def make(source: Source, about: Meta, limits: Limits = LIMITS):  # noqa: ANN201
+def make(source: Source, about: Meta, limits: Limits = LIMITS):
     tokenizer = Tokenizer.from_directory(source.base)
     return form(about, tokenizer, interface=source.interface, limits=limits, representation=REPRESENTATION)
 
@@ -357,3 +358,42 @@ def test_pruned_checkpoint_has_the_base_rows_for_pieces_it_never_saw(tmp_path: P
     assert torch.equal(overlaid[~changed], base[~changed])
     whole = weights(trained, None)[name]
     assert torch.equal(whole[torch.from_numpy(other)], overlaid)
+
+
+def test_an_output_layer_of_its_own_is_loaded_as_such(text_model: Source) -> None:
+    """transformers 5 ties mT5's output layer to its embedding; ours must keep both, and their gradients apart."""
+    from safetensors import safe_open
+
+    model = build(text_model, make(text_model, meta("classification", ["a", "b"])), kept=None, seed=0)
+    with safe_open(text_model.base / "model.safetensors", "pt") as handle:
+        output, embedding = handle.get_tensor("lm_head.weight"), handle.get_tensor("shared.weight")
+    assert not torch.equal(output, embedding)
+    assert torch.equal(model.backbone.lm_head.weight, output)
+    for module in (model.backbone.shared, model.backbone.encoder.embed_tokens, model.backbone.decoder.embed_tokens):
+        assert torch.equal(module.weight, embedding)
+
+
+def test_span_corruption_by_hand(text_model: Source) -> None:
+    from stiltsweep.kinds.span_corruption import corrupted_spans
+
+    rng = np.random.default_rng(0)
+    for length in range(3, 60):
+        spans = corrupted_spans(length, rng)
+        assert spans and spans[-1][1] <= length
+        assert all(a < b for a, b in spans)
+        assert all(first[1] < second[0] for first, second in zip(spans, spans[1:], strict=False))
+        assert sum(b - a for a, b in spans) == max(1, round(length * 0.15))
+    kind = make(text_model, meta("text"), Limits(100, 4, 100))
+    row = {"id": "7", "text": tiny.SENTENCES[0]}
+    (example,) = kind.encode([row], training=True)
+    source, target = example.inputs[0].ids[:-1], example.target[:-1]
+    sentinels = text_model.about["sentinels"]
+    holes: dict[int, list[int]] = {}
+    for i in target:
+        if i in sentinels:
+            holes[i] = []
+        else:
+            holes[list(holes)[-1]].append(i)
+    rebuilt = [j for i in source for j in (holes[i] if i in sentinels else [i])]
+    assert rebuilt == kind.tokenizer.pieces([row["text"]])[0].ids
+    assert list(holes) == sentinels[: len(holes)]

@@ -62,7 +62,12 @@ def candidate(index: int, **changes: Any) -> dict[str, Any]:
     return {"id": f"{index}", "split": "test", "side": "candidate", "text": "hello", "gold": []} | changes
 
 
+def plain(index: int, **changes: Any) -> dict[str, Any]:
+    return {"id": f"{index}", "split": "train", "text": "Мамо"} | changes
+
+
 MAKERS = {
+    "text": (plain, []),
     "classification": (classification, ["yes", "no"]),
     "multiple_choice": (choice, []),
     "tagging": (tagged, ["P", "V"]),
@@ -71,6 +76,7 @@ MAKERS = {
 }
 
 FAULTS = [
+    ("text", {"text": "\t"}, "text is empty"),
     ("classification", {"id": None}, "id is missing"),
     ("classification", {"split": None}, "split is missing"),
     ("classification", {"split": "dev2"}, "split is 'dev2', allowed: train, dev, test"),
@@ -212,12 +218,17 @@ TEXTS = [
 ]
 
 
+def test_every_kind_is_tested():
+    assert set(MAKERS) == set(records.KINDS)
+
+
 @pytest.mark.parametrize("kind", list(MAKERS))
 def test_round_trip_in_several_scripts(tmp_path, kind):
     rows = []
     for index, text in enumerate(TEXTS):
         padded = f"x {text}"
         rows += {
+            "text": [plain(index, text=text, split="test")],
             "classification": [classification(index, text_a=text, text_b=None if index % 2 else text)],
             "multiple_choice": [choice(index, context=text, choices=[text, padded], question=text)],
             "tagging": [tagged(index, tokens=[text, padded], tags=["P", "V"], space_after=[False, True])],

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+
 from stiltsweep.errors import UserError
 from stiltsweep.files import digest_file, read_json
 from stiltsweep.kinds import Limits, Representation, form

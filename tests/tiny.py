@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 import transformers
-from stiltsweep.files import write_json
-from stiltsweep.models import fetch, tokenizer_files
-from stiltsweep.records import write_rows
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models as token_models
 from tokenizers import normalizers, pre_tokenizers, trainers
+
+from stiltsweep.files import write_json
+from stiltsweep.models import directory, fetch, tokenizer_files
+from stiltsweep.records import write_rows
 
 SENTENCES = [
     "turn on the light in the kitchen",
@@ -109,7 +110,10 @@ def text2text(folder: Path, *, texts: Sequence[str] = SENTENCES, seed: int = 0) 
         tie_word_embeddings=False,
         decoder_start_token_id=0,
     )
-    transformers.MT5ForConditionalGeneration(config).save_pretrained(folder)
+    model = transformers.MT5ForConditionalGeneration(config)
+    # Like real mT5: the output layer is a matrix of its own.
+    model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
+    directory.save(model, folder)
     facts = {"class": "MT5ForConditionalGeneration", "source": {"type": "test"}}
     write_json(folder / "model.json", {"name": "tiny-mt5", "interface": "text2text", **fetch.describe(folder), **facts})
     return folder / "model.json"

@@ -32,6 +32,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     "span_qa": {"context": "string", "question": "string", "answers": "list<struct<text: string, start: int32>>"},
     # Queries and candidates share a file; `gold` holds the ids of a query's right candidates, empty for a candidate.
     "retrieval": {"side": "string", "text": "string", "gold": "list<string>"},
+    # Plain text, for span corruption.
+    "text": {"text": "string"},
 }
 KINDS = tuple(COLUMNS)
 _BATCH_ROWS = 20_000
@@ -265,7 +267,12 @@ def _retrieval_fault(row: Row, labels: set[str]) -> str:
     return "a query needs at least one gold id" if row["side"] == "query" and not row["gold"] else ""
 
 
+def _text_fault(row: Row, labels: set[str]) -> str:
+    return "" if row["text"].strip() else "text is empty"
+
+
 _KIND_FAULTS = {
+    "text": _text_fault,
     "classification": _classification_fault,
     "multiple_choice": _multiple_choice_fault,
     "tagging": _tagging_fault,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from .catalog import Model, Task
 
-Stage = Literal["intermediate", "target"]
-STAGES: tuple[Stage, ...] = ("intermediate", "target")
+Stage = Literal["pretrain", "intermediate", "target"]
+STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,13 @@ def resolve(stage: Stage, model: Model, task: Task, overrides: Mapping[str, Any]
     Each layer's keys for all stages come before its keys for the one stage, so a configuration's plain `epochs` wins
     over a model's `target: {epochs: ...}`.
     """
+    return overlay(stage, model.definition["training"], task.definition["training"], overrides)
+
+
+def overlay(stage: Stage, *layers: Mapping[str, Any]) -> TrainingSettings:
+    """Lay layers of settings over the defaults, later ones winning; see `resolve`."""
     merged: dict[str, Any] = {}
-    for layer in (model.definition["training"], task.definition["training"], overrides):
+    for layer in layers:
         merged.update({key: value for key, value in layer.items() if key not in STAGES})
         merged.update(layer.get(stage, {}))
     known = {field.name for field in fields(TrainingSettings)}

@@ -12,7 +12,7 @@ from .catalog import Catalog
 from .config import BASELINE
 from .files import canonical
 from .languages import SOURCE_LANGUAGE
-from .settings import Stage, TrainingSettings, resolve
+from .settings import Stage, TrainingSettings, overlay, resolve
 
 
 @dataclass(frozen=True, order=True)
@@ -158,6 +158,18 @@ class Sweep:
     def training(self, stage: Stage, model: str, task: str) -> TrainingSettings:
         """Return the resolved training settings of a model on a task."""
         return resolve(stage, self.catalog.models[model], self.catalog.task(task), self.config["training"])
+
+    def pretraining(self, model: str) -> str:
+        """Return the settings of `pretrain.py` as JSON: the model's own training settings, its number of updates."""
+        definition = self.catalog.models[model].definition
+        layers = [{**definition["training"], **self.config["training"]}]
+        updates = definition["source"]["updates"]
+        # Enough epochs for any number of updates: that number alone ends the run.
+        return canonical(overlay("pretrain", *layers, {"max_updates": updates, "epochs": float(updates)}).to_json())
+
+    def models_from(self, *types: str) -> list[str]:
+        """Return the models whose source is of one of these types."""
+        return [model for model in self.models if self.catalog.models[model].definition["source"]["type"] in types]
 
     def prediction(self, model: str, target: str) -> str:
         """Return the settings of `predict.py` as JSON."""

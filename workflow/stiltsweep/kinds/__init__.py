@@ -14,6 +14,7 @@ from .base import Form, Limits, Representation
 from .classification import ClassificationForm, ClassificationText
 from .multiple_choice import MultipleChoiceForm, MultipleChoiceText
 from .retrieval import RetrievalForm
+from .span_corruption import SpanCorruption
 from .span_qa import SpanForm, SpanText
 from .tagging import TaggingForm, TaggingText
 from .text2text import TextForm, TextToText
@@ -42,6 +43,8 @@ def form(meta: Meta, tokenizer: Tokenizer, *, interface: str, limits: Limits, re
     if interface == "encoder" or meta.kind == "retrieval":
         # Retrieval compares representations, so it reads the encoder whatever the interface.
         return _ENCODER[meta.kind](meta, tokenizer, limits, representation)
+    if meta.kind == "text":
+        return SpanCorruption(meta, tokenizer, limits, representation)
     if meta.kind not in _TEXT:
         raise UserError(f"{meta.task}: kind {meta.kind!r} has no text-to-text form; use a model of interface encoder.")
     return TextToText(meta, tokenizer, limits, representation, text=_TEXT[meta.kind](meta))

@@ -45,6 +45,11 @@ class Metric:
             return 100.0 * ratio[..., 0] / ratio[..., 1]
 
 
+def _counts(gold: Gold, prediction: Any, language: str) -> tuple[float, ...]:
+    """The prediction already is the statistic."""
+    return tuple(map(float, prediction))
+
+
 def _correct(gold: Gold, prediction: Any, language: str) -> tuple[float, ...]:
     return 1.0, float(prediction == gold["label"])
 
@@ -64,6 +69,7 @@ METRICS: dict[str, Metric] = {
         Metric("span_f1", *_F1, spans.span_statistics),
         Metric("surface_f1", *_F1, spans.surface_statistics),
         Metric("token_accuracy", *_mean("correct", "tokens"), spans.token_statistics),
+        Metric("reconstruction_accuracy", *_mean("correct", "tokens"), _counts),
         Metric("squad_f1", *_mean("f1"), answers.squad_f1),
         Metric("squad_em", *_mean("exact"), answers.squad_exact),
         Metric("mlqa_f1", *_mean("f1"), answers.mlqa_f1),

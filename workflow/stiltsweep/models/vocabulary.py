@@ -20,8 +20,8 @@ def train_unigram(texts: Iterable[str], size: int, output: Path) -> None:
     """Train a SentencePiece unigram vocabulary and write its tokenizer files.
 
     mT5's layout: <pad> 0, </s> 1, <unk> 2, the 256 bytes characters outside the vocabulary fall back to, the pieces,
-    and <extra_id_99> ... <extra_id_0> at the top. Training has no random part and runs in one thread: the same texts give
-    the same bytes.
+    and <extra_id_99> ... <extra_id_0> at the top. Training has no random part and runs in one thread: the same texts
+    give the same bytes.
 
     Args:
       texts: training text, read once.

@@ -19,12 +19,21 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
+class Detail:
+    """One item of a list."""
+
+    text: str
+    label: str = ""
+    """What the item is about, set in bold before it."""
+
+
+@dataclass(frozen=True)
 class Point:
     """One aspect of the answer: a question, a sentence or two, and details."""
 
     question: str
     sentences: str
-    details: list[str] = field(default_factory=list)
+    details: list[Detail] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,19 +99,19 @@ def answer(results: Results) -> Answer:
 
 def _verdict(tally: _Tally) -> str:
     what = "English intermediate training"
-    if not tally.tested:
+    n = len(tally.tested)
+    if not n:
         return "No comparison over all transfer languages could be tested."
-    if tally.up and tally.down:
-        return f"{what} helped significantly in some comparisons and hurt significantly in others."
-    if tally.up:
-        where = "in every comparison" if len(tally.up) == len(tally.tested) else "in some comparisons"
-        return f"{what} helped significantly {where}" + ("." if not tally.open else " and hurt significantly in none.")
-    if tally.down:
-        where = "in every comparison" if len(tally.down) == len(tally.tested) else "in some comparisons"
-        return f"{what} hurt significantly {where} and helped significantly in none."
-    return (
-        f"No significant effect of {what} was found over all transfer languages; that is no proof that there is none."
+    if not tally.up and not tally.down:
+        return f"No significant effect of {what} was found in {count(n, 'comparison')}; that is no proof that there is none."
+    verb, most, other, rest = (
+        ("helped", tally.up, "hurt", tally.down) if tally.up else ("hurt", tally.down, "helped", tally.up)
     )
+    where = "in the one comparison made" if n == 1 else f"in all {n} comparisons" if len(most) == n else ""
+    where = where or f"in {len(most)} of {count(n, 'comparison')}"
+    if len(most) == n:
+        return f"{what} {verb} significantly {where}."
+    return f"{what} {verb} significantly {where} and {other} significantly in {len(rest) or 'none'}."
 
 
 class _Writer:

@@ -186,7 +186,11 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     found = {(row.intermediate, row.target): row for row in rows}
     targets, intermediates = list(results.run.targets), list(results.run.intermediates)
     # One scale for all heat maps of a model, so that they can be compared.
-    lifts = [abs(row.lift) for row in results.comparisons if row.model == model and row.lift is not None and row.scope != "contrast" and row.scope != "language"]
+    lifts = [
+        abs(row.lift)
+        for row in results.comparisons
+        if row.model == model and row.lift is not None and row.scope != "contrast" and row.scope != "language"
+    ]
     norm = Normalize(-max([*lifts, 1.0]), max([*lifts, 1.0]))
     colours = mpl.colormaps["RdBu"]
 
@@ -336,9 +340,11 @@ def _forest(
         return None
     alpha = results.run.alpha
     left = min(max(_width(line.label) for line in lines) + 12, 110.0)
-    right = max(_width(_annotation(line.row, alpha), _SMALL) for line in lines if line.row.lift is not None) + 8 if any(
-        line.row.lift is not None for line in lines
-    ) else 60.0
+    right = (
+        max(_width(_annotation(line.row, alpha), _SMALL) for line in lines if line.row.lift is not None) + 8
+        if any(line.row.lift is not None for line in lines)
+        else 60.0
+    )
     rows = len(lines) + len(blocks)
     height = rows * _ROW + (len(blocks) - 1) * 4 + 34
     canvas = _canvas(PANEL, height)
@@ -372,7 +378,9 @@ def _forest(
             else:
                 _whisker(axes, middle, line, significant=row.significant(alpha))
                 text = _annotation(row, alpha)
-                axes.text(1.0 + 6 / (PANEL - left - right), middle, text, transform=beside, va="center", fontsize=_SMALL)
+                axes.text(
+                    1.0 + 6 / (PANEL - left - right), middle, text, transform=beside, va="center", fontsize=_SMALL
+                )
             y += _ROW
         y += 4
     share = f"{float(results.run.significance['confidence']):.0%}"
@@ -400,11 +408,27 @@ def _annotation(row: Comparison, alpha: float) -> str:
 def _whisker(axes: Axes, y: float, line: _Line, *, significant: bool) -> None:
     row = line.row
     if row.examples_ci_low is not None and row.examples_ci_high is not None and row.resampling != "examples":
-        axes.plot([row.examples_ci_low, row.examples_ci_high], [y, y], color=line.colour, alpha=0.3, linewidth=5, solid_capstyle="butt")
+        axes.plot(
+            [row.examples_ci_low, row.examples_ci_high],
+            [y, y],
+            color=line.colour,
+            alpha=0.3,
+            linewidth=5,
+            solid_capstyle="butt",
+        )
     if row.ci_low is not None and row.ci_high is not None:
         axes.plot([row.ci_low, row.ci_high], [y, y], color=line.colour, linewidth=1.2)
     face = line.colour if significant else "white"
-    axes.plot([row.lift], [y], marker=line.marker, color=line.colour, markerfacecolor=face, markersize=5, markeredgewidth=1.1, linestyle="none")
+    axes.plot(
+        [row.lift],
+        [y],
+        marker=line.marker,
+        color=line.colour,
+        markerfacecolor=face,
+        markersize=5,
+        markeredgewidth=1.1,
+        linestyle="none",
+    )
 
 
 # Languages.
@@ -413,7 +437,9 @@ def _whisker(axes: Axes, y: float, line: _Line, *, significant: bool) -> None:
 def per_language(results: Results, model: str, target: str) -> Figure | None:
     """Draw every language's lift, by family, one column per intermediate task, at most three beside each other."""
     rows = {(row.intermediate, row.group): row for row in results.select("language", model=model, target=target)}
-    languages = [code for code in results.transfer_languages if any((i, code) in rows for i in results.run.intermediates)]
+    languages = [
+        code for code in results.transfer_languages if any((i, code) in rows for i in results.run.intermediates)
+    ]
     if not languages:
         return None
     palette = _palette(results)
@@ -427,7 +453,12 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
     body = step * (len(languages) + len(groups))
     band_height = body + 16 + 32
     canvas = _canvas(PANEL, band_height * len(bands))
-    ends = [v for row in rows.values() for v in (row.lift, row.ci_low, row.ci_high) if v is not None and row.lift is not None]
+    ends = [
+        v
+        for row in rows.values()
+        for v in (row.lift, row.ci_low, row.ci_high)
+        if v is not None and row.lift is not None
+    ]
     limits = _scale(ends)
     gap = 6.0
     wide = (PANEL - left - 6 - gap * (across - 1)) / across
@@ -442,7 +473,15 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
             y = 0.0
             for group in groups:
                 if k == 0:
-                    axes.text(-left / wide, y + step / 2, group or "no family", transform=axes.get_yaxis_transform(), va="center", weight="bold", fontsize=_SMALL)
+                    axes.text(
+                        -left / wide,
+                        y + step / 2,
+                        group or "no family",
+                        transform=axes.get_yaxis_transform(),
+                        va="center",
+                        weight="bold",
+                        fontsize=_SMALL,
+                    )
                 y += step
                 members = [code for code in languages if results.group_of[code] == group]
                 axes.axhspan(y, y + step * len(members), color="#f4f4f4", zorder=-1, linewidth=0)
@@ -450,15 +489,40 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
                     row = rows.get((intermediate, code))
                     if k == 0:
                         name = _shorten(names[code], left - 10)
-                        axes.text((8 - left) / wide, y + step / 2, name, transform=axes.get_yaxis_transform(), va="center", fontsize=_SMALL)
+                        axes.text(
+                            (8 - left) / wide,
+                            y + step / 2,
+                            name,
+                            transform=axes.get_yaxis_transform(),
+                            va="center",
+                            fontsize=_SMALL,
+                        )
                     if row and row.lift is not None:
-                        _whisker(axes, y + step / 2, _Line("", row, *palette[group]), significant=row.significant(results.run.alpha))
+                        _whisker(
+                            axes,
+                            y + step / 2,
+                            _Line("", row, *palette[group]),
+                            significant=row.significant(results.run.alpha),
+                        )
                     else:
-                        axes.text(0.5, y + step / 2, "n/a", transform=axes.get_yaxis_transform(), ha="center", va="center", color="#595959", fontsize=_SMALL)
+                        axes.text(
+                            0.5,
+                            y + step / 2,
+                            "n/a",
+                            transform=axes.get_yaxis_transform(),
+                            ha="center",
+                            va="center",
+                            color="#595959",
+                            fontsize=_SMALL,
+                        )
                     y += step
     caption = (
         f"Lift on {target} in every language, by family, {model}; the line is the interval"
-        + ("" if str(results.run.significance["resampling"]) == "examples" else ", the broad bar the same over examples alone")
+        + (
+            ""
+            if str(results.run.significance["resampling"]) == "examples"
+            else ", the broad bar the same over examples alone"
+        )
         + ". Filled: significant after Holm."
     )
     return _finish(canvas, f"{model}/{target}/languages", _title(results, model, target), caption)
@@ -518,11 +582,35 @@ def pretraining(results: Results, model: str, target: str) -> Figure | None:
             if row.intermediate != intermediate or row.lift is None:
                 continue
             colour, marker = palette[results.group_of.get(row.group, "")]
-            axes.plot([size], [row.lift], marker=marker, color=colour, markersize=4.5, linestyle="none", markerfacecolor=colour + "99")
+            axes.plot(
+                [size],
+                [row.lift],
+                marker=marker,
+                color=colour,
+                markersize=4.5,
+                linestyle="none",
+                markerfacecolor=colour + "99",
+            )
             if named:
                 axes.annotate(row.group, (size, row.lift), (4, 2), textcoords="offset points", fontsize=6.5)
-    canvas.text(0.5, (legend + 6) / (down * panel_h + legend + 20), "pre-training size (billion mC4 tokens, log scale); up: lift (points)", ha="center", va="bottom", fontsize=_SMALL)
-    canvas.legend(handles=_legend(results, palette), loc="lower center", ncols=3, frameon=False, fontsize=_SMALL, handletextpad=0.2, columnspacing=1.2, borderpad=0)
+    canvas.text(
+        0.5,
+        (legend + 6) / (down * panel_h + legend + 20),
+        "pre-training size (billion mC4 tokens, log scale); up: lift (points)",
+        ha="center",
+        va="bottom",
+        fontsize=_SMALL,
+    )
+    canvas.legend(
+        handles=_legend(results, palette),
+        loc="lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=_SMALL,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderpad=0,
+    )
     caption = (
         f"Lift on {target} against pre-training size by language, {model}. Sizes are mC4's (mT5), a stand-in for other models. "
         "Descriptive: languages differ in more than size."
@@ -573,7 +661,9 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
     numbers = {seed: i for i, seed in enumerate(results.run.seeds)}
     y = 0.0
     for heading, lines in blocks:
-        axes.text(-left / wide, y + _ROW / 2, heading, transform=beside, va="center", weight="bold", fontsize=_SMALL + 0.5)
+        axes.text(
+            -left / wide, y + _ROW / 2, heading, transform=beside, va="center", weight="bold", fontsize=_SMALL + 0.5
+        )
         axes.text(1 + 6 / wide, y + _ROW / 2, "range", transform=beside, va="center", fontsize=_SMALL, color="#595959")
         y += _ROW
         for group, spread in lines:
@@ -585,7 +675,16 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
             axes.plot([min(lifts), max(lifts)], [middle, middle], color=colour, linewidth=1, alpha=0.5)
             for s in spread:
                 marker = _MARKERS[numbers[s.seed] % len(_MARKERS)]
-                axes.plot([s.lift], [middle], marker=marker, color=colour, markersize=4.5, linestyle="none", markerfacecolor="white", markeredgewidth=1)
+                axes.plot(
+                    [s.lift],
+                    [middle],
+                    marker=marker,
+                    color=colour,
+                    markersize=4.5,
+                    linestyle="none",
+                    markerfacecolor="white",
+                    markeredgewidth=1,
+                )
             text = points(max(lifts) - min(lifts)) if len(lifts) > 1 else "n/a"
             axes.text(1 + 6 / wide, middle, text, transform=beside, va="center", fontsize=_SMALL)
             y += _ROW

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..config import BASELINE
 from ..errors import UserError
@@ -16,7 +16,10 @@ from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
 from ..sweep import Cell as CellId
 from ..sweep import cell_path
+from .jobs import Job, read_jobs, read_models
 from .run import Run
+
+Row = TypeVar("Row")
 
 ALL = "all"
 """Scope, grouping and group of a comparison over every transfer language."""
@@ -96,25 +99,89 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Relabelled:
+    """One row of sensitivity.csv: a test under other labels of the languages, beside the same test as it was made."""
+
+    variant: str
+    relabelled: tuple[str, ...]
+    """Languages left out or labelled otherwise."""
+    main_lift: float | None
+    main_p_holm: float | None
+    flips: bool
+    """Whether one of the two is significant and the other is not, or with another sign."""
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """One row of regression.csv: a term of a regression of lift, or why a regression could not be made."""
+
+    model: str
+    specification: str
+    term: str
+    coefficient: float | None
+    standard_error: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    reference: str
+    r_squared: float | None
+    n_rows: int
+    n_languages: int
+    n_clusters: int
+    reason: str
+
+
+def _parse(kind: type, row: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _PARSERS[text](row[name]) for name, text in kind.__annotations__.items() if text in _PARSERS}
+
+
 def read_comparisons(path: str | Path) -> list[Comparison]:
     """Read lift.csv.
 
     Raises:
       UserError: the file is missing, lacks a column, or holds a value of the wrong type; the text names the line.
     """
+    return _read(path, lambda row: Comparison(**_parse(Comparison, row)), Comparison.__annotations__)
+
+
+def read_relabelled(path: str | Path) -> list[Relabelled]:
+    """Read sensitivity.csv.
+
+    Raises:
+      UserError: see `read_comparisons`.
+    """
+
+    def parse(row: Mapping[str, str]) -> Relabelled:
+        return Relabelled(**_parse(Relabelled, row), comparison=Comparison(**_parse(Comparison, {**row, "p_bh": ""})))
+
+    names = [*Relabelled.__annotations__, *Comparison.__annotations__]
+    return _read(path, parse, [name for name in names if name not in ("comparison", "p_bh")])
+
+
+def read_coefficients(path: str | Path) -> list[Coefficient]:
+    """Read regression.csv.
+
+    Raises:
+      UserError: see `read_comparisons`.
+    """
+    return _read(path, lambda row: Coefficient(**_parse(Coefficient, row)), Coefficient.__annotations__)
+
+
+def _read(path: str | Path, parse: Callable[[Mapping[str, str]], Row], wanted: Iterable[str]) -> list[Row]:
     rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)
-            wanted: Mapping[str, str] = Comparison.__annotations__
             lacks = [name for name in wanted if name not in (reader.fieldnames or ())]
             if lacks:
                 raise UserError(f"{path}: the columns {', '.join(lacks)} are missing. {rebuild}")
             found = []
             for row in reader:
                 try:
-                    found.append(Comparison(**{name: _PARSERS[kind](row[name]) for name, kind in wanted.items()}))
-                except (ValueError, TypeError) as error:
+                    found.append(parse(row))
+                except (ValueError, TypeError, AttributeError) as error:
                     raise UserError(f"{path}: line {reader.line_num}: {error}. {rebuild}") from None
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}). {rebuild}") from None
@@ -122,38 +189,24 @@ def read_comparisons(path: str | Path) -> list[Comparison]:
 
 
 @dataclass(frozen=True)
-class SeedLift:
-    """Mean lift of one seed's run over the languages that both arms have."""
+class SeedScore:
+    """Mean score of one run over the languages that it is compared on."""
 
     model: str
     target: str
     intermediate: str
+    """An intermediate task, or the baseline."""
     group: str
     """A family, or `all`."""
     seed: int
     n_languages: int
-    baseline: float
     score: float
+    baseline: float
+    """Mean score of all runs of the baseline over the same languages."""
 
     @property
     def lift(self) -> float:
         return self.score - self.baseline
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one arm on one target cost, all seeds together."""
-
-    model: str
-    intermediate: str
-    target: str
-    runs: int
-    train_seconds: float
-    predict_seconds: float
-    tokens_per_second: float | None
-    """Median over runs."""
-    peak_memory_mb: float | None
-    devices: str
 
 
 @dataclass(frozen=True)
@@ -173,17 +226,36 @@ class Exclusion:
 class Results:
     """A run description, its comparisons and its cells."""
 
-    def __init__(self, run: Run, comparisons: Sequence[Comparison], cells: Mapping[CellId, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        comparisons: Sequence[Comparison],
+        cells: Mapping[CellId, Mapping[str, Any]],
+        *,
+        relabelled: Sequence[Relabelled] = (),
+        coefficients: Sequence[Coefficient] = (),
+        jobs: Sequence[Job] = (),
+        models: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.run = run
         self.comparisons = list(comparisons)
         self.cells = dict(cells)
+        self.relabelled = list(relabelled)
+        self.coefficients = list(coefficients)
+        self.jobs = list(jobs)
+        self.models = dict(models or {})
 
     @classmethod
     def read(cls, run: Run, results: str | Path, lift: str | Path) -> Results:
         """Read the comparisons and every cell the run was to build; other cells in the folder are not looked at.
 
+        Args:
+          run: the run description.
+          results: the results folder.
+          lift: lift.csv; sensitivity.csv and regression.csv beside it are read where they exist.
+
         Raises:
-          UserError: lift.csv or a cell is not readable, or a cell says it is another one.
+          UserError: one of the files is not readable, or a cell says it is another one.
         """
         cells: dict[CellId, Mapping[str, Any]] = {}
         for cell in run.cells():
@@ -198,13 +270,22 @@ class Results:
                     f"Rebuild it with: snakemake --cores 1 --force {path}"
                 )
             cells[cell] = value
-        wanted = (set(run.models), set(run.targets), set(run.arms))
-        comparisons = [
-            row
-            for row in read_comparisons(lift)
-            if row.model in wanted[0] and row.target in wanted[1] and row.intermediate in wanted[2]
-        ]
-        return cls(run, comparisons, cells)
+
+        def asked(row: Comparison) -> bool:
+            return row.model in run.models and row.target in run.targets and row.intermediate in run.intermediates
+
+        sensitivity, regression = (Path(lift).with_name(name) for name in ("sensitivity.csv", "regression.csv"))
+        relabelled = read_relabelled(sensitivity) if sensitivity.exists() else []
+        coefficients = read_coefficients(regression) if regression.exists() else []
+        return cls(
+            run,
+            [row for row in read_comparisons(lift) if asked(row)],
+            cells,
+            relabelled=[row for row in relabelled if asked(row.comparison)],
+            coefficients=[row for row in coefficients if row.model in run.models],
+            jobs=read_jobs(run, Path(results)),
+            models=read_models(run, Path(results)),
+        )
 
     def select(self, scope: str, **equal: str) -> list[Comparison]:
         """Return the comparisons of a scope whose fields have the given values, in the order of lift.csv."""
@@ -243,44 +324,43 @@ class Results:
         )
 
     @cached_property
-    def seed_lifts(self) -> list[SeedLift]:
-        """Mean lift of every seed, over all transfer languages and by family; runs that learned nothing are left out.
+    def seed_scores(self) -> list[SeedScore]:
+        """Mean score of every run, over all transfer languages and by family, beside the mean run of the baseline.
 
-        Seeds of the two arms are set side by side by their number.
+        Runs that learned nothing are left out, and languages that a run of either arm lacks. Seeds of the two arms are
+        not paired: a seed number is a name, and what it decides need not be alike in both.
         """
         found = []
         for model in self.run.models:
             for target, about in self.run.targets.items():
                 languages = [code for code in about["languages"] if code != SOURCE_LANGUAGE]
-                for intermediate in self.run.intermediates:
+                baseline = self._runs(model, BASELINE, target, languages)
+                for intermediate in self.run.arms:
+                    runs = self._runs(model, intermediate, target, languages)
+                    if not runs or not baseline:
+                        continue
+                    held = set.intersection(*(set(run) for run in (*runs.values(), *baseline.values())))
                     for group in (ALL, *self.groups):
-                        members = [c for c in languages if group in (ALL, self.group_of[c])]
-                        for seed in self.run.seeds:
-                            pairs = [
-                                (float(base["score"]), float(other["score"]))
-                                for code in members
-                                if (base := self._learned(CellId(model, BASELINE, target, seed, code)))
-                                and (other := self._learned(CellId(model, intermediate, target, seed, code)))
-                            ]
-                            if pairs:
-                                means = [statistics.fmean(values) for values in zip(*pairs, strict=True)]
-                                found.append(
-                                    SeedLift(model, target, intermediate, group, seed, len(pairs), means[0], means[1])
-                                )
+                        members = [c for c in languages if c in held and group in (ALL, self.group_of[c])]
+                        if not members:
+                            continue
+                        means = {seed: statistics.fmean(run[c] for c in members) for seed, run in baseline.items()}
+                        base = statistics.fmean(means.values())
+                        for seed, run in runs.items():
+                            mean = statistics.fmean(run[c] for c in members)
+                            found.append(SeedScore(model, target, intermediate, group, seed, len(members), mean, base))
         return found
 
-    def _learned(self, cell: CellId) -> Mapping[str, Any] | None:
-        value = self.cells.get(cell)
-        return value if value and value.get("learned", True) else None
-
-    @cached_property
-    def costs(self) -> list[Cost]:
-        """Cost per model, intermediate and target; training seconds count once a run, prediction once a language."""
-        arms: dict[tuple[str, str, str], dict[int, list[Mapping[str, Any]]]] = {}
-        for cell, value in self.cells.items():
-            runs = arms.setdefault((cell.model, cell.intermediate, cell.target), {})
-            runs.setdefault(cell.seed, []).append(value.get("cost", {}))
-        return [_cost(*arm, runs) for arm, runs in arms.items()]
+    def _runs(
+        self, model: str, intermediate: str, target: str, languages: Sequence[str]
+    ) -> dict[int, dict[str, float]]:
+        """Return seed -> language -> score of the runs that learned and hold more than half of the languages."""
+        runs = {}
+        for seed in self.run.seeds:
+            cells = {c: v for c in languages if (v := self.cells.get(CellId(model, intermediate, target, seed, c)))}
+            if 2 * len(cells) > len(languages) and all(value.get("learned", True) for value in cells.values()):
+                runs[seed] = {code: float(value["score"]) for code, value in cells.items()}
+        return runs
 
     @cached_property
     def exclusions(self) -> list[Exclusion]:
@@ -314,20 +394,3 @@ class Results:
         for model, intermediate, target in pairs:
             reason = "the intermediate task holds this target's data; not counted in the answer"
             yield Exclusion("contaminated", model, intermediate, target, "", "", reason)
-
-
-def _cost(model: str, intermediate: str, target: str, runs: Mapping[int, list[Mapping[str, Any]]]) -> Cost:
-    # Every language's cell repeats the training seconds of its run, so the largest counts once.
-    speeds = [max(float(c.get("tokens_per_second") or 0) for c in cells) for cells in runs.values()]
-    memory = [float(c["peak_memory_mb"]) for cells in runs.values() for c in cells if c.get("peak_memory_mb")]
-    return Cost(
-        model,
-        intermediate,
-        target,
-        runs=len(runs),
-        train_seconds=sum(max(float(c.get("train_seconds") or 0) for c in cells) for cells in runs.values()),
-        predict_seconds=sum(float(c.get("predict_seconds") or 0) for cells in runs.values() for c in cells),
-        tokens_per_second=statistics.median(speeds) if any(speeds) else None,
-        peak_memory_mb=max(memory, default=None),
-        devices=", ".join(sorted({str(c["device"]) for cells in runs.values() for c in cells if c.get("device")})),
-    )

@@ -96,7 +96,9 @@ class Table:
         names, rows = self.flat()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([str(v).lower() if isinstance(v, bool) else "" if v is None else v for v in row] for row in rows)
+        writer.writerows(
+            [str(v).lower() if isinstance(v, bool) else "" if v is None else v for v in row] for row in rows
+        )
         return buffer.getvalue()
 
     def latex(self) -> str:
@@ -273,7 +275,16 @@ def groups(results: Results) -> Table:
         *_REMARKS,
     ]
     values: list[list[Value]] = [
-        [*_identity(r), r.grouping, r.group, *_tests(r), *_more_tests(r), *_sizes(r), " ".join(r.languages), _remarks(r)]
+        [
+            *_identity(r),
+            r.grouping,
+            r.group,
+            *_tests(r),
+            *_more_tests(r),
+            *_sizes(r),
+            " ".join(r.languages),
+            _remarks(r),
+        ]
         for r in rows
     ]
     return Table("groups", "Lift by group of languages", columns, values, _HOW, _marks(results, rows))
@@ -293,7 +304,15 @@ def contrasts(results: Results) -> Table:
         *_REMARKS,
     ]
     values: list[list[Value]] = [
-        [*_identity(r), r.grouping, r.group.replace(" - ", f" {text.MINUS} "), *_tests(r)[2:], *_more_tests(r), *_sizes(r), _remarks(r)]
+        [
+            *_identity(r),
+            r.grouping,
+            r.group.replace(" - ", f" {text.MINUS} "),
+            *_tests(r)[2:],
+            *_more_tests(r),
+            *_sizes(r),
+            _remarks(r),
+        ]
         for r in rows
     ]
     note = "lift: lift in the first group minus lift in the second, in points. Bold: significant after Holm."
@@ -427,7 +446,15 @@ def origins(results: Results) -> Table:
         for name, about in entries.items():
             kind = about.get("kind") or about.get("interface") or ""
             values.append(
-                [name, role, kind, about.get("description", ""), about.get("licence", ""), _source(about.get("source")), about.get("citation", "")]
+                [
+                    name,
+                    role,
+                    kind,
+                    about.get("description", ""),
+                    about.get("licence", ""),
+                    _source(about.get("source")),
+                    about.get("citation", ""),
+                ]
             )
     return Table("origins", "Models and tasks, their licences and sources", columns, values)
 
@@ -436,8 +463,14 @@ def _source(source: Any) -> str:
     """Write a source as `package (name: x, version: 1)`, leaving nested settings out."""
     if not isinstance(source, dict):
         return str(source or "")
-    facts = [f"{key}: {value}" for key, value in source.items() if key != "type" and isinstance(value, str | int | float)]
-    facts += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in source.items() if key in ("packages", "versions")]
+    facts = [
+        f"{key}: {value}" for key, value in source.items() if key != "type" and isinstance(value, str | int | float)
+    ]
+    facts += [
+        f"{key}: {json.dumps(value, ensure_ascii=False)}"
+        for key, value in source.items()
+        if key in ("packages", "versions")
+    ]
     return str(source.get("type", "")) + (f" ({', '.join(facts)})" if facts else "")
 
 

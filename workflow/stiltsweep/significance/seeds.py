@@ -60,14 +60,23 @@ def component(values: Array, noise: Array) -> Component:
     with np.errstate(invalid="ignore", divide="ignore"):
         shrink = np.where(square > 0.0, np.sqrt(own / square), 0.0)
     deviations = centred * shrink / np.sqrt(units * (units - 1))
-    return Component(deviations, own / units, np.where(own > 0.0, square / units, 0.0), np.full(len(square), units - 1.0))
+    return Component(
+        deviations, own / units, np.where(own > 0.0, square / units, 0.0), np.full(len(square), units - 1.0)
+    )
 
 
 def degrees_of_freedom(variance: Array, components: Sequence[Component]) -> Array:
-    """Return Satterthwaite's degrees of freedom of a total variance (estimands,); infinite where no unit varies."""
-    uncertainty = np.sum([part.total**2 / part.degrees for part in components], axis=0) + np.zeros_like(variance)
+    """Return Satterthwaite's degrees of freedom of a total variance (estimands,); infinite where no unit varies.
+
+    They are at least the fewest of any component; less can only come of systems that answer alike, where the examples'
+    variance is smaller than the interaction in it.
+    """
+    uncertainty, fewest = np.zeros_like(variance), np.full_like(variance, np.inf)
+    for part in components:
+        uncertainty += part.total**2 / part.degrees
+        fewest = np.where(part.total > 0.0, np.minimum(fewest, part.degrees), fewest)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(uncertainty > 0.0, variance**2 / uncertainty, np.inf)
+        return np.where(uncertainty > 0.0, np.maximum(variance**2 / uncertainty, fewest), np.inf)
 
 
 def stretch(draws: Array, degrees: Array, seed: int) -> Array:

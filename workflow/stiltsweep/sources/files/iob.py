@@ -1,4 +1,4 @@
-"""One token and its tag a line, blank lines between sentences: CoNLL-2003, MasakhaNER, Universal NER, PAN-X."""
+"""One token and its tag a line, blank lines between sentences: CoNLL-2003, MasakhaNER, Universal NER, PAN-X, CCG."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from .text import blocks
 
 COLUMNS = {"id": "$row", "tokens": "tokens", "tags": "tags"}
 _DOCUMENT = "-DOCSTART-"
+_PREFIXES = {"iob2": ("B-", "I-"), "iob1": ("B-", "I-"), "iobes": ("B-", "I-", "E-", "S-")}
 
 
 def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line of its first token, sentence): tokens, tags (IOB2), and its `# key = value` comments.
+    """Yield (line of its first token, sentence): tokens, tags (IOB2 or plain), and its `# key = value` comments.
 
     Raises:
       UserError: a line lacks a column, a prefix or a well-formed tag; names file and line.
     """
-    separator, prefix = settings.get("separator"), settings.get("token_prefix", "")
+    separator, prefix, scheme = settings.get("separator"), settings.get("token_prefix", ""), settings["scheme"]
     for block in blocks(path):
         sentence: dict[str, Any] = {}
         tokens: list[str] = []
@@ -40,16 +41,16 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
             tag = _field(fields, settings["tag_field"], path, number)
             if not token.startswith(prefix):
                 raise UserError(f"{path}, line {number}: token {token!r} does not begin with the prefix {prefix!r}.")
-            if tag != "O" and tag[:2] not in ("B-", "I-", *(("E-", "S-") if settings["scheme"] == "iobes" else ())):
+            if scheme != "plain" and tag != "O" and tag[:2] not in _PREFIXES[scheme]:
                 raise UserError(
-                    f"{path}, line {number}: {tag!r} is no {settings['scheme']} tag. Check tag_field, scheme and "
+                    f"{path}, line {number}: {tag!r} is no {scheme} tag. Check tag_field, scheme and "
                     f"separator; the line has {len(fields)} columns."
                 )
             first = first or number
             tokens.append(token.removeprefix(prefix))
             tags.append(tag)
         if tokens:
-            yield first, {**sentence, "tokens": tokens, "tags": _CONVERTERS[settings["scheme"]](tags)}
+            yield first, {**sentence, "tokens": tokens, "tags": _CONVERTERS[scheme](tags)}
 
 
 def _field(fields: Sequence[str], position: int, path: Path, number: int) -> str:
@@ -74,4 +75,9 @@ def _from_iobes(tags: Sequence[str]) -> list[str]:
     return [{"S": "B", "E": "I"}.get(tag[0], tag[0]) + tag[1:] for tag in tags]
 
 
-_CONVERTERS: dict[str, Callable[[Sequence[str]], list[str]]] = {"iob2": list, "iob1": _from_iob1, "iobes": _from_iobes}
+_CONVERTERS: dict[str, Callable[[Sequence[str]], list[str]]] = {
+    "plain": list,
+    "iob2": list,
+    "iob1": _from_iob1,
+    "iobes": _from_iobes,
+}

@@ -12,18 +12,18 @@ from typing import Any
 
 from ...errors import UserError, nearest
 from ...records import Row
-from . import django_messages, home_assistant, localisation
+from . import commands, django_messages, localisation
 
 Definition = Mapping[str, Any]
 Builder = Callable[[Definition, str], Iterator[Row]]
 
 BUILDERS: dict[str, tuple[Builder, frozenset[str]]] = {
     # builder -> (function, the keys of `source` it reads beside the common ones)
-    "intent": (home_assistant.intent, home_assistant.INTENT_KEYS),
-    "slots": (home_assistant.slots, home_assistant.SLOTS_KEYS),
-    "questions": (home_assistant.questions, home_assistant.QUESTIONS_KEYS),
-    "reply_choice": (home_assistant.reply_choice, home_assistant.REPLY_KEYS),
-    "reply_match": (home_assistant.reply_match, home_assistant.REPLY_KEYS),
+    "intent": (commands.intent, commands.INTENT_KEYS),
+    "slots": (commands.slots, commands.SLOTS_KEYS),
+    "questions": (commands.questions, commands.QUESTIONS_KEYS),
+    "reply_choice": (commands.reply_choice, commands.REPLY_KEYS),
+    "reply_match": (commands.reply_match, commands.REPLY_KEYS),
     "name_types": (localisation.name_types, localisation.KEYS),
     "messages": (django_messages.messages, django_messages.KEYS),
 }

@@ -14,7 +14,8 @@ from .home_assistant import digest
 
 KEYS = frozenset({"types"})
 
-TYPES = ("territory", "language", "currency", "script", "city")
+_TABLES = {"territory": "territories", "language": "languages", "currency": "currencies", "script": "scripts"}
+TYPES = (*_TABLES, "city")
 
 
 def name_types(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
@@ -56,19 +57,23 @@ def name_types(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 def _names(language: str, kind: str) -> dict[str, str]:
     """Return code -> name of one type, without names that are only the code again or explain themselves in brackets."""
     from babel import Locale
-    from babel.core import get_global
 
     locale = Locale.parse(language)
-    cities: dict[str, str] = {}
-    if language == SOURCE_LANGUAGE:
-        # CLDR names a time zone's city in English only where the zone's own name does not.
-        zones = (zone for zone, territory in get_global("zone_territories").items() if territory != "001")
-        cities = {zone: zone.rpartition("/")[2].replace("_", " ") for zone in zones if "/" in zone}
-    found: Mapping[str, str] = {
-        "territory": lambda: {k: v for k, v in locale.territories.items() if k.isalpha()},
-        "language": lambda: {k: v for k, v in locale.languages.items() if "_" not in k},
-        "currency": lambda: locale.currencies,
-        "script": lambda: locale.scripts,
-        "city": lambda: cities | {k: v["city"] for k, v in locale.time_zones.items() if "city" in v},
-    }[kind]()
+    if kind == "city":
+        found = _cities(language)
+    else:
+        table: Mapping[str, str] = getattr(locale, _TABLES[kind])
+        found = {key: name for key, name in table.items() if "_" not in key and not key.isdigit()}
     return {key: name for key, name in found.items() if isinstance(name, str) and name != key and "(" not in name}
+
+
+def _cities(language: str) -> dict[str, str]:
+    """Return time zone -> its city; in English CLDR names it only where the zone's own name does not."""
+    from babel import Locale
+    from babel.core import get_global
+
+    named = {zone: about["city"] for zone, about in Locale.parse(language).time_zones.items() if "city" in about}
+    if language != SOURCE_LANGUAGE:
+        return named
+    zones = (zone for zone, territory in get_global("zone_territories").items() if territory != "001")
+    return {zone: zone.rpartition("/")[2].replace("_", " ") for zone in zones if "/" in zone} | named

@@ -1,0 +1,42 @@
+"""Make a model from nothing: a vocabulary and random weights, then span corruption on a packaged corpus.
+
+Example:
+  python workflow/scripts/pretrain.py --model mt5-nano --definition '{"interface": "text2text", "source": {...}}' \\
+    --settings '{"optimizer": "adafactor", "learning_rate": 0.001}' --output results/models/mt5-nano/model.json
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import _path  # noqa: F401
+from stiltsweep import scriptlog
+from stiltsweep.catalog import Model
+from stiltsweep.errors import run_script
+from stiltsweep.settings import TrainingSettings
+
+
+def main() -> int:
+    """Parse, log, pretrain."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="the model's name")
+    parser.add_argument("--definition", type=json.loads, required=True, help="its interface and source as JSON")
+    parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
+    arguments = parser.parse_args()
+    scriptlog.start(arguments)
+    settings = TrainingSettings(**arguments.settings)
+    from stiltsweep.training.loop import Interrupted
+    from stiltsweep.training.pretrain import pretrain
+
+    try:
+        pretrain(Model(arguments.model, arguments.definition), arguments.output, settings, arguments.threads)
+    except Interrupted as interruption:
+        print(f"interrupted: {interruption}", file=sys.stderr)
+        return 130
+    return 0
+
+
+run_script(main)

@@ -1,0 +1,113 @@
+"""What the jobs behind the cells left beside their outputs: cost (timing.json), training records and model records.
+
+These files are looked at where they exist; a report can be made without them, and then says that they are not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import BASELINE
+from ..files import read_json
+from .run import Run
+
+STAGES = ("intermediate", "finetune", "predictions")
+"""Folders of the results that hold one folder per job; in the order of the pipeline."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training or prediction run."""
+
+    stage: str
+    model: str
+    intermediate: str
+    target: str
+    """Empty for training on an intermediate task."""
+    seed: int
+    timing: Record
+    """Seconds, tokens, memory and device; empty if not known."""
+    checkpoint: Record
+    """The training record; empty if not known, and for predictions."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the jobs of one stage, intermediate and target cost, all seeds together."""
+
+    stage: str
+    model: str
+    intermediate: str
+    target: str
+    runs: int
+    """Runs whose cost is known."""
+    seconds: float
+    tokens: int
+    peak_memory_mb: float | None
+    devices: str
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self.tokens / self.seconds if self.seconds else None
+
+
+def read_jobs(run: Run, results: Path) -> list[Job]:
+    """Read what the sweep's jobs left; jobs that left neither timing nor record are not in the list."""
+    found = []
+    for stage, model, intermediate, target, seed in _jobs(run):
+        folder = results.joinpath(*filter(None, (stage, model, intermediate, target, f"seed{seed}")))
+        timing, checkpoint = _read(folder / "timing.json"), _read(folder / "checkpoint.json")
+        if timing or checkpoint:
+            found.append(Job(stage, model, intermediate, target, seed, timing, checkpoint))
+    return found
+
+
+def read_models(run: Run, results: Path) -> dict[str, Record]:
+    """Read the records (model.json) of the models."""
+    return {model: about for model in run.models if (about := _read(results / "models" / model / "model.json"))}
+
+
+def _jobs(run: Run) -> Iterator[tuple[str, str, str, str, int]]:
+    for stage in STAGES:
+        for model in run.models:
+            for intermediate in run.arms:
+                if stage == "intermediate" and intermediate == BASELINE:
+                    continue
+                for target in run.targets if stage != "intermediate" else ("",):
+                    for seed in run.seeds:
+                        yield stage, model, intermediate, target, seed
+
+
+def _read(path: Path) -> Record:
+    if not path.exists():
+        return {}
+    value: Record = read_json(path)
+    return value
+
+
+def costs(jobs: list[Job]) -> list[Cost]:
+    """Add up the cost of the seeds of every stage, intermediate and target."""
+    arms: dict[tuple[str, str, str, str], list[Record]] = {}
+    for job in jobs:
+        if job.timing:
+            arms.setdefault((job.stage, job.model, job.intermediate, job.target), []).append(job.timing)
+    return [
+        Cost(
+            *arm,
+            runs=len(timings),
+            seconds=sum(float(timing.get("seconds", 0)) for timing in timings),
+            tokens=sum(int(timing.get("tokens", 0)) for timing in timings),
+            peak_memory_mb=max((float(t["peak_memory_mb"]) for t in timings if t.get("peak_memory_mb")), default=None),
+            devices=", ".join(sorted({_device(timing) for timing in timings} - {""})),
+        )
+        for arm, timings in arms.items()
+    ]
+
+
+def _device(timing: Record) -> str:
+    return " ".join(str(timing[key]) for key in ("device", "precision") if timing.get(key))

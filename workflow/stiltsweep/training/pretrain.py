@@ -1,0 +1,93 @@
+"""Making a model from nothing: initial weights and vocabulary, span corruption on a corpus, a canonical directory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import safe_open
+
+from ..catalog import Model
+from ..errors import UserError
+from ..files import digest_file, read_json, replacing, write_json
+from ..kinds import Representation
+from ..models.fetch import MODEL_FILE, WEIGHTS, fetch
+from ..models.load import CHECKPOINT_FILE, Source, save_tensors, weights
+from ..models.tokenizer import CONFIG, FILE, INDEX
+from ..records import Row, write_rows
+from ..settings import TrainingSettings
+from ..sources.package import corpora
+from .loop import Run, train
+
+_DEV_EVERY = 20
+"""Every 20th text is kept from training and scored."""
+
+
+def pretrain(model: Model, output: Path, settings: TrainingSettings, threads: int = 1) -> None:
+    """Write the canonical directory of a model with `source: {type: pretrain}`; killed and started again, it goes on.
+
+    Args:
+      model: its source names corpus, vocabulary size, architecture, seed and number of updates.
+      output: model.json, written last.
+      settings: of training; `max_updates` is the source's number of updates.
+      threads: CPU threads.
+
+    Raises:
+      UserError: see `fetch` and `train`.
+    """
+    folder = output.parent
+    initial = folder / "initial"
+    if not (initial / MODEL_FILE).is_file():
+        fetch(model, initial)
+    source = model.definition["source"]
+    corpus = folder / "corpus.parquet"
+    about = {
+        "task": f"{model.name}-corpus",
+        "language": "mul",
+        "metrics": ["reconstruction_accuracy"],
+        "parallel": "none",
+        "source": {"type": "package", **corpora.origin({"source": source["corpus"]})},
+        "text2text": {},
+    }
+    write_rows(corpus, "text", _rows(source["corpus"]), about, labels=[])
+    checkpoint = folder / "pretrain" / CHECKPOINT_FILE
+    train(
+        Run(
+            start=initial / MODEL_FILE,
+            data=corpus,
+            output=checkpoint,
+            settings=settings,
+            representation=Representation("mean", -1, "mean", ""),
+            seed=source["seed"],
+            prune=False,
+            chance=0.0,
+            identity={"stage": "pretrain", "model": model.name},
+        ),
+        threads,
+    )
+    trained = Source.read(checkpoint)
+    for name in ("config.json", FILE, CONFIG, INDEX):
+        if (initial / name).is_file():
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(initial / name, temporary)
+    with safe_open(initial / WEIGHTS, "pt") as handle:
+        names = list(handle.keys())
+    whole = weights(trained, None)
+    if sorted(whole) != sorted(names):
+        raise UserError(f"{checkpoint}: holds other tensors than {initial / WEIGHTS}. Delete {folder} and try again.")
+    save_tensors(folder / WEIGHTS, {name: whole[name].contiguous() for name in names})
+    facts = read_json(initial / MODEL_FILE)
+    done = read_json(checkpoint)
+    facts["weights_sha256"] = digest_file(folder / WEIGHTS)
+    facts["checks"] = {"updates": done["updates"], "tokens": done["tokens"], "dev": done["dev"]}
+    write_json(output, facts)
+
+
+def _rows(corpus: dict[str, object]) -> Iterator[Row]:
+    """Yield the corpus as rows, dev behind train; a text that two languages share keeps its first place."""
+    texts = list(dict.fromkeys(corpora.texts(corpus)))
+    for split, wanted in (("train", False), ("dev", True)):
+        for number, text in enumerate(texts):
+            if (number % _DEV_EVERY == 0) == wanted:
+                yield {"id": str(number), "split": split, "text": text}
