@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 from synthetic import LANGUAGES, write_sweep
 
 from stiltsweep.catalog import BUILT_IN
@@ -61,16 +62,55 @@ def comparison(**values: Any) -> Row:
 
 
 def positive(**values: Any) -> Row:
-    return comparison(**{"score": 63.14, "lift": 3.14, "ci_low": 1.2, "ci_high": 5.1, "p": 0.001, "p_holm": 0.004, "examples_p": 0.0001} | values)
+    return comparison(
+        **{
+            "score": 63.14,
+            "lift": 3.14,
+            "ci_low": 1.2,
+            "ci_high": 5.1,
+            "p": 0.001,
+            "p_holm": 0.004,
+            "examples_p": 0.0001,
+        }
+        | values
+    )
 
 
 def negative(**values: Any) -> Row:
-    return comparison(**{"score": 57.23, "lift": -2.77, "ci_low": -4.4, "ci_high": -1.1, "p": 0.0004, "p_holm": 0.0008, "examples_p": 0.0001} | values)
+    return comparison(
+        **{
+            "score": 57.23,
+            "lift": -2.77,
+            "ci_low": -4.4,
+            "ci_high": -1.1,
+            "p": 0.0004,
+            "p_holm": 0.0008,
+            "examples_p": 0.0001,
+        }
+        | values
+    )
 
 
 def not_available(reason: str, **values: Any) -> Row:
     empty = dict.fromkeys(
-        ["score", "baseline_score", "lift", "ci_low", "ci_high", "bca_low", "bca_high", "p", "p_holm", "p_bh", "p_signflip", "detectable_lift", "examples_ci_low", "examples_ci_high", "examples_p", "languages"],
+        [
+            "score",
+            "baseline_score",
+            "lift",
+            "ci_low",
+            "ci_high",
+            "bca_low",
+            "bca_high",
+            "p",
+            "p_holm",
+            "p_bh",
+            "p_signflip",
+            "detectable_lift",
+            "examples_ci_low",
+            "examples_ci_high",
+            "examples_p",
+            "languages",
+        ],
         "",
     )
     return comparison(**empty, status="n/a", reason=reason, n_languages=0, n_examples=0, n_seeds=0) | values
@@ -100,10 +140,19 @@ def description(
     return {
         "title": "test sweep",
         "families": "family",
-        "significance": {"resamples": 1000, "seed": 0, "confidence": 0.95, "resampling": "examples+seeds", "groupings": [], "allow_missing": False},
+        "significance": {
+            "resamples": 1000,
+            "seed": 0,
+            "confidence": 0.95,
+            "resampling": "examples+seeds",
+            "groupings": [],
+            "allow_missing": False,
+        },
         "models": {m: {**about, "interface": "encoder", "description": "A model of the tests."} for m in models},
         "intermediates": {i: {**about, "kind": "classification"} for i in intermediates},
-        "targets": {t: {**about, "kind": "classification", "notes": [NOTE], "languages": list(languages)} for t in targets},
+        "targets": {
+            t: {**about, "kind": "classification", "notes": [NOTE], "languages": list(languages)} for t in targets
+        },
         "seeds": list(seeds),
         "languages": {code: dict(table.rows[code]) for code in languages},
         "omitted": [{"target": targets[0], "language": "eu", "reason": "12 test examples, fewer than 30"}],
@@ -160,33 +209,71 @@ def planted(run: Mapping[str, Any], lift_of: Callable[[str, str, str], float], c
                 lifts = {c: lift_of(intermediate, target, c) + rng.normal(0, 1.2) for c in codes}
                 base = {c: 55 + rng.normal(0, 8) for c in codes}
 
-                def row(members: Sequence[str], width: float, same: Row = same, lifts: Row = lifts, base: Row = base, **values: Any) -> Row:
+                def row(
+                    members: Sequence[str],
+                    width: float,
+                    same: Row = same,
+                    lifts: Row = lifts,
+                    base: Row = base,
+                    **values: Any,
+                ) -> Row:
                     mean = float(np.mean([lifts[c] for c in members]))
                     low = float(np.mean([base[c] for c in members]))
-                    p = float(max(0.0001, min(1.0, 2 * np.exp(-2.2 * abs(mean) / width))))
+                    p = float(2 * norm.sf(abs(mean) * 1.96 / width)) + 1e-4
                     return comparison(
                         **same,
-                        baseline_score=low, score=low + mean, lift=mean,
-                        ci_low=mean - width, ci_high=mean + width, bca_low=mean - 1.02 * width, bca_high=mean + 0.99 * width,
-                        examples_ci_low=mean - 0.6 * width, examples_ci_high=mean + 0.6 * width, examples_p=p**1.8,
-                        p=p, p_holm=min(1.0, 2.5 * p), p_bh=min(1.0, 1.5 * p), p_signflip=p, detectable_lift=1.4 * width,
-                        n_languages=len(members), n_examples=200, languages=" ".join(members), **values,
+                        baseline_score=low,
+                        score=low + mean,
+                        lift=mean,
+                        ci_low=mean - width,
+                        ci_high=mean + width,
+                        bca_low=mean - 1.02 * width,
+                        bca_high=mean + 0.99 * width,
+                        examples_ci_low=mean - 0.6 * width,
+                        examples_ci_high=mean + 0.6 * width,
+                        examples_p=p**1.8,
+                        p=p,
+                        p_holm=min(1.0, 2.5 * p),
+                        p_bh=min(1.0, 1.5 * p),
+                        p_signflip=p,
+                        detectable_lift=1.4 * width,
+                        n_languages=len(members),
+                        n_examples=200,
+                        languages=" ".join(members),
+                        **values,
                     )
 
                 rows.append(row(codes, 1.3))
                 families = {f: [c for c in codes if run["languages"][c]["family"] == f] for f in all_families}
                 for family, members in families.items():
                     scope = {"scope": "group", "grouping": "family", "group": family}
-                    rows.append(row(members, 2.0, **scope) if members else not_available("no language of this group", **same, **scope))
+                    rows.append(
+                        row(members, 2.0, **scope)
+                        if members
+                        else not_available("no language of this group", **same, **scope)
+                    )
                 for first, second in combinations([f for f in families if families[f]], 2):
-                    difference = float(np.mean([lifts[c] for c in families[first]]) - np.mean([lifts[c] for c in families[second]]))
-                    p = float(max(0.0001, min(1.0, 2 * np.exp(-abs(difference)))))
+                    difference = float(
+                        np.mean([lifts[c] for c in families[first]]) - np.mean([lifts[c] for c in families[second]])
+                    )
+                    p = float(2 * norm.sf(abs(difference) * 1.96 / 2.6)) + 1e-4
                     rows.append(
                         comparison(
-                            **same, scope="contrast", grouping="family", group=f"{first} - {second}", baseline_score="", score="",
-                            lift=difference, ci_low=difference - 2.6, ci_high=difference + 2.6, p=p, p_holm=min(1.0, 4 * p),
-                            n_languages=len(families[first] + families[second]), detectable_lift=3.7,
-                            examples_ci_low=difference - 1.5, examples_ci_high=difference + 1.5,
+                            **same,
+                            scope="contrast",
+                            grouping="family",
+                            group=f"{first} - {second}",
+                            baseline_score="",
+                            score="",
+                            lift=difference,
+                            ci_low=difference - 2.6,
+                            ci_high=difference + 2.6,
+                            p=p,
+                            p_holm=min(1.0, 4 * p),
+                            n_languages=len(families[first] + families[second]),
+                            detectable_lift=3.7,
+                            examples_ci_low=difference - 1.5,
+                            examples_ci_high=difference + 1.5,
                             languages=" ".join(families[first] + families[second]),
                         )
                     )

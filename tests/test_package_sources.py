@@ -2,14 +2,11 @@
 
 import copy
 import functools
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-import stiltsweep
 from stiltsweep import catalog, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
@@ -44,34 +41,18 @@ def with_source(name: str, **changes: object) -> Task:
     return Task(name, task.role, definition)
 
 
-# ------------------------------------------------------------------------------------------------------ every task
+# ---------------------------------------------------------------------------------------------------------- every task
 
 
 @pytest.mark.parametrize("task", PACKAGED, ids=lambda task: task.name)
-def test_every_language_gives_the_pinned_counts_and_digest(task: Task, tmp_path: Path) -> None:
-    for language in task.languages:
-        assert "sha256" in task.languages[language]
+def test_rows_have_the_pinned_counts_and_digest(task: Task, tmp_path: Path) -> None:
+    # The digests come from another process, so nothing depends on the order of sets, which changes with the hash seed.
+    # `prepare` checks every language in every sweep; here the first, the last and one between stand for them.
+    assert all("sha256" in about for about in task.languages.values())
+    languages = list(task.languages)
+    for language in {languages[0], languages[len(languages) // 2], languages[-1]}:
         meta = sources.prepare(task, language, tmp_path / f"{language}.parquet")
         assert meta.source["packages"] == task.definition["source"]["packages"]
-
-
-def test_a_new_process_gives_the_same_bytes() -> None:
-    """Nothing depends on the order of sets, which changes with the hash seed of a process."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from stiltsweep import catalog, sources, files\n"
-        "c = catalog.read()\n"
-        "print([files.digest(list(sources.read(c.task(n), l)[0])) for n, l in "
-        "[('slots', 'en'), ('qa', 'hu'), ('reply-choice', 'en'), ('name-typing', 'en'), ('retrieval', 'th')]])"
-    )
-    root = str(Path(stiltsweep.__file__).parent.parent)
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code, root], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(outputs) == 1
 
 
 def test_a_language_does_not_depend_on_which_others_are_offered() -> None:
@@ -109,7 +90,7 @@ def test_a_language_without_fillers_is_named() -> None:
         list(package.read(CATALOG.task("intent").definition, "sw"))
 
 
-# ---------------------------------------------------------------------------------------------- commands: every language
+# -------------------------------------------------------------------------------------------- commands: every language
 
 
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
@@ -268,8 +249,8 @@ def test_slots_stand_in_the_form_their_place_asks_for(language: str, wrong: str)
     import re
 
     intents = CATALOG.task("intent").definition["source"]["intents"]
-    found = home_assistant.sample(language, intents, "test", 600, "forms", set())
-    assert len(found) > 300
+    found = home_assistant.sample(language, intents, "test", 300, "forms", set())
+    assert len(found) > 200
     assert not [s.text for s in found if re.search(wrong, s.text)]
 
 
@@ -280,7 +261,7 @@ def test_no_slot_touches_a_letter_where_words_are_written_apart() -> None:
     assert not home_assistant._usable(grammar_of(), "turn {gadget} on")
 
 
-# ------------------------------------------------------------------------------------------------------------ replies
+# ------------------------------------------------------------------------------------------------------------- replies
 
 
 def test_exactly_one_reply_is_the_right_one() -> None:
@@ -312,7 +293,7 @@ def test_half_of_the_replies_fit() -> None:
         assert abs(labels["match"] - labels["mismatch"]) <= 1
 
 
-# -------------------------------------------------------------------------------------------------------------- names
+# --------------------------------------------------------------------------------------------------------------- names
 
 
 def test_names_are_of_one_type_and_in_one_split() -> None:
@@ -336,7 +317,7 @@ def test_names_of_another_language_are_test_data_of_the_things_not_trained_on() 
         list(localisation.name_types(with_source("name-typing", types=["citty"]).definition, "en"))
 
 
-# ---------------------------------------------------------------------------------------------------------- retrieval
+# ----------------------------------------------------------------------------------------------------------- retrieval
 
 
 def test_all_languages_search_the_same_candidates() -> None:
@@ -369,7 +350,7 @@ def test_placeholders_marks_and_quotation_marks_go() -> None:
     assert clean("Value “%(value)r” isn't valid") == "Value … isn't valid"
 
 
-# ------------------------------------------------------------------------------------------------------------- expect
+# -------------------------------------------------------------------------------------------------------------- expect
 
 
 def test_expect_replaces_the_block_and_nothing_else() -> None:

@@ -141,7 +141,7 @@ def test_constant_labels_are_taken_for_hidden_ones_from_twenty_rows_on(tmp_path,
     label = maker(0)["label"]
     few = [maker(i, label=label) for i in range(19)]
     write(tmp_path / "x.parquet", kind, few, labels)
-    with pytest.raises(UserError, match=r"all 20 rows of split 'test' have the label .* look hidden"):
+    with pytest.raises(UserError, match=r"all 20 answers of split 'test' are .*: they look hidden"):
         write(tmp_path / "y.parquet", kind, [*few, maker(19, label=label)], labels)
     varied = [maker(i, split="train") for i in range(40)]
     with pytest.raises(UserError, match="split 'test'"):

@@ -386,7 +386,7 @@ def test_quantities_worked_by_hand():
     deviations = np.array([[-3.0, -1.0, 0.0, 1.0, 2.0]])
     assert p_value(estimate, deviations)[0] == 3 / 6  # |-3| and |2| reach 2: a tie counts
     assert p_value(estimate, deviations, 1)[0] == 4 / 6
-    assert percentile(estimate, np.sort(deviations), 0.5).tolist() == [[1.0, 3.0]]
+    assert percentile(estimate, deviations, 0.5).tolist() == [[1.0, 3.0]]
     uncorrected = bca(estimate, np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]), np.zeros(1), 0.5)
     np.testing.assert_allclose(uncorrected, [[1.0, 3.0]])
     assert np.isnan(bca(estimate, np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), np.zeros(1), 0.5)).all()

@@ -52,13 +52,14 @@ def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[st
     return {**convert(folder, directory, interface), "source": {"type": "files", "path": str(source["path"])}}
 
 
-def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
+def convert(folder: Path, directory: Path, interface: str, *, upstream: str | None = None) -> dict[str, Any]:
     """Write config.json, model.safetensors and the tokenizer of a Hugging Face model directory.
 
     Args:
       folder: holds config.json, one or more .safetensors files and a tokenizer.
       directory: exists; gets the canonical files.
       interface: decides the class, and so which of the weights are kept.
+      upstream: how transformers' from_pretrained names what was published, for the error text; None: the folder.
 
     Returns:
       What model.json adds: class, pooler, checks.
@@ -77,12 +78,13 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
             f"{', '.join(offered)}.{nearest(model_type, offered)}"
         )
     if not any(folder.glob("*.safetensors")):
-        others = sorted(path.name for path in folder.glob("*.bin"))
+        upstream = upstream or f"'{folder}'"
         raise UserError(
-            f"{folder}: no .safetensors file{f' (only {others[0]})' if others else ''}; weights in other formats are "
-            'never opened. If you trust them, convert them once: python -c "import transformers; '
-            f"transformers.{name}.from_pretrained('{folder}').save_pretrained('NEW')\", copy the tokenizer's files "
-            "along, and name the new folder as source: {type: files, path: NEW}."
+            f"{folder}: no .safetensors file; weights in other formats are pickles, never opened. If you trust those "
+            f'of {upstream}, convert them once: python -c "import transformers; '
+            f"transformers.{name}.from_pretrained({upstream}).save_pretrained('NEW')\", put the tokenizer's files "
+            "(tokenizer.json or spiece.model, tokenizer_config.json) beside them, and set source: {type: files, path: "
+            "NEW}."
         )
     tokenizer, tokens = read_tokenizer(folder, model_type)
     tokenizer_files.save(tokenizer, tokens, directory)
@@ -117,8 +119,8 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     if found is not None and model_type in ("t5", "mt5", "umt5"):
         return sentencepiece_files.read(found), tokens
     raise UserError(
-        f"{folder}: no tokenizer.json (nor, for T5-like models, spiece.model). Make one where transformers can read the "
-        f"tokenizer: python -c \"import transformers; transformers.AutoTokenizer.from_pretrained('{folder}')"
+        f"{folder}: no tokenizer.json (nor, for T5-like models, spiece.model). Make one where transformers can read "
+        f"the tokenizer: python -c \"import transformers; transformers.AutoTokenizer.from_pretrained('{folder}')"
         f".save_pretrained('{folder}')\"."
     )
 
@@ -138,8 +140,8 @@ def _convert_weights(folder: Path, directory: Path, name: str) -> dict[str, Any]
     if loading["missing_keys"] or loading["mismatched_keys"]:
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
-            f"{folder}: the weights do not fill {name}: {len(wrong)} missing or of another shape, {wrong[0]!r} among them. "
-            "They would be random; use weights of that architecture, or the other interface."
+            f"{folder}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
+            f"{wrong[0]!r}. They would be random; use weights of that architecture, or the other interface."
         )
     save(model, directory)
     return _compare(model.base_model_prefix, folder, directory / WEIGHTS)
@@ -149,9 +151,10 @@ def save(model: PreTrainedModel, directory: Path) -> None:
     """Write config.json and model.safetensors, one file whatever its size."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving.") as scratch:
-        model.save_pretrained(scratch, max_shard_size="1000TB")
+        # Otherwise old names ("gamma") are written again as they were read.
+        model.save_pretrained(scratch, max_shard_size="1000TB", save_original_format=False)
         with replacing(directory / WEIGHTS) as temporary:
             os.replace(Path(scratch) / WEIGHTS, temporary)
         config = read_json(Path(scratch) / "config.json")
@@ -203,8 +206,8 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
             with safe_open(where[origin], "pt") as theirs:
                 if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
                     raise UserError(
-                        f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions of "
-                        "envs/ (another transformers may tie or rename weights); if it stays, report it."
+                        f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
+                        "of envs/ (another transformers may tie or rename weights); if it stays, report it."
                     )
     left_out = sorted(where.keys() - set(found.values()))
     return {"tensors_equal": len(found), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}

@@ -33,7 +33,7 @@ def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[st
     if not _COMMIT.fullmatch(revision):
         raise UserError(f"{repo}: revision {revision!r} is not a full commit (40 hexadecimal digits); branches move.")
     folder = _snapshot(repo, revision)
-    facts = directories.convert(folder, directory, interface)
+    facts = directories.convert(folder, directory, interface, upstream=f"'{repo}', revision='{revision}'")
     return {**facts, "source": {"type": "hub", "repo": repo, "revision": revision}}
 
 
@@ -46,7 +46,7 @@ def _snapshot(repo: str, revision: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"{repo} at revision {revision} cannot be had from the hub ({reason}). Without network, download it elsewhere "
-            f"(hf download {repo} --revision {revision} --local-dir FOLDER) and set source: "
+            f"{repo} at revision {revision} cannot be had from the hub ({reason}). Without network, download it "
+            f"elsewhere (hf download {repo} --revision {revision} --local-dir FOLDER) and set source: "
             "{type: files, path: FOLDER} in a model file of your own catalogue."
         ) from None

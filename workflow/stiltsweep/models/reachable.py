@@ -1,10 +1,10 @@
 """A unigram vocabulary cut to the pieces that given texts can reach: the same tokenization, without the load time.
 
 Building a tokenizer of 250,000 pieces takes more than a second and 300 MB, and every job pays it. Almost no piece can
-occur in a job's texts. A unigram tokenizer takes the path of pieces through a text whose scores sum highest; a piece that
-is no substring of the (normalised) text lies on no path. So a tokenizer that holds only the pieces that are substrings of
-the texts segments them exactly like the whole one, as long as the score of unknown characters, which is derived from the
-lowest score of the vocabulary, stays what it was.
+occur in a job's texts. A unigram tokenizer takes the path of pieces through a text whose scores sum highest; a piece
+that is no substring of the (normalised) text lies on no path. So a tokenizer that holds only the pieces that are
+substrings of the texts segments them exactly like the whole one, as long as the score of unknown characters, which is
+derived from the lowest score of the vocabulary, stays what it was.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +115,7 @@ class Tokenizer:
             chunk = list(texts[start : start + _CHUNK])
             for text, encoding in zip(chunk, inner.encode_batch(chunk, add_special_tokens=False), strict=True):
                 ids = encoding.ids if original is None else original[encoding.ids].tolist()
-                offsets = list(_offsets(text, encoding.tokens, encoding.offsets))
+                offsets = _offsets(text, encoding.tokens, encoding.offsets)
                 found.append(Pieces(ids, offsets))
         return found
 
@@ -160,8 +160,9 @@ def _blank(character: str) -> bool:
     return character.isspace() or character in (MARK, "\ufffd") or unicodedata.category(character) in ("Cc", "Cf")
 
 
-def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Trim the library's offsets to what a piece stands for."""
+def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Trim and extend the library's offsets to what each piece stands for."""
+    found: list[tuple[int, int]] = []
     reached = 0
     for token, (start, end) in zip(tokens, offsets, strict=True):
         while start < end and _blank(text[start]):
@@ -172,6 +173,15 @@ def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]
             # The mark put before the first word is aligned to that word's first character: it stands for none of it.
             end = start
         start = max(start, reached)
-        end = max(start, end)
+        found.append((start, max(start, end)))
         reached = start
-        yield start, end
+    # A letter and its accents that became one character are aligned to the letter alone: the accents go with it.
+    following = len(text)
+    for i in range(len(found) - 1, -1, -1):
+        start, end = found[i]
+        if start < end:
+            while end < following and not _blank(text[end]):
+                end += 1
+            found[i] = (start, end)
+        following = start
+    return found

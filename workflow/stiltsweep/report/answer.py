@@ -7,12 +7,12 @@ Every sentence follows from lift.csv, the cells and run.json by the rules in thi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..languages import SOURCE_LANGUAGE
-from .results import ALL, Comparison, Results
-from .text import count, counts, interval, lift, listed, p_equals, percent, span
+from .results import ALL, Comparison, Relabelled, Results
+from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
 
 _SHOWN = 5
 """Comparisons a list spells out before it points to the table."""
@@ -91,6 +91,7 @@ def answer(results: Results) -> Answer:
             *writer.overall(overall),
             *writer.by_family(),
             *writer.contrasts(),
+            *writer.labels(),
             writer.certainty(),
             *writer.care(),
         ],
@@ -103,7 +104,8 @@ def _verdict(tally: _Tally) -> str:
     if not n:
         return "No comparison over all transfer languages could be tested."
     if not tally.up and not tally.down:
-        return f"No significant effect of {what} was found in {count(n, 'comparison')}; that is no proof that there is none."
+        made = count(n, "comparison")
+        return f"No significant effect of {what} was found in {made}; that is no proof that there is none."
     verb, most, other, rest = (
         ("helped", tally.up, "hurt", tally.down) if tally.up else ("hurt", tally.down, "helped", tally.up)
     )
@@ -128,20 +130,15 @@ class _Writer:
         model = f"{row.model}, " if len(self.run.models) > 1 else ""
         return f"{model}{row.intermediate} → {row.target}"
 
-    def finding(self, row: Comparison) -> str:
+    def finding(self, row: Comparison) -> Detail:
         """Write a comparison with its lift, interval, p and counts."""
         share = percent(float(self.run.significance["confidence"]))
-        low, high = row.ci_low, row.ci_high
         examples = f", {row.n_examples:,} test examples" if row.n_examples else ""
-        return (
-            f"{self.pair(row)}: {lift(row.lift)} points ({share} interval {interval(low, high)}, {p_equals(row.p_holm)} "
-            f"after Holm; {count(row.n_languages, 'language')}, {count(row.n_seeds, 'seed')}{examples})"
+        return Detail(
+            f"{lift(row.lift)} points ({share} interval {interval(row.ci_low, row.ci_high)}, {p_equals(row.p_holm)} "
+            f"after Holm; {count(row.n_languages, 'language')}, {count(row.n_seeds, 'seed')}{examples}).",
+            self.pair(row),
         )
-
-    def findings(self, rows: Sequence[Comparison]) -> list[str]:
-        """Spell out the largest few comparisons and say how many more there are."""
-        more = [f"and {len(rows) - _SHOWN} more, in the table"] if len(rows) > _SHOWN else []
-        return [self.finding(row) + "." for row in rows[:_SHOWN]] + [f"{text}." for text in more]
 
     def detectable(self, rows: Sequence[Comparison], what: str = "lift") -> str:
         """Say which lift the tests could have seen; empty where lift.csv does not say."""
@@ -149,37 +146,38 @@ class _Writer:
         if not values:
             return ""
         who = "it" if len(rows) == 1 else "they"
-        return f" The smallest true {what} {who} could have found with 80% power: {span(values)} points."
+        return f" Smallest true {what} {who} would find with 80% power, before correction: {span(values)} points."
 
     # The parts of the answer.
 
     def summary(self, tally: _Tally) -> str:
         if not tally.tested:
             return _reasons(tally.untested) or "lift.csv holds no such comparison."
-        n = len(tally.tested)
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
         return (
-            f"Of {count(n, 'comparison')} of an English intermediate task with no intermediate training, the mean score rose significantly in "
-            f"{len(tally.up)}, fell significantly in {len(tally.down)} and is not settled in {len(tally.open)} "
-            f"({languages}, {seeds}; Holm-corrected within model and target at the {self.level} level)."
-        )
+            "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
+            f"mean score over {languages} ({seeds}; Holm-corrected within each model and target at the {self.level} "
+            f"level). {_unsettled(len(tally.open), 'comparison')}"
+        ).strip()
 
     def overall(self, tally: _Tally) -> list[Point]:
         if not tally.tested:
             return []
-        details = self.findings(tally.up) + self.findings(tally.down)
-        sentences = "Significant after correction, largest first:" if details else "No comparison is significant."
+        found = [*tally.up, *tally.down]
+        details = [
+            *_first([self.finding(row) for row in tally.up]),
+            *_first([self.finding(row) for row in tally.down]),
+        ]
+        sentences = "Significant after correction, largest first:" if found else "No comparison is significant."
         if tally.open:
-            number = "one comparison is" if len(tally.open) == 1 else f"{len(tally.open)} comparisons are"
-            details.append(
-                f"Not settled: {number} not significant. No evidence of an effect is not evidence of no effect."
-                + self.detectable(tally.open)
-            )
+            text = "no evidence of an effect, which is not evidence of no effect." + self.detectable(tally.open)
+            details.append(Detail(text, f"{count(len(tally.open), 'comparison')} not settled"))
         if tally.contaminated:
-            details.append(f"Not counted, because contaminated: {listed([self.pair(r) for r in tally.contaminated])}.")
-        if tally.untested:
-            details.append(f"Not tested: {_reasons(tally.untested)}")
+            details.append(
+                Detail(f"{listed([self.pair(r) for r in tally.contaminated])}.", "Not counted, contaminated")
+            )
+        details += self._untested(tally)
         return [Point("Does it help over all transfer languages?", sentences, details)]
 
     def by_family(self) -> list[Point]:
@@ -188,23 +186,25 @@ class _Writer:
         if not rows:
             return []
         details = [self._family(group, [row for row in rows if row.group == group]) for group in self.results.groups]
-        return [Point(f"For which groups of languages ({column})?", "", details)]
+        return [Point(f"For which languages, grouped by {column}?", "", details)]
 
-    def _family(self, group: str, rows: Sequence[Comparison]) -> str:
+    def _family(self, group: str, rows: Sequence[Comparison]) -> Detail:
         tally = _tally(rows, self.alpha)
         codes = sorted({code for row in rows for code in row.languages})
-        if not tally.tested:
-            return f"{group}: n/a. {_reasons(tally.untested) or 'Every comparison is contaminated.'}"
-        parts = [
-            f"up in {len(tally.up)}{self._largest(tally.up)}",
-            f"down in {len(tally.down)}{self._largest(tally.down)}",
-            f"not settled in {len(tally.open)}",
-        ]
-        text = (
-            f"{group} ({count(len(codes), 'language')}: {' '.join(codes)}): of {count(len(tally.tested), 'comparison')}, "
-            f"significantly {listed(parts)}.{self.detectable(tally.open) if tally.open else ''}"
-        )
-        return text + (f" Not tested: {_reasons(tally.untested)}" if tally.untested else "")
+        label = f"{group} ({' '.join(codes)})" if codes else group
+        n = len(tally.tested)
+        if not n:
+            return Detail(f"n/a. {_reasons(tally.untested) or 'Every comparison is contaminated.'}", label)
+        if tally.up or tally.down:
+            text = (
+                f"of {count(n, 'comparison')}, significantly up in {len(tally.up) or 'none'}{self._largest(tally.up)} "
+                f"and down in {len(tally.down) or 'none'}{self._largest(tally.down)}."
+            )
+            text += f" {_unsettled(len(tally.open), 'comparison')}" if tally.open else ""
+        else:
+            text = f"no significant lift in {count(n, 'comparison')}."
+        text += self.detectable(tally.open) + (f" Not tested: {_reasons(tally.untested)}" if tally.untested else "")
+        return Detail(text, label)
 
     def _largest(self, rows: Sequence[Comparison]) -> str:
         if not rows:
@@ -215,68 +215,87 @@ class _Writer:
         rows = self.results.select("contrast", grouping=self.run.families)
         if not rows:
             return []
-        question = "Does the lift differ between the groups?"
+        question = "Does the lift differ between these groups?"
         tally = _tally(rows, self.alpha)
         if not tally.tested:
-            return [Point(question, f"No contrast could be tested. {_reasons(tally.untested)}")]
+            reasons = _reasons(tally.untested) or "Every comparison is contaminated."
+            return [Point(question, f"No contrast could be tested. {reasons}")]
         found = sorted([*tally.up, *tally.down], key=lambda row: -abs(row.lift or 0))
         n = len(tally.tested)
         if not found:
             sentences = (
-                f"None of {count(n, 'contrast')} between groups is significant after Holm: no evidence that the lift "
-                f"depends on the group, and no evidence that it does not.{self.detectable(tally.open, 'difference')}"
+                f"None of {count(n, 'contrast')} is significant after Holm: no evidence that the lift depends on the "
+                f"group, and no evidence that it does not.{self.detectable(tally.open, 'difference')}"
             )
             return [Point(question, sentences, self._untested(tally))]
-        details = [self._contrast(row) for row in found[:_SHOWN]]
-        if len(found) > _SHOWN:
-            details.append(f"and {len(found) - _SHOWN} more, in the table.")
+        details = _first([self._contrast(row) for row in found])
         if tally.open:
-            number = "contrast is" if len(tally.open) == 1 else "contrasts are"
-            rest = f"The other {len(tally.open)} {number} not settled.{self.detectable(tally.open, 'difference')}"
-            details.append(rest)
-        sentences = f"{len(found)} of {count(n, 'contrast')} between groups {_is(len(found))} significant after Holm:"
+            rest = "no evidence of a difference, which is not evidence of none."
+            rest += self.detectable(tally.open, "difference")
+            details.append(Detail(rest, f"{count(len(tally.open), 'contrast')} not settled"))
+        sentences = f"{len(found)} of {count(n, 'contrast')} {_is(len(found))} significant after Holm:"
         return [Point(question, sentences, details + self._untested(tally))]
 
-    def _contrast(self, row: Comparison) -> str:
+    def _contrast(self, row: Comparison) -> Detail:
         first, _, second = row.group.partition(" - ")
         direction = "higher" if (row.lift or 0) > 0 else "lower"
-        difference = lift(abs(row.lift or 0)).lstrip("+")
-        return (
-            f"{self.pair(row)}: the lift in {first} is {difference} points {direction} than in {second} "
-            f"(interval of the difference {interval(row.ci_low, row.ci_high)}, {p_equals(row.p_holm)} after Holm)."
+        return Detail(
+            f"the lift in {first} is {points(abs(row.lift or 0))} points {direction} than in {second} (interval of the "
+            f"difference {interval(row.ci_low, row.ci_high)}, {p_equals(row.p_holm)} after Holm).",
+            self.pair(row),
         )
 
-    def _untested(self, tally: _Tally) -> list[str]:
-        return [f"Not tested: {_reasons(tally.untested)}"] if tally.untested else []
+    def _untested(self, tally: _Tally) -> list[Detail]:
+        return [Detail(_reasons(tally.untested), "Not tested")] if tally.untested else []
+
+    def labels(self) -> list[Point]:
+        """Say where the conclusions depend on disputed labels of languages."""
+        rows = [
+            row
+            for row in self.results.relabelled
+            if row.main_p_holm is not None and row.comparison.tested and not row.comparison.contaminated
+        ]
+        if not rows:
+            return []
+        codes = sorted({code for row in rows for code in row.relabelled})
+        flips = [row for row in rows if row.flips]
+        tests = f"{count(len(rows), 'test')} made again with disputed labels left out or changed ({' '.join(codes)})"
+        if not flips:
+            return [Point("Do disputed labels matter?", f"Of {tests}, none changes its conclusion.")]
+        details = _first([self._flip(row) for row in flips])
+        verb = "changes its conclusion" if len(flips) == 1 else "change their conclusion"
+        return [Point("Do disputed labels matter?", f"Of {tests}, {len(flips)} {verb}:", details)]
+
+    def _flip(self, row: Relabelled) -> Detail:
+        made = row.comparison
+        return Detail(
+            f"{lift(made.lift)} points ({p_equals(made.p_holm)} after Holm) instead of {lift(row.main_lift)} "
+            f"({p_equals(row.main_p_holm)}), {row.variant.replace('-', ' ')}: {' '.join(row.relabelled)}.",
+            f"{self.pair(made)}, {made.group}",
+        )
 
     def certainty(self) -> Point:
         """Say what was resampled, and what that leaves out."""
         tests = self.run.significance
         how = str(tests["resampling"]).split("+")
-        details = []
+        texts = []
         seeds = [row.n_seeds for row in self.results.comparisons if row.tested]
         if how == ["examples"]:
-            details.append(
-                "Every result is conditional on the models that were trained: other seeds may give other results."
-            )
+            texts.append("Every result is conditional on the models that were trained: other seeds may say otherwise.")
         elif seeds and min(seeds) == 1:
-            details.append(
-                "Some comparisons rest on one seed: how much another training run would differ is not seen there."
-            )
+            texts.append("Some comparisons rest on one seed, which cannot show how much another run would differ.")
         elif seeds and max(seeds) < 5:
-            details.append(
-                f"{counts(seeds, 'seed').capitalize()} are few: the spread between them is itself only roughly known."
-            )
-        details += self._conditional(how)
+            texts.append(f"With {counts(seeds, 'seed')}, the spread between seeds is itself only roughly known.")
+        texts += self._conditional(how)
         if "languages" not in how:
-            details.append(
-                "Statements about a group are about its languages in this sweep, not about all languages of that type."
+            texts.append(
+                "What is said of a group holds for its languages in this sweep, not for every language of the type."
             )
         sentences = (
             f"Intervals and p values come from a paired bootstrap over {listed(how)} "
             f"({count(int(tests['resamples']), 'resample')})."
         )
-        return Point("How sure is that?", sentences, details)
+        return Point("How sure is that?", sentences, [Detail(text) for text in texts])
 
     def _conditional(self, how: Sequence[str]) -> list[str]:
         """Compare with the test over examples alone, which takes the trained models as given."""
@@ -287,41 +306,42 @@ class _Writer:
         ]
         if how == ["examples"] or not rows:
             return []
-        alone = [row for row in rows if (row.examples_p or 0) < self.alpha]
-        both = [row for row in alone if (row.p or 0) < self.alpha]
+        alone = [row for row in rows if row.examples_p is not None and row.examples_p < self.alpha]
+        both = [row for row in alone if row.p is not None and row.p < self.alpha]
         return [
-            f"With the trained models taken as given (examples alone resampled), p is below {self.alpha:g} before correction "
-            f"in {len(alone)} of {count(len(rows), 'comparison')} over all languages and by group; "
-            f"{len(both)} of these {'stays' if len(both) == 1 else 'stay'} below it with {listed(how)} resampled."
+            f"If the trained models are taken as given (examples alone resampled), p is below {self.alpha:g} before "
+            f"correction in {len(alone)} of {count(len(rows), 'comparison')} over all languages and by group; with "
+            f"{listed(how)} resampled it stays below in {len(both)} of these."
         ]
 
     def care(self) -> list[Point]:
         """Collect what a reader has to know before quoting a number."""
-        details = [f"{listed(names)}: {note}" for note, names in self._notes().items()]
+        details = [Detail(note, listed(names)) for note, names in self._notes().items()]
         kinds = Counter(entry.what for entry in self.results.exclusions)
         missing = len(self.results.missing)
+        texts = []
         if missing:
             total = missing + len(self.results.cells)
-            details.append(f"{missing:,} of {count(total, 'cell')} {_is(missing)} missing; tests run on what is there.")
-        holes = [row for row in self.results.comparisons if row.missing and row.scope == ALL]
+            texts.append(f"{missing:,} of {count(total, 'cell')} {_is(missing)} missing; tests run on what is there.")
+        holes = [row for row in self.results.select(ALL) if row.missing]
         if holes:
-            details.append(f"Comparisons made with missing cells: {listed([self.pair(row) for row in holes])}.")
-        if kinds["learned nothing"]:
-            runs = count(kinds["learned nothing"], "run")
-            details.append(
-                f"{runs} learned nothing (chance level on English) and {_is(kinds['learned nothing'])} in no average."
+            pairs = listed([self.pair(row) for row in holes[:_SHOWN]])
+            more = f" and {len(holes) - _SHOWN} more" if len(holes) > _SHOWN else ""
+            texts.append(f"Cells or runs are left out of these comparisons (the table says which): {pairs}{more}.")
+        if number := kinds["learned nothing"]:
+            texts.append(
+                f"{count(number, 'run')} learned nothing (chance level on English) and {_is(number)} in no average."
             )
-        if kinds["contaminated"]:
-            details.append(
-                f"{count(kinds['contaminated'], 'pair')} of intermediate and target {_is(kinds['contaminated'])} contaminated "
-                "(marked †): the intermediate task holds the target's data."
+        if number := kinds["contaminated"]:
+            texts.append(
+                f"{count(number, 'pair')} of intermediate and target {_is(number)} contaminated (marked †): the "
+                "intermediate task holds the target's data."
             )
-        if kinds["not built"]:
-            details.append(
-                f"{count(kinds['not built'], 'language')} of a target {_is(kinds['not built'])} not built; see below why."
-            )
+        if number := kinds["not built"]:
+            texts.append(f"{count(number, 'language')} of a target {_is(number)} not built; the reasons stand below.")
         if any(SOURCE_LANGUAGE in about["languages"] for about in self.run.targets.values()):
-            details.append("English is scored, but never counted as a transfer language.")
+            texts.append("English is scored, but never counts as a transfer language.")
+        details += [Detail(text) for text in texts]
         return [Point("What to keep in mind", "", details)] if details else []
 
     def _notes(self) -> dict[str, list[str]]:
@@ -335,12 +355,22 @@ class _Writer:
         return found
 
 
+def _first(details: Sequence[Detail]) -> list[Detail]:
+    """Keep the first few items and say how many more the table has."""
+    more = [Detail(f"and {len(details) - _SHOWN} more, in the table.")] if len(details) > _SHOWN else []
+    return [*details[:_SHOWN], *more]
+
+
 def _is(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
+def _unsettled(number: int, noun: str) -> str:
+    return f"{count(number, noun)} {_is(number)} not settled." if number else ""
+
+
 def _reasons(rows: Sequence[Comparison]) -> str:
-    """Say why comparisons are n/a, each reason once with how often it holds."""
+    """Say why comparisons are n/a, each reason once, with how often it holds if there are several."""
     reasons = Counter(row.reason or "no reason given" for row in rows)
-    name: Callable[[str, int], str] = lambda reason, n: reason if len(reasons) == 1 else f"{reason} ({n})"  # noqa: E731
-    return "; ".join(name(*item) for item in reasons.items()) + "." if reasons else ""
+    texts = [reason if len(reasons) == 1 else f"{reason} ({number})" for reason, number in reasons.items()]
+    return f"{'; '.join(texts)}." if texts else ""

@@ -15,8 +15,10 @@ from markupsafe import Markup
 from ..files import write_text
 from . import text
 from .answer import Answer, answer
-from .figures import Figure, draw
-from .results import ALL, Results
+from .canvas import Figure
+from .figures import draw
+from .jobs import STAGES, costs
+from .results import Results
 from .tables import Table, build, write
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -69,12 +71,12 @@ def render(
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     run = results.run
-    spent = results.costs
+    spent = costs(results.jobs)
     return environment.get_template("report.html.j2").render(
         run=run,
         answer=found,
         figures=figures,
-        tables=tables,
+        tables={name: table.slim() for name, table in tables.items()},
         text=text,
         # The style and the script are ours; the script's digest is the only one the page lets run.
         style=Markup(style),  # noqa: S704
@@ -85,9 +87,9 @@ def render(
         groups=results.groups,
         cells=len(results.cells),
         excluded=Counter(entry.what for entry in results.exclusions),
-        contaminated=[row for row in results.select(ALL) if row.contaminated],
-        train_seconds=sum(c.train_seconds for c in spent),
-        predict_seconds=sum(c.predict_seconds for c in spent),
+        missing=len(results.missing),
+        spent=spent,
+        seconds={stage: sum(c.seconds for c in spent if c.stage == stage) for stage in STAGES},
         peak_memory_mb=max((c.peak_memory_mb for c in spent if c.peak_memory_mb), default=None),
         devices=sorted({c.devices for c in spent if c.devices}),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..files import replacing, write_text
 from ..languages import SOURCE_LANGUAGE
 from . import text
 from .figures import rank_correlation, tokens
+from .jobs import costs
 from .results import ALL, Comparison, Results
 
 Value = str | int | float | bool | None | tuple[float | None, float | None]
@@ -32,7 +33,7 @@ class Column:
     heading: str
     """In the page and in LaTeX."""
     kind: str = "text"
-    """`text`, `score`, `lift`, `p`, `interval`, `count`, `number`, `seconds`, `flag` or `digest`."""
+    """`text`, `score`, `lift`, `p`, `interval`, `count`, `number`, `flag` or `digest`."""
     choose: bool = False
     """Whether the page offers a menu of its values."""
 
@@ -47,17 +48,20 @@ class Column:
         if value is None:
             return "n/a" if self.kind in ("score", "lift", "p", "interval") else ""
         if isinstance(value, bool):
-            return "yes" if value else ""
+            return "yes" if value else "no"
         if isinstance(value, str):
             return value[:12] if self.kind == "digest" else value
-        written = {
-            "score": text.points,
-            "lift": text.lift,
-            "p": text.probability,
-            "seconds": text.seconds,
-            "count": lambda v: f"{v:,.0f}",
-        }
-        return written[self.kind](value) if self.kind in written else f"{value:g}".replace("-", text.MINUS)
+        if self.kind in _NUMBERS:
+            return _NUMBERS[self.kind](value)
+        return f"{value:g}".replace("-", text.MINUS)
+
+
+_NUMBERS: dict[str, Callable[[float], str]] = {
+    "score": text.points,
+    "lift": text.lift,
+    "p": text.probability,
+    "count": "{:,.0f}".format,
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,17 @@ class Table:
     """Shown under the table."""
     marks: Sequence[bool] = field(default_factory=list)
     """Row -> whether it is significant; shown bold."""
+
+    def slim(self) -> Table:
+        """Return the table without columns that tell a reader of the page nothing: the only model, empty remarks."""
+        kept = [
+            i
+            for i, column in enumerate(self.columns)
+            if not (column.name == "model" and len({row[i] for row in self.rows}) == 1)
+            and not (column.name == "remarks" and not any(row[i] for row in self.rows))
+        ]
+        columns, rows = [self.columns[i] for i in kept], [[row[i] for i in kept] for row in self.rows]
+        return replace(self, columns=columns, rows=rows)
 
     def shown(self) -> list[list[str]]:
         """Return the rows as a reader sees them."""
@@ -226,7 +241,10 @@ def _identity(row: Comparison) -> list[Value]:
     return [row.model, row.target, row.intermediate]
 
 
-_HOW = "none: score without intermediate training; with: score with it; lift and intervals in points. Bold: significant after Holm."
+_HOW = (
+    "none: score without intermediate training; with: score with it; lift and intervals in points. "
+    "Bold: significant after Holm. detectable: smallest lift found with 80% power, before correction."
+)
 
 
 def build(results: Results) -> dict[str, Table]:
@@ -235,6 +253,8 @@ def build(results: Results) -> dict[str, Table]:
         overall(results),
         groups(results),
         contrasts(results),
+        sensitivity(results),
+        regression(results),
         per_language(results),
         pretraining(results),
         seeds(results),
@@ -243,7 +263,8 @@ def build(results: Results) -> dict[str, Table]:
         origins(results),
         versions(results),
         data(results),
-        checkpoints(results),
+        models(results),
+        training(results),
         cells(results),
     ]
     return {table.name: table for table in tables}
@@ -365,50 +386,121 @@ def pretraining(results: Results) -> Table:
 
 
 def seeds(results: Results) -> Table:
-    """Mean lift of every seed."""
+    """Mean score of every run."""
     columns = [
         *_IDENTITY,
         Column("group", "group", choose=True),
         Column("seed", "seed", "count"),
         Column("n_languages", "languages", "count"),
-        Column("baseline_score", "none", "score"),
-        Column("score", "with", "score"),
-        Column("lift", "lift", "lift"),
+        Column("score", "score", "score"),
+        Column("baseline_mean", "mean baseline", "score"),
+        Column("difference", "difference", "lift"),
     ]
     values: list[list[Value]] = [
-        [s.model, s.target, s.intermediate, s.group, s.seed, s.n_languages, s.baseline, s.score, s.lift]
-        for s in results.seed_lifts
+        [s.model, s.target, s.intermediate, s.group, s.seed, s.n_languages, s.score, s.baseline, s.lift]
+        for s in results.seed_scores
     ]
-    note = "Means over the languages both arms have; the arms are set side by side by seed number."
-    return Table("seeds", "Lift of every seed", columns, values, note)
+    note = "Over the languages that all runs of the arm and of the baseline have; difference: from the mean baseline run."
+    return Table("seeds", "Mean score of every run", columns, values, note)
+
+
+def sensitivity(results: Results) -> Table:
+    """The same tests under other labels of the languages."""
+    columns = [
+        *_IDENTITY,
+        Column("variant", "variant", choose=True),
+        Column("group", "group or contrast", choose=True),
+        Column("lift", "lift", "lift"),
+        Column("ci", "interval", "interval"),
+        Column("p_holm", "p Holm", "p"),
+        Column("main_lift", "lift, main", "lift"),
+        Column("main_p_holm", "p Holm, main", "p"),
+        Column("flips", "flips", "flag", choose=True),
+        Column("relabelled", "languages"),
+    ]
+    values: list[list[Value]] = []
+    for row in results.relabelled:
+        made = row.comparison
+        name = made.group.replace(" - ", f" {text.MINUS} ")
+        tests: list[Value] = [made.lift, (made.ci_low, made.ci_high), made.p_holm]
+        tests += [row.main_lift, row.main_p_holm]
+        variant = row.variant.replace("-", " ")
+        values.append([*_identity(made), variant, name, *tests, row.flips, " ".join(row.relabelled)])
+    note = "flips (bold): significant after Holm under one labelling and not under the other, or with the other sign."
+    marks = [row.flips for row in results.relabelled]
+    return Table("sensitivity", "The same tests under other labels", columns, values, note, marks)
+
+
+def regression(results: Results) -> Table:
+    """Lift regressed on family, with covariates."""
+    columns = [
+        Column("model", "model", choose=True),
+        Column("specification", "regression", choose=True),
+        Column("term", "term"),
+        Column("coefficient", "coefficient", "lift"),
+        Column("standard_error", "standard error", "score"),
+        Column("ci", "interval", "interval"),
+        Column("p", "p", "p"),
+        Column("reference", "compared with"),
+        Column("r_squared", "R²", "number"),
+        Column("n_rows", "lifts", "count"),
+        Column("n_languages", "languages", "count"),
+        Column("n_clusters", "lineages", "count"),
+        Column("remarks", "remarks"),
+    ]
+    values: list[list[Value]] = [
+        [
+            c.model,
+            c.specification,
+            c.term,
+            c.coefficient,
+            c.standard_error,
+            (c.ci_low, c.ci_high),
+            c.p,
+            c.reference,
+            None if c.r_squared is None else round(c.r_squared, 3),
+            c.n_rows,
+            c.n_languages,
+            c.n_clusters,
+            c.reason,
+        ]
+        for c in results.coefficients
+    ]
+    note = (
+        "Lift per language, in points, with an intercept for every target and intermediate; standard errors clustered by "
+        "genealogy and too small where lineages are few. It describes and does not prove."
+    )
+    return Table("regression", "Lift regressed on family, size, script and genealogy", columns, values, note)
 
 
 def cost(results: Results) -> Table:
     """Time and memory."""
     columns = [
+        Column("stage", "stage", choose=True),
         *_IDENTITY,
         Column("runs", "runs", "count"),
-        Column("train_seconds", "training", "seconds"),
-        Column("predict_seconds", "prediction", "seconds"),
+        Column("seconds", "seconds", "count"),
+        Column("tokens", "tokens", "count"),
         Column("tokens_per_second", "tokens/s", "count"),
         Column("peak_memory_mb", "peak memory (MB)", "count"),
         Column("device", "device"),
     ]
     values: list[list[Value]] = [
         [
+            c.stage,
             c.model,
             c.target,
             c.intermediate,
             c.runs,
-            c.train_seconds,
-            c.predict_seconds,
+            round(c.seconds, 3),
+            c.tokens,
             c.tokens_per_second,
             c.peak_memory_mb,
             c.devices,
         ]
-        for c in results.costs
+        for c in costs(results.jobs)
     ]
-    note = "Seconds are summed over seeds (training) and over seeds and languages (prediction); tokens/s is the median run."
+    note = "Summed over the seeds whose timing is known. A prediction that was resumed counts its last part."
     return Table("cost", "Cost", columns, values, note)
 
 
@@ -475,14 +567,19 @@ def _source(source: Any) -> str:
 
 
 def versions(results: Results) -> Table:
-    """Software the cells were made with; a package with two versions has two rows."""
-    found: dict[tuple[str, str], int] = {}
-    for value in results.cells.values():
-        for package, version in value.get("versions", {}).items():
-            key = (package, str(version))
-            found[key] = found.get(key, 0) + 1
-    columns = [Column("software", "software"), Column("version", "version"), Column("cells", "cells", "count")]
-    values: list[list[Value]] = [[*key, number] for key, number in sorted(found.items())]
+    """Software the results were made with; a package with two versions has two rows."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, records in enumerate((results.cells.values(), [job.checkpoint for job in results.jobs])):
+        for record in records:
+            for package, version in record.get("versions", {}).items():
+                found.setdefault((package, str(version)), [0, 0])[i] += 1
+    columns = [
+        Column("software", "software"),
+        Column("version", "version"),
+        Column("cells", "cells", "count"),
+        Column("trainings", "training runs", "count"),
+    ]
+    values: list[list[Value]] = [[*key, *numbers] for key, numbers in sorted(found.items())]
     return Table("versions", "Software versions", columns, values)
 
 
@@ -501,22 +598,45 @@ def data(results: Results) -> Table:
     return Table("data", "Test data", columns, values)
 
 
-def checkpoints(results: Results) -> Table:
-    """Digest of every checkpoint that was evaluated."""
-    found: dict[tuple[str, str, str, int, str, bool], int] = {}
-    for cell, value in results.cells.items():
-        digest = value.get("digests", {}).get("checkpoint", "")
-        key = (cell.model, cell.target, cell.intermediate, cell.seed, digest, bool(value.get("learned", True)))
-        found[key] = found.get(key, 0) + 1
+def models(results: Results) -> Table:
+    """What the model directories hold."""
     columns = [
+        Column("model", "name"),
+        Column("parameters", "parameters", "count"),
+        Column("vocabulary_size", "vocabulary", "count"),
+        Column("weights_sha256", "sha256 of the weights", "digest"),
+        Column("tokenizer_sha256", "sha256 of the tokenizer", "digest"),
+        Column("source", "source as fetched"),
+    ]
+    values: list[list[Value]] = [
+        [name, *(about.get(column.name) for column in columns[1:5]), _source(about.get("source"))]
+        for name, about in results.models.items()
+    ]
+    return Table("models", "Models as fetched", columns, values)
+
+
+def training(results: Results) -> Table:
+    """Every training run and its checkpoint."""
+    columns = [
+        Column("stage", "stage", choose=True),
         *_IDENTITY,
         Column("seed", "seed", "count"),
-        Column("sha256", "sha256 of the checkpoint", "digest"),
+        Column("updates", "updates", "count"),
+        Column("tokens", "tokens", "count"),
+        Column("dev_score", "English dev", "score"),
+        Column("chance", "chance", "score"),
         Column("learned", "learned", "flag"),
-        Column("languages", "languages", "count"),
+        Column("precision", "precision"),
+        Column("data_sha256", "sha256 of the data", "digest"),
+        Column("weights_sha256", "sha256 of the checkpoint", "digest"),
     ]
-    values: list[list[Value]] = [[*key, number] for key, number in found.items()]
-    return Table("checkpoints", "Checkpoints", columns, values)
+    values: list[list[Value]] = []
+    for job in results.jobs:
+        if about := job.checkpoint:
+            facts = [about.get(name) for name in ("chance", "learned", "precision", "data_sha256", "weights_sha256")]
+            work = [about.get("updates"), about.get("tokens"), about.get("dev", {}).get("score")]
+            values.append([job.stage, job.model, job.target, job.intermediate, job.seed, *work, *facts])
+    return Table("training", "Training runs and checkpoints", columns, values)
 
 
 def cells(results: Results) -> Table:

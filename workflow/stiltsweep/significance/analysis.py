@@ -10,7 +10,9 @@ examples+seeds+languages   also the languages of a group, as a sample of its lan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -115,19 +117,23 @@ def compare(resampled: Resampled, found: Sequence[Estimand]) -> list[Row]:
       One row per intermediate and estimand with the keys of `COLUMNS`; `p_holm` is within the rows of one scope and
       grouping of this model and target, `p_bh` is left empty (it is the sweep's, see `table`).
     """
-    rows: list[Row] = []
-    for name in resampled.statistics.intermediates:
-        usable = [
-            code
-            for code, flips in zip(resampled.statistics.languages, resampled.flipped[name], strict=True)
-            if not np.isnan(flips[0])
-        ]
-        here = [estimand.within(usable) for estimand in found]
-        results = iter(_test(resampled, name, [estimand for estimand in here if not estimand.absent]))
-        for asked, estimand in zip(found, here, strict=True):
-            row = _row(resampled, name, asked, estimand)
-            rows.append(row if estimand.absent else row | next(results))
+    names = resampled.statistics.intermediates
+    # Intermediates do not depend on each other, and numpy leaves the other core free to take one.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        rows = list(chain.from_iterable(pool.map(lambda name: _compare_one(resampled, name, found), names)))
     correct(rows, "p_holm", holm)
+    return rows
+
+
+def _compare_one(resampled: Resampled, name: str, found: Sequence[Estimand]) -> list[Row]:
+    lifts = zip(resampled.statistics.languages, resampled.flipped[name], strict=True)
+    usable = [code for code, flips in lifts if not np.isnan(flips[0])]
+    here = [estimand.within(usable) for estimand in found]
+    results = iter(_test(resampled, name, [estimand for estimand in here if not estimand.absent]))
+    rows = []
+    for asked, estimand in zip(found, here, strict=True):
+        row = _row(resampled, name, asked, estimand)
+        rows.append(row if estimand.absent else row | next(results))
     return rows
 
 
@@ -209,7 +215,6 @@ def _test(resampled: Resampled, name: str, tested: Sequence[Estimand]) -> list[R
     degrees = degrees_of_freedom(variance, components)
     draws = stretch(deviations + spread, degrees, settings.seed)
 
-    ordered_examples, ordered = np.sort(deviations, axis=1), np.sort(draws, axis=1)
     both = [code for code in statistics.languages if code in arm.mean and code in baseline.mean]
     cubes, squares = influence.moments(
         resampled.strata, {code: arm.mean[code] - baseline.mean[code] for code in both}, weights(tested, both)
@@ -227,9 +232,9 @@ def _test(resampled: Resampled, name: str, tested: Sequence[Estimand]) -> list[R
         "detectable_lift": detectable(np.sqrt(variance), degrees, settings.confidence),
     }
     for prefix, interval in (
-        ("ci", percentile(lift, ordered, settings.confidence)),
-        ("bca", bca(lift, ordered, acceleration, settings.confidence)),
-        ("examples_ci", percentile(lift, ordered_examples, settings.confidence)),
+        ("ci", percentile(lift, draws, settings.confidence)),
+        ("bca", bca(lift, np.sort(draws, axis=1), acceleration, settings.confidence)),
+        ("examples_ci", percentile(lift, deviations, settings.confidence)),
     ):
         columns |= {f"{prefix}_low": interval[:, 0], f"{prefix}_high": interval[:, 1]}
 

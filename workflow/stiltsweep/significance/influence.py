@@ -105,6 +105,7 @@ def moments(strata: Sequence[Stratum], combined: Mapping[str, Array], weights: A
             u_LN = np.stack([combined[codes[i]][stratum.rows[codes[i]]] for i in held])
             u_LN = u_LN - u_LN.mean(axis=1, keepdims=True)
             z_JN = weights[:, held] @ u_LN
-            cubes += (z_JN**3).sum(axis=1)
-            squares += (z_JN**2).sum(axis=1)
+            squared_JN = z_JN * z_JN
+            cubes += (squared_JN * z_JN).sum(axis=1)
+            squares += squared_JN.sum(axis=1)
     return cubes, squares

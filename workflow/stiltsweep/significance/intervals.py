@@ -22,24 +22,24 @@ def quantiles(ordered: Array, levels: Array) -> Array:
     return np.where(np.isnan(levels), np.nan, below + (above - below) * (at - low))
 
 
-def percentile(estimate: Array, ordered: Array, confidence: float) -> Array:
+def percentile(estimate: Array, deviations: Array, confidence: float) -> Array:
     """Return (estimands, 2) percentile intervals.
 
     Args:
       estimate: (estimands,).
-      ordered: (estimands, resamples) deviations of the draws from the estimate, rows sorted.
+      deviations: (estimands, resamples) draws less the estimate.
       confidence: 0.95 for 95%.
     """
     tail = (1.0 - confidence) / 2.0
-    levels = np.broadcast_to([tail, 1.0 - tail], (len(estimate), 2))
-    return estimate[:, None] + quantiles(ordered, levels)
+    return np.asarray(estimate[:, None] + np.quantile(deviations, [tail, 1.0 - tail], axis=1).T)
 
 
 def bca(estimate: Array, ordered: Array, acceleration: Array, confidence: float) -> Array:
     """Return (estimands, 2) bias-corrected and accelerated intervals (Efron 1987, JASA 82:171).
 
     Args:
-      estimate, ordered, confidence: as for `percentile`.
+      estimate, confidence: as for `percentile`.
+      ordered: (estimands, resamples) deviations, rows sorted.
       acceleration: (estimands,) skewness of the contributions over six.
 
     Returns:

@@ -38,8 +38,8 @@ class Component:
     variance: Array
     """(estimands,) of the mean, beyond what other components hold."""
     total: Array
-    """(estimands,) of the mean, with what other components hold: the degrees of freedom are reckoned from it. Zero where
-    nothing is left beyond the others: what is not added cannot be uncertain."""
+    """(estimands,) of the mean, with what other components hold: the degrees of freedom are reckoned from it. Zero
+    where nothing is left beyond the others: what is not added cannot be uncertain."""
     degrees: Array
     """(estimands,) units less one."""
 

@@ -42,7 +42,10 @@ def prepare(task: Task, language: str, output: Path) -> Meta:
     Raises:
       UserError: see `read` and `records.write_rows`.
     """
-    rows, origin = read(task, language)
+    try:
+        rows, origin = read(task, language)
+    except UserError as error:
+        raise UserError(f"{task.name}/{language}: {error}") from None
     about = {
         "task": task.name,
         "language": language,

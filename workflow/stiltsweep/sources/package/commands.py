@@ -25,6 +25,8 @@ REPLY_KEYS = frozenset({"intents", "alike"})
 
 _STOP = " / "
 """Between the commands of a log; a mark of no language."""
+_DRAWN = 100
+"""Commands among which the others of a log are chosen."""
 _GRAPHEME = regex.compile(r"\X")
 
 
@@ -141,7 +143,8 @@ def _others(pool: Sequence[Sentence], sentence: Sentence, span: Span, count: int
         kinds = {kind for _, _, kind in other.spans}
         return 0 if span[2] in kinds else 1 if span[2] in numbers and kinds & numbers else 2
 
-    fit = [s for s in rng.sample(pool, len(pool)) if answer not in s.text and s.label != sentence.label]
+    drawn = rng.sample(pool, min(len(pool), _DRAWN))
+    fit = [other for other in drawn if answer not in other.text and other.label != sentence.label]
     chosen = [min(fit, key=distance)]
     for other in fit:
         if len(chosen) < count and other.label not in {c.label for c in chosen}:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import UserError
-from . import django_messages, origin
+from . import django_messages
+from . import origin as origin
 
 
 def texts(corpus: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,262 @@
+"""The significance engine against scipy, and its error rates under the null; prints tables, writes results/bench/.
+
+    python benchmarks/significance.py                    everything, about 15 minutes on 2 cores
+    python benchmarks/significance.py speed loading      some of it
+
+speed      a paper-sized block (XNLI: 5,010 parallel examples, 14 transfer languages, 11 arms, 3 seeds, 10,000
+           resamples) against scipy.stats.bootstrap, comparison by comparison, and the two results against each other
+memory     peak memory at 20,000 examples x 400 cells x 10,000 resamples
+loading    reading the statistics of 6,000 cells
+null       2,000 sweeps without any lift per condition: how often the tests say otherwise
+skew       coverage of percentile and BCa intervals on a skewed statistic
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# The engine draws in one thread and multiplies in another; more of them in the product would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests")]
+
+import numpy as np
+import synthetic
+from scipy import stats
+
+from stiltsweep.files import write_json
+from stiltsweep.significance import Settings, Statistics, compare, estimands, read, resample
+
+LANGUAGES = ("ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+FAMILIES = {
+    "agglutinative": ["sw", "tr"],
+    "fusional": ["bg", "de", "el", "es", "fr", "hi", "ru", "ur"],
+    "introflexive": ["ar"],
+    "isolating": ["th", "vi", "zh"],
+}
+ARMS = ("none", *(f"task{k:02d}" for k in range(1, 11)))
+
+
+def block(n: int, languages: Sequence[str] = LANGUAGES, arms: Sequence[str] = ARMS, seeds: int = 3) -> Statistics:
+    """Make a block of parallel test data: no files, no lifts."""
+    ids = {code: [f"{i:06d}" for i in range(n)] for code in languages}
+    expected = {(arm, code): 70.0 for arm in arms for code in languages}
+    return synthetic.statistics(synthetic.answers(np.random.default_rng(0), ids, expected, range(seeds)), ids)
+
+
+def tested(statistics: Statistics, groups: dict[str, list[str]] = FAMILIES, **settings: Any) -> list[dict[str, Any]]:
+    """Run the engine: every estimand of every arm."""
+    found = estimands(statistics.languages, {"family": groups}, "family")
+    return compare(resample(statistics, Settings(**settings)), found)
+
+
+def speed() -> dict[str, Any]:
+    """Time the block both ways; scipy's comparisons all cost the same, so some are timed and the rest reckoned."""
+    statistics = block(5010)
+    timed: list[float] = []
+    for _ in range(3):
+        start = time.perf_counter()
+        rows = tested(statistics)
+        timed.append(time.perf_counter() - start)
+    seconds = sorted(timed)[1]
+    by_key = {(row["intermediate"], row["scope"], row["group"]): row for row in rows}
+    once: list[float] = []
+    apart: list[float] = []
+    for arm, code in (("task01", "ar"), ("task03", "fr"), ("task05", "th"), ("task07", "zh"), ("task10", "de")):
+        one, other = (np.mean([statistics.values[a, s, code][:, 0] for s in range(3)], axis=0) for a in (arm, "none"))
+        start = time.perf_counter()
+        found = stats.bootstrap(
+            (one, other),
+            lambda x, y, axis: 100.0 * (x.mean(axis) - y.mean(axis)),
+            paired=True,
+            vectorized=True,
+            n_resamples=10_000,
+            batch=500,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        once.append(time.perf_counter() - start)
+        row = by_key[arm, "language", code]
+        error = 2.67 * found.standard_error / np.sqrt(10_000)  # of a 2.5% quantile over 10,000 draws
+        ends = (
+            row["examples_ci_low"] - found.confidence_interval.low,
+            row["examples_ci_high"] - found.confidence_interval.high,
+        )
+        apart += [abs(end) / (error * np.sqrt(2)) for end in ends]
+    per_comparison = float(np.mean(once))
+    runs, means = 10 * 14 * 3, 10 * 14
+    return {
+        "seconds, whole block (250 rows: 4 tests each, all intervals)": round(seconds, 2),
+        "scipy, seconds a comparison": round(per_comparison, 3),
+        f"scipy, seconds for {runs} comparisons (arm x language x seed)": round(runs * per_comparison, 1),
+        f"ratio, {runs} comparisons": round(runs * per_comparison / seconds),
+        f"ratio, {means} comparisons (seeds averaged first)": round(means * per_comparison / seconds),
+        "interval ends apart from scipy's, in Monte-Carlo errors (largest of 10)": round(max(apart), 2),
+    }
+
+
+def memory() -> dict[str, Any]:
+    """Measure the peak of a process of its own, for it never falls."""
+    code = (
+        "import resource, sys; sys.path[:0] = sys.argv[1:]\n"
+        "import significance as b\n"
+        "codes = tuple('abcdefghijklm')\n"
+        "s = b.block(20000, codes, b.ARMS[:10])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "b.tested(s, {'x': list(codes[:5]), 'y': list(codes[5:])})\n"
+        "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    start = time.perf_counter()
+    command = [sys.executable, "-c", code, str(ROOT / "benchmarks")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    before, peak = (int(kib) / 2**20 for kib in done.stdout.split())
+    return {
+        "20,000 examples x 390 cells x 10,000 resamples, peak GiB": round(peak, 2),
+        "of it the statistics, GiB": round(before, 2),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def loading() -> dict[str, Any]:
+    """Read 6,000 cells of 1,000 examples: 4 models of 10 arms, 3 seeds and 50 languages."""
+    languages = ["en", *(f"l{k:02d}" for k in range(50))]
+    grid: dict[str, Any] = {"intermediates": ARMS[:10], "seeds": (0, 1, 2), "languages": languages}
+    seconds = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        families = dict.fromkeys(languages, "x")
+        synthetic.write_sweep(Path(folder), models=("m",), n=1000, families=families, **grid)
+        for _ in range(4):
+            start = time.perf_counter()
+            statistics = read(Path(folder), "m", "intent", **grid)
+            seconds += time.perf_counter() - start
+    return {f"seconds for {4 * len(statistics.values)} cells of 1,000 examples": round(seconds, 2)}
+
+
+CODES = ("a", "b", "c", "d")
+GROUPS = {"x": ["a", "b"], "y": ["c", "d"]}
+
+
+def _null_sweeps(job: tuple[int, int, str, int, float, bool]) -> dict[str, int]:
+    """Count, over some sweeps without a lift, what comes out significant at 0.05."""
+    first, last, parallel, seeds, seed_sd, ignore_shared = job
+    hits: dict[str, int] = {}
+    for k in range(first, last):
+        ids = {code: sorted(synthetic.example_ids(code, 150, parallel, k)) for code in CODES}
+        expected = {(arm, code): 60.0 for arm in ("none", "task") for code in CODES}
+        rng = np.random.default_rng([k, seeds])
+        shares = {"correlation": 0.4, "shared": 0.2, "steady": 0.2}
+        right = synthetic.answers(rng, ids, expected, range(seeds), seed_sd=seed_sd, **shares)
+        if ignore_shared:
+            ids = {code: [f"{code}{name}" for name in held] for code, held in ids.items()}
+        for row in tested(synthetic.statistics(right, ids), GROUPS, resamples=999, seed=k):
+            for column in ("p", "examples_p", "p_signflip"):
+                key = f"{row['scope']} {column}"
+                hits[key] = hits.get(key, 0) + (row[column] < 0.05)
+                hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
+    return hits
+
+
+def null(sweeps: int = 2000) -> dict[str, Any]:
+    """Simulate null sweeps: 4 languages of 2 families, 150 examples, one intermediate.
+
+    `p` is at examples+seeds (what the table's p is), `examples_p` conditional on the trained models. The standard
+    deviation over seeds is 0, 1.5 or 4 points; that of a lift over examples about 2 (all) to 4 points (one language).
+    """
+    found: dict[str, Any] = {}
+    conditions = [
+        (parallel, seeds, seed_sd, False)
+        for seeds in (3, 5)
+        for seed_sd in (0.0, 1.5, 4.0)
+        for parallel in ("full", "partial", "none")
+    ]
+    conditions += [("full", 3, 0.0, True), ("full", 3, 1.5, True)]
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for parallel, seeds, seed_sd, ignored in conditions:
+            step = 100
+            jobs = [(k, min(k + step, sweeps), parallel, seeds, seed_sd, ignored) for k in range(0, sweeps, step)]
+            total: dict[str, int] = {}
+            for part in pool.map(_null_sweeps, jobs):
+                for key, value in part.items():
+                    total[key] = total.get(key, 0) + value
+            name = f"{seeds} seeds, sd {seed_sd}, {parallel}" + (", shared ids ignored" if ignored else "")
+            found[name] = {
+                key: round(value / total[f"{key} n"], 4) for key, value in total.items() if not key.endswith(" n")
+            }
+            _print_rates(name, found[name])
+    return found
+
+
+def _print_rates(name: str, rates: dict[str, float]) -> None:
+    columns = ("p", "examples_p", "p_signflip")
+    cells = "  ".join(
+        f"{scope} " + "/".join(f"{100 * rates[f'{scope} {column}']:.1f}" for column in columns)
+        for scope in ("all", "group", "contrast", "language")
+    )
+    print(f"  {name:42s} {cells}", flush=True)
+
+
+def skew(repeats: int = 2000) -> dict[str, Any]:
+    """Measure coverage of 95% intervals of the mean of 40 skewed numbers (log-normal); the baseline scores 0."""
+    truth = 100.0 * np.exp(0.5)
+    ids = {"a": [f"{i:02d}" for i in range(40)]}
+    counts = dict.fromkeys(("ci below", "ci above", "bca below", "bca above"), 0)
+    for k in range(repeats):
+        drawn = np.random.default_rng([k, 11]).lognormal(size=40)
+        statistics = synthetic.statistics({("none", 0, "a"): np.zeros(40), ("task", 0, "a"): drawn}, ids)
+        rows = tested(statistics, {"x": ["a"]}, resamples=2000, seed=k, resampling="examples")
+        for kind in ("ci", "bca"):
+            counts[f"{kind} below"] += rows[0][f"{kind}_high"] < truth
+            counts[f"{kind} above"] += rows[0][f"{kind}_low"] > truth
+    misses = {key: value / repeats for key, value in counts.items()}
+    return {
+        "percentile, coverage": round(1 - misses["ci below"] - misses["ci above"], 4),
+        "BCa, coverage": round(1 - misses["bca below"] - misses["bca above"], 4),
+        **{f"{key} the truth": round(value, 4) for key, value in misses.items()},
+    }
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "speed": speed,
+    "memory": memory,
+    "loading": loading,
+    "skew": skew,
+    "null": null,
+}
+
+
+def main() -> None:
+    """Run the parts named, print their tables and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
+    parser.add_argument("--output", type=Path, default=Path("results/bench/significance.json"))
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"unknown part {sorted(unknown)[0]!r}; known: {', '.join(PARTS)}")
+    try:
+        found = json.loads(arguments.output.read_text())
+    except FileNotFoundError:
+        found = {}
+    for name in arguments.parts or PARTS:
+        print(name, flush=True)
+        found[name] = PARTS[name]()
+        if name != "null":
+            for key, value in found[name].items():
+                print(f"  {key:75s} {value}", flush=True)
+        write_json(arguments.output, found)
+    print(f"written: {arguments.output}; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
