@@ -19,13 +19,16 @@ from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
 
 # Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front.
 if shutil.which("python") != sys.executable:
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
 # Tokenizing is spread over jobs, not threads.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 try:
     SETTINGS, CATALOG = configuration.resolve(
-        config, " ".join(str(f) for f in workflow.config_settings.configfiles) or "config.yaml"
+        config,
+        " ".join(str(f) for f in workflow.config_settings.configfiles) or "config.yaml",
     )
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -46,7 +49,9 @@ def print_headline():
 
 def print_failures():
     """Say how to go on."""
-    print(f"\nSome jobs failed; their logs are below {SWEEP.results}/logs. Run the same command again to go on.")
+    print(
+        f"\nSome jobs failed; their logs are below {SWEEP.results}/logs. Run the same command again to go on."
+    )
 
 
 pathvars:

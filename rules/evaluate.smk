@@ -17,21 +17,23 @@ rule evaluate:
         statistics="<results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.parquet",
     log:
         "<logs>/evaluate/{model}/{intermediate}/{target}/seed{seed}/{language}.log",
+    localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
         code=code_digest("evaluate"),
         family=lambda wildcards: SWEEP.family(wildcards.language),
-        contaminated=lambda wildcards: "--contaminated"
-        if SWEEP.contaminated(wildcards.intermediate, wildcards.target)
-        else "",
+        contaminated=lambda wildcards: (
+            "--contaminated"
+            if SWEEP.contaminated(wildcards.intermediate, wildcards.target)
+            else ""
+        ),
     message:
         "evaluate {wildcards.model} <- {wildcards.intermediate} on {wildcards.target} in {wildcards.language} (seed {wildcards.seed})"
-    localrule: True
     shell:
         """
         python {SCRIPTS}/evaluate.py --model {wildcards.model:q} --intermediate {wildcards.intermediate:q} \
-          --target {wildcards.target:q} --seed {wildcards.seed} --language {wildcards.language:q} \
-          --data {input.data:q} --predictions {input.predictions:q} --family {params.family:q} {params.contaminated} \
-          --output {output.cell:q} &> {log:q}
+            --target {wildcards.target:q} --seed {wildcards.seed} --language {wildcards.language:q} \
+            --data {input.data:q} --predictions {input.predictions:q} --family {params.family:q} {params.contaminated} \
+            --output {output.cell:q} &>{log:q}
         """

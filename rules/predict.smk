@@ -13,7 +13,10 @@ rule predict:
         start=lambda wildcards: SWEEP.checkpoint(
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
-        data=lambda wildcards: [SWEEP.data(wildcards.target, language) for language in SWEEP.languages[wildcards.target]],
+        data=lambda wildcards: [
+            SWEEP.data(wildcards.target, language)
+            for language in SWEEP.languages[wildcards.target]
+        ],
     output:
         "<results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json",
     log:
@@ -32,5 +35,5 @@ rule predict:
     shell:
         """
         python {SCRIPTS}/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
-          --settings {params.settings:q} --threads {threads} --output {output:q} &> {log:q}
+            --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """

@@ -12,15 +12,17 @@ rule prepare:
         meta="<results>/data/{task}/{language}.json",
     log:
         "<logs>/prepare/{task}/{language}.log",
+    localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        definition=lambda wildcards: SWEEP.definition(wildcards.task, wildcards.language),
+        definition=lambda wildcards: SWEEP.definition(
+            wildcards.task, wildcards.language
+        ),
     message:
         "prepare {wildcards.task} in {wildcards.language}"
-    localrule: True
     shell:
         """
         python {SCRIPTS}/prepare.py --task {wildcards.task:q} --language {wildcards.language:q} \
-          --definition {params.definition:q} --output {output.data:q} &> {log:q}
+            --definition {params.definition:q} --output {output.data:q} &>{log:q}
         """

@@ -11,16 +11,16 @@ rule describe:
         "<results>/report/run.json",
     log:
         "<logs>/describe.log",
+    localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
         configuration=canonical(SETTINGS),
     message:
         "describe the sweep"
-    localrule: True
     shell:
         """
-        python {SCRIPTS}/describe.py --configuration {params.configuration:q} --output {output:q} &> {log:q}
+        python {SCRIPTS}/describe.py --configuration {params.configuration:q} --output {output:q} &>{log:q}
         """
 
 
@@ -31,9 +31,14 @@ rule report:
         run="<results>/report/run.json",
         cells=SWEEP.cell_files(),
     output:
-        report("<results>/report/index.html", category="Report", labels={"page": "stiltsweep"}),
+        report(
+            "<results>/report/index.html",
+            category="Report",
+            labels={"page": "stiltsweep"},
+        ),
     log:
         "<logs>/report.log",
+    localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
@@ -41,9 +46,8 @@ rule report:
         code=code_digest("report"),
     message:
         "write the report"
-    localrule: True
     shell:
         """
         python {SCRIPTS}/report.py --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
-          --output {output:q} &> {log:q}
+            --output {output:q} &>{log:q}
         """

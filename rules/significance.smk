@@ -28,27 +28,31 @@ rule significance:
     shell:
         """
         python {SCRIPTS}/significance.py --results {params.results:q} --model {wildcards.model:q} \
-          --target {wildcards.target:q} --tables {input.tables:q} {params.arguments} --output {output:q} &> {log:q}
+            --target {wildcards.target:q} --tables {input.tables:q} {params.arguments} --output {output:q} &>{log:q}
         """
 
 
 rule lift:
     """Put all comparisons of the sweep into one table and correct for their number."""
     input:
-        tests=[f"<results>/significance/{model}/{target}.json" for model in SWEEP.models for target in SWEEP.languages],
+        tests=[
+            f"<results>/significance/{model}/{target}.json"
+            for model in SWEEP.models
+            for target in SWEEP.languages
+        ],
         tables=TABLES,
     output:
         lift="<results>/significance/lift.csv",
     log:
         "<logs>/lift.log",
+    localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
         code=code_digest("significance"),
     message:
         "put all comparisons together"
-    localrule: True
     shell:
         """
-        python {SCRIPTS}/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &> {log:q}
+        python {SCRIPTS}/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
         """

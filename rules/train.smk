@@ -24,22 +24,27 @@ rule intermediate:
     threads: 1
     params:
         arguments=lambda wildcards: SWEEP.training_arguments(
-            "intermediate", wildcards.model, wildcards.intermediate, wildcards.intermediate
+            "intermediate",
+            wildcards.model,
+            wildcards.intermediate,
+            wildcards.intermediate,
         ),
     message:
         "train {wildcards.model} on {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
         python {SCRIPTS}/train.py --stage intermediate --start {input.start:q} --data {input.data:q} \
-          --seed {wildcards.seed} --threads {threads} {params.arguments} \
-          --output {output:q} &> {log:q}
+            --seed {wildcards.seed} --threads {threads} {params.arguments} \
+            --output {output:q} &>{log:q}
         """
 
 
 rule finetune:
     """Train one model, with or without an intermediate task behind it, on one English target."""
     input:
-        start=lambda wildcards: SWEEP.start(wildcards.model, wildcards.intermediate, wildcards.seed),
+        start=lambda wildcards: SWEEP.start(
+            wildcards.model, wildcards.intermediate, wildcards.seed
+        ),
         data=f"<results>/data/{{target}}/{SOURCE_LANGUAGE}.parquet",
     output:
         "<results>/finetune/{model}/{intermediate}/{target}/seed{seed}/checkpoint.json",
@@ -59,6 +64,6 @@ rule finetune:
     shell:
         """
         python {SCRIPTS}/train.py --stage target --start {input.start:q} --data {input.data:q} \
-          --seed {wildcards.seed} --threads {threads} {params.arguments} \
-          --output {output:q} &> {log:q}
+            --seed {wildcards.seed} --threads {threads} {params.arguments} \
+            --output {output:q} &>{log:q}
         """

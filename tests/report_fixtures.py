@@ -1,29 +1,32 @@
-"""Small finished sweeps for tests of the report: synthetic cells, and comparisons with planted lifts and p values."""
+"""Finished sweeps for tests of the report: synthetic cells with real comparisons, and planted comparisons without cells."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import lift as lift_script
 import numpy as np
+import significance as significance_script
 from scipy.stats import norm
-from synthetic import LANGUAGES, write_sweep
 
 from stiltsweep.catalog import BUILT_IN
-from stiltsweep.files import write_json
+from stiltsweep.files import digest, write_json
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
 from stiltsweep.report.results import Comparison
+from synthetic import LANGUAGES, write_sweep
 
+TABLE = Languages.read([BUILT_IN / "languages.csv"])
 FIELDS = list(Comparison.__annotations__)
 Row = dict[str, Any]
 NOTE = "Sentences are random expansions of templates; what is odd in a language's templates is odd in its scores."
 
 
 def comparison(**values: Any) -> Row:
-    """Return a row of lift.csv with a plain, not significant lift, changed by `values`."""
+    """Return a row of lift.csv with a small lift that is not significant, changed by `values`."""
     row: Row = {
         "model": "tiny",
         "target": "intent",
@@ -58,68 +61,44 @@ def comparison(**values: Any) -> Row:
         "contaminated": "false",
     }
     assert values.keys() <= row.keys()
-    return {**row, **values}
+    return row | values
 
 
 def positive(**values: Any) -> Row:
-    return comparison(
-        **{
-            "score": 63.14,
-            "lift": 3.14,
-            "ci_low": 1.2,
-            "ci_high": 5.1,
-            "p": 0.001,
-            "p_holm": 0.004,
-            "examples_p": 0.0001,
-        }
-        | values
-    )
+    """Return a significant gain of 3.14 points."""
+    tests = {"ci_low": 1.2, "ci_high": 5.1, "p": 0.001, "p_holm": 0.004, "examples_p": 0.0001}
+    return comparison(**{"score": 63.14, "lift": 3.14, **tests, **values})
 
 
 def negative(**values: Any) -> Row:
-    return comparison(
-        **{
-            "score": 57.23,
-            "lift": -2.77,
-            "ci_low": -4.4,
-            "ci_high": -1.1,
-            "p": 0.0004,
-            "p_holm": 0.0008,
-            "examples_p": 0.0001,
-        }
-        | values
-    )
+    """Return a significant loss of 2.77 points."""
+    tests = {"ci_low": -4.4, "ci_high": -1.1, "p": 0.0004, "p_holm": 0.0008, "examples_p": 0.0001}
+    return comparison(**{"score": 57.23, "lift": -2.77, **tests, **values})
 
 
 def not_available(reason: str, **values: Any) -> Row:
-    empty = dict.fromkeys(
-        [
-            "score",
-            "baseline_score",
-            "lift",
-            "ci_low",
-            "ci_high",
-            "bca_low",
-            "bca_high",
-            "p",
-            "p_holm",
-            "p_bh",
-            "p_signflip",
-            "detectable_lift",
-            "examples_ci_low",
-            "examples_ci_high",
-            "examples_p",
-            "languages",
-        ],
-        "",
-    )
-    return comparison(**empty, status="n/a", reason=reason, n_languages=0, n_examples=0, n_seeds=0) | values
+    """Return a comparison that could not be made."""
+    known = ("model", "target", "metric", "intermediate", "scope", "grouping", "group", "resampling", "contaminated")
+    row = {name: value if name in known else "" for name, value in comparison(**values).items()}
+    return row | {"status": "n/a", "reason": reason, "n_languages": 0, "n_examples": 0, "n_seeds": 0}
 
 
-def write_lift(path: Path, rows: Sequence[Row]) -> Path:
+def in_group(row: Row, group: str) -> Row:
+    """Make a comparison one of a family."""
+    return row | {"scope": "group", "grouping": "family", "group": group}
+
+
+def contrast(row: Row, group: str = "agglutinative - fusional") -> Row:
+    """Make a comparison one between families."""
+    empty = {"baseline_score": "", "score": ""}
+    return row | {"scope": "contrast", "grouping": "family", "group": group} | empty
+
+
+def write_lift(path: Path, rows: Iterable[Row], fields: Sequence[str] = FIELDS) -> Path:
+    """Write rows as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(handle, fields, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -133,149 +112,144 @@ def description(
     languages: Sequence[str] = LANGUAGES,
     seeds: Sequence[int] = (0, 1, 2),
     **values: Any,
-) -> dict[str, Any]:
-    """Return a run description."""
-    table = Languages.read([BUILT_IN / "languages.csv"])
+) -> Row:
+    """Return a run description, changed by `values`."""
     about = {"description": "A task of the tests.", "licence": "MIT", "source": {"type": "package", "package": "demo"}}
+    about["kind"] = "classification"
+    tests = {"resamples": 500, "seed": 0, "confidence": 0.95, "resampling": "examples+seeds"}
     return {
-        "title": "test sweep",
+        "title": "A sweep of the tests",
         "families": "family",
-        "significance": {
-            "resamples": 1000,
-            "seed": 0,
-            "confidence": 0.95,
-            "resampling": "examples+seeds",
-            "groupings": [],
-            "allow_missing": False,
-        },
-        "models": {m: {**about, "interface": "encoder", "description": "A model of the tests."} for m in models},
-        "intermediates": {i: {**about, "kind": "classification"} for i in intermediates},
-        "targets": {
-            t: {**about, "kind": "classification", "notes": [NOTE], "languages": list(languages)} for t in targets
-        },
+        "significance": {**tests, "groupings": [], "allow_missing": True},
+        "models": [{**about, "name": m, "kind": "encoder", "description": "A model of the tests."} for m in models],
+        "intermediates": [{**about, "name": i} for i in intermediates],
+        "targets": [{**about, "name": t, "notes": [NOTE], "languages": list(languages)} for t in targets],
         "seeds": list(seeds),
-        "languages": {code: dict(table.rows[code]) for code in languages},
-        "omitted": [{"target": targets[0], "language": "eu", "reason": "12 test examples, fewer than 30"}],
-        "configuration": "title: test sweep\nmodels: [tiny]\n",
+        "languages": {code: dict(TABLE.rows[code]) for code in languages},
+        "omitted": [{"target": targets[0], "language": "sw", "reason": "12 test examples, fewer than 30"}],
+        "configuration": "title: A sweep of the tests\nmodels: [tiny]\n",
         "revision": "0123abc",
         **values,
     }
 
 
-def sweep(
-    folder: Path,
-    *,
-    lift_of: Callable[[str, str, str], float] = lambda intermediate, target, group: 0.0,
-    **grid: Any,
-) -> Path:
-    """Write cells, lift.csv and run.json of a whole sweep; return the results folder.
+def write_all(folder: Path, run: Row, lifts: Mapping[tuple[str, str, str], float] | None = None, **cells: Any) -> Path:
+    """Write a sweep as the pipeline leaves it, with the comparisons that the project's scripts make of it.
 
-    The comparisons are planted, not tested: `lift_of` gives the lift of a language or group, significance follows from it.
+    Args:
+      folder: the results folder.
+      run: see `description`.
+      lifts: (intermediate, target, language or family) -> points.
+      cells: further arguments of `synthetic.write_sweep`.
+
+    Returns:
+      The results folder.
     """
-    run = description(**{k: v for k, v in grid.items() if k not in ("n", "missing", "unlearned", "contaminated")})
-    targets, arms = list(run["targets"]), list(run["intermediates"])
-    codes = run["targets"][targets[0]]["languages"]
-    for number, target in enumerate(targets):
-        write_sweep(
-            folder,
-            models=list(run["models"]),
-            targets=[target],
-            intermediates=["none", *arms],
-            seeds=run["seeds"],
-            languages=codes,
-            lifts={(i, c): lift_of(i, target, c) for i in arms for c in codes},
-            n=grid.get("n", 20),
-            baseline=60.0 + number,
-            seed_sd=1.5,
-            rng_seed=number,
-            **{k: grid[k] for k in ("missing", "unlearned", "contaminated") if k in grid},
-        )
-    write_lift(folder / "significance/lift.csv", planted(run, lift_of, grid.get("contaminated", ())))
+    arms = ["none", *names(run, "intermediates")]
+    tested = []
+    for model in names(run, "models"):
+        for number, about in enumerate(run["targets"]):
+            target = about["name"]
+            planted = {(i, where): points for (i, t, where), points in (lifts or {}).items() if t == target}
+            grid = {"models": [model], "targets": [target], "intermediates": arms, "seeds": run["seeds"]}
+            own = {"languages": about["languages"], "lifts": planted, "rng_seed": number, "baseline": 55.0 + 6 * number}
+            write_sweep(folder, **{**grid, **own, **cells})
+            arguments = {"results": folder, "model": model, "target": target, "intermediates": arms}
+            arguments |= {"seeds": run["seeds"], "languages": about["languages"]}
+            arguments |= {"resamples": run["significance"]["resamples"], "output": folder / f"{model}-{target}.json"}
+            tested.append(arguments["output"])
+            significance_script.main(["--allow-missing", *_flags(arguments)])
+    lift_script.main(_flags({"inputs": tested, "output": folder / "significance/lift.csv"}))
+    _write_jobs(folder, run)
     write_json(folder / "report/run.json", run)
     return folder
 
 
-def planted(run: Mapping[str, Any], lift_of: Callable[[str, str, str], float], contaminated: Any) -> list[Row]:
-    """Return comparisons of every scope, with noise that depends on names alone."""
+def names(run: Row, part: str) -> list[str]:
+    """Return the names of a run's models, intermediates or targets."""
+    return [entry["name"] for entry in run[part]]
+
+
+def _flags(arguments: Row) -> list[str]:
+    flags = []
+    for name, value in arguments.items():
+        flags += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return flags
+
+
+def _write_jobs(folder: Path, run: Row) -> None:
+    """Write timings, training records and model records where the pipeline leaves them."""
+    for model in names(run, "models"):
+        write_json(
+            folder / f"models/{model}/model.json",
+            {
+                "parameters": 117653760,
+                "vocabulary_size": 250037,
+                "weights_sha256": digest([model, "weights"]),
+                "tokenizer_sha256": digest([model, "tokenizer"]),
+                "source": {"type": "package", "version": "1.0"},
+            },
+        )
+        for seed in run["seeds"]:
+            for arm in ["none", *names(run, "intermediates")]:
+                jobs = [f"finetune/{model}/{arm}/{t}/seed{seed}" for t in names(run, "targets")]
+                jobs += [f"predictions/{model}/{arm}/{t}/seed{seed}" for t in names(run, "targets")]
+                jobs += [f"intermediate/{model}/{arm}/seed{seed}"] if arm != "none" else []
+                for job in jobs:
+                    timing = {"seconds": 12.5, "tokens": 40_000, "peak_memory_mb": 910, "device": "cpu"}
+                    write_json(folder / job / "timing.json", timing)
+                    if not job.startswith("predictions"):
+                        record = {
+                            "updates": 70,
+                            "tokens": 40_000,
+                            "dev": {"score": 91.5},
+                            "chance": 10,
+                            "learned": True,
+                            "precision": "fp32",
+                            "data_sha256": digest("data"),
+                            "weights_sha256": digest(job),
+                            "versions": {"stiltsweep": "0.1.0", "torch": "2.13.0"},
+                        }
+                        write_json(folder / job / "checkpoint.json", record)
+
+
+def planted(run: Row) -> list[Row]:
+    """Return comparisons of every scope without any cells, with noise that depends on names alone."""
     rows: list[Row] = []
-    all_families = sorted({row["family"] for row in Languages.read([BUILT_IN / "languages.csv"]).rows.values()})
-    for model in run["models"]:
-        for target, about in run["targets"].items():
-            codes = [c for c in about["languages"] if c != SOURCE_LANGUAGE]
-            for intermediate in run["intermediates"]:
-                rng = np.random.default_rng([*model.encode(), *target.encode(), *intermediate.encode()])
-                same = {"model": model, "target": target, "intermediate": intermediate}
-                same["contaminated"] = str((intermediate, target) in contaminated).lower()
-                lifts = {c: lift_of(intermediate, target, c) + rng.normal(0, 1.2) for c in codes}
-                base = {c: 55 + rng.normal(0, 8) for c in codes}
-
-                def row(
-                    members: Sequence[str],
-                    width: float,
-                    same: Row = same,
-                    lifts: Row = lifts,
-                    base: Row = base,
-                    **values: Any,
-                ) -> Row:
-                    mean = float(np.mean([lifts[c] for c in members]))
-                    low = float(np.mean([base[c] for c in members]))
-                    p = float(2 * norm.sf(abs(mean) * 1.96 / width)) + 1e-4
-                    return comparison(
-                        **same,
-                        baseline_score=low,
-                        score=low + mean,
-                        lift=mean,
-                        ci_low=mean - width,
-                        ci_high=mean + width,
-                        bca_low=mean - 1.02 * width,
-                        bca_high=mean + 0.99 * width,
-                        examples_ci_low=mean - 0.6 * width,
-                        examples_ci_high=mean + 0.6 * width,
-                        examples_p=p**1.8,
-                        p=p,
-                        p_holm=min(1.0, 2.5 * p),
-                        p_bh=min(1.0, 1.5 * p),
-                        p_signflip=p,
-                        detectable_lift=1.4 * width,
-                        n_languages=len(members),
-                        n_examples=200,
-                        languages=" ".join(members),
-                        **values,
-                    )
-
-                rows.append(row(codes, 1.3))
-                families = {f: [c for c in codes if run["languages"][c]["family"] == f] for f in all_families}
-                for family, members in families.items():
-                    scope = {"scope": "group", "grouping": "family", "group": family}
-                    rows.append(
-                        row(members, 2.0, **scope)
-                        if members
-                        else not_available("no language of this group", **same, **scope)
-                    )
-                for first, second in combinations([f for f in families if families[f]], 2):
-                    difference = float(
-                        np.mean([lifts[c] for c in families[first]]) - np.mean([lifts[c] for c in families[second]])
-                    )
-                    p = float(2 * norm.sf(abs(difference) * 1.96 / 2.6)) + 1e-4
-                    rows.append(
-                        comparison(
-                            **same,
-                            scope="contrast",
-                            grouping="family",
-                            group=f"{first} - {second}",
-                            baseline_score="",
-                            score="",
-                            lift=difference,
-                            ci_low=difference - 2.6,
-                            ci_high=difference + 2.6,
-                            p=p,
-                            p_holm=min(1.0, 4 * p),
-                            n_languages=len(families[first] + families[second]),
-                            detectable_lift=3.7,
-                            examples_ci_low=difference - 1.5,
-                            examples_ci_high=difference + 1.5,
-                            languages=" ".join(families[first] + families[second]),
-                        )
-                    )
-                rows += [row([c], 3.5, scope="language", grouping="language", group=c) for c in codes]
+    families = sorted({row["family"] for row in TABLE.rows.values()})
+    for model in names(run, "models"):
+        for target in run["targets"]:
+            codes = [c for c in target["languages"] if c != SOURCE_LANGUAGE]
+            groups = {f: [c for c in codes if run["languages"][c]["family"] == f] for f in families}
+            for intermediate in names(run, "intermediates"):
+                about = {"model": model, "target": target["name"], "intermediate": intermediate}
+                rng = np.random.default_rng([*"/".join(about.values()).encode()])
+                lifts = {c: rng.normal(0, 1.5) for c in codes}
+                rows.append(_tested(codes, lifts, 1.3) | about)
+                for group, members in groups.items():
+                    row = _tested(members, lifts, 2.0) if members else not_available("no language of this group")
+                    rows.append(in_group(row, group) | about)
+                for one, other in combinations([g for g in groups if groups[g]], 2):
+                    row = _tested(groups[one], lifts, 2.6, minus=groups[other])
+                    rows.append(contrast(row, f"{one} - {other}") | about)
+                for code in codes:
+                    scope = {"scope": "language", "grouping": "language", "group": code}
+                    rows.append(_tested([code], lifts, 3.5) | about | scope)
     return rows
+
+
+def _tested(members: Sequence[str], lifts: Mapping[str, float], width: float, minus: Sequence[str] = ()) -> Row:
+    mean = float(np.mean([lifts[c] for c in members]) - (np.mean([lifts[c] for c in minus]) if minus else 0.0))
+    p = float(2 * norm.sf(abs(mean) * 1.96 / width)) + 1e-4
+    return comparison(
+        score=60 + mean,
+        lift=mean,
+        ci_low=mean - width,
+        ci_high=mean + width,
+        examples_ci_low=mean - 0.6 * width,
+        examples_ci_high=mean + 0.6 * width,
+        p=p,
+        p_holm=min(1.0, 2.5 * p),
+        n_languages=len(members) + len(minus),
+        languages=" ".join([*members, *minus]),
+    )

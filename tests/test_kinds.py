@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from stiltsweep.errors import UserError
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import cut_pair, windows
@@ -83,7 +83,11 @@ def test_tokens_and_sub_words_meet_by_characters() -> None:
 SENTENCES = {
     "zh": (list("打开厨房的灯"), [False] * 6, ["O", "O", "B-AREA", "I-AREA", "O", "O"]),
     # A space before the span: where a sub-word reaches over a span's edge, no tagger on sub-words can find it.
-    "th": (["ปิ", "ด", "ไ", "ฟ", "ห้", "อ", "ง"], [False] * 3 + [True] + [False] * 3, ["O"] * 4 + ["B-AREA", *["I-AREA"] * 2]),
+    "th": (
+        ["ปิ", "ด", "ไ", "ฟ", "ห้", "อ", "ง"],
+        [False] * 3 + [True] + [False] * 3,
+        ["O"] * 4 + ["B-AREA", *["I-AREA"] * 2],
+    ),
     "ar": (["أطفئ", "الضوء", "في", "المطبخ"], [True] * 4, ["O", "O", "O", "B-AREA"]),
     "he": (["כבה", "את", "האור", "במטבח"], [True] * 4, ["O", "O", "O", "B-AREA"]),
     "tr": (["mutfaktaki", "ışığı", "aç", "!"], [True, True, False, True], ["B-AREA", "O", "O", "O"]),
@@ -99,12 +103,8 @@ def test_gold_tags_survive_encoding_and_decoding(name: str, encoder: Source) -> 
     kind = make(encoder, meta("tagging", LABELS))
     (example,) = kind.encode([row], training=False)
     (learnt,) = kind.encode([row], training=True)
-    answers = {
-        (window, position): label for window, w in enumerate(learnt.labels) for position, label in w
-    }
-    raw = [
-        (token, answers[window, position]) for window, w in enumerate(example.align) for token, position in w
-    ]
+    answers = {(window, position): label for window, w in enumerate(learnt.labels) for position, label in w}
+    raw = [(token, answers[window, position]) for window, w in enumerate(example.align) for token, position in w]
     assert kind.decode([row], [example], [raw]) == [tags]
 
 
@@ -139,7 +139,9 @@ def test_a_long_sentence_is_windowed_and_no_token_is_lost(encoder: Source) -> No
     ],
 )
 @pytest.mark.parametrize("max_length", [24, 64])
-def test_gold_answers_survive_encoding_and_decoding(context: str, answer: str, max_length: int, encoder: Source) -> None:
+def test_gold_answers_survive_encoding_and_decoding(
+    context: str, answer: str, max_length: int, encoder: Source
+) -> None:
     """An oracle that points at the gold pieces gets back a text that holds the answer, windows or not."""
     start = context.index(answer)
     row = {"id": "1", "context": context, "question": "where?", "answers": [{"text": answer, "start": start}]}

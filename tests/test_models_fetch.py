@@ -95,8 +95,9 @@ def spiece(folder, size=420):
     with open(folder / "spiece.model", "wb") as handle:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(TEXTS), model_writer=handle, vocab_size=size, model_type="unigram",
-            byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2, hard_vocab_limit=False,
-            normalization_rule_name="nmt_nfkc", user_defined_symbols=["<extra_id_1>", "<extra_id_0>"],
+            byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
+            hard_vocab_limit=False, normalization_rule_name="nmt_nfkc",
+            user_defined_symbols=["<extra_id_1>", "<extra_id_0>"],
         )  # fmt: skip
     return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
 

@@ -6,14 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-import synthetic
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+import synthetic
 from stiltsweep.errors import UserError
 from stiltsweep.metrics import METRICS
 from stiltsweep.significance import COLUMNS, Settings, Statistics, compare, estimands, resample
 from stiltsweep.significance import influence as influence_module
+from stiltsweep.significance import strata as strata_module
 from stiltsweep.significance.bootstrap import arm_draws, exact
 from stiltsweep.significance.corrections import benjamini_hochberg, holm
 from stiltsweep.significance.draws import Counts, Signs, t_scale
@@ -212,9 +213,15 @@ def test_one_draw_serves_languages_that_share_ids_and_only_those():
         assert np.array_equal(drawn[0], drawn[1]) is equal
 
 
-def test_strata_of_partly_parallel_data():
-    found = stratify({"a": ["1", "2", "3"], "b": ["2", "3"], "c": ["3", "9"]})
-    assert {stratum.languages: stratum.ids for stratum in found} == {
+def test_strata_of_partly_parallel_data(monkeypatch):
+    ids = {"a": ["1", "2", "3"], "b": ["2", "3"], "c": ["3", "9"]}
+    (pool,) = stratify(ids)  # all of them are small
+    assert pool.ids == ("1", "2", "3", "9")
+    assert pool.spread("c", np.array([5.0, 7.0])).tolist() == [0, 0, 5, 7]
+    assert (pool.count(["a", "b"]), pool.count(["c"]), pool.count(["d"])) == (3, 2, 0)
+    monkeypatch.setattr(strata_module, "SMALLEST", 1)
+    found = stratify(ids)
+    assert {tuple(stratum.rows): stratum.ids for stratum in found} == {
         ("a",): ("1",),
         ("a", "b"): ("2",),
         ("a", "b", "c"): ("3",),

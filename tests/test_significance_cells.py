@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lift
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+import significance
 
+import synthetic
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json
@@ -99,8 +101,9 @@ def test_runs_at_chance_are_left_out_and_named(tmp_path):
     assert {row["missing"] for row in rows_of(statistics)} == {"tiny/pairs/intent/seed1:at-chance"}
 
 
-def test_no_run_left_is_not_a_number(tmp_path):
-    synthetic.write_sweep(tmp_path, n=60, **GRID, unlearned=[("pairs", "intent", s) for s in (0, 1, 2)])
+@pytest.mark.parametrize("arms", [("pairs",), ("none",), ("none", "pairs")])
+def test_no_run_left_is_not_a_number(tmp_path, arms):
+    synthetic.write_sweep(tmp_path, n=60, **GRID, unlearned=[(arm, "intent", s) for arm in arms for s in (0, 1, 2)])
     for row in rows_of(reading(tmp_path)):
         assert row["status"] == "n/a"
         assert row["lift"] is None
@@ -145,7 +148,7 @@ def test_a_grid_without_baseline_or_transfer_language_is_refused(results):
         reading(results, languages=("en",))
 
 
-def test_scripts_from_cells_to_lift(tmp_path):
+def test_scripts_from_cells_to_lift(tmp_path, capsys):
     """The two commands, their files, the correction over the sweep, and the same bytes twice."""
     targets = ("intent", "slots")
     lifts = {("pairs", "agglutinative"): 15.0}
@@ -154,24 +157,17 @@ def test_scripts_from_cells_to_lift(tmp_path):
     options = ["--results", tmp_path, "--model", "tiny", "--intermediates", "none", "pairs", "--resamples", "500"]
     options += ["--seeds", "0", "1", "2", "--languages", *languages, "--groupings", "script"]
 
-    def significance(target, output=None):
-        extra = ["--target", target, *(["--output", output] if output else [])]
-        return subprocess.run(
-            [sys.executable, SCRIPTS / "significance.py", *map(str, [*options, *extra])],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-
     for target in targets:
-        assert "comparisons tested" in significance(target).stdout
+        significance.main([*map(str, options), "--target", target])
+        assert "comparisons tested" in capsys.readouterr().out
     inputs = [tmp_path / "significance" / "tiny" / f"{target}.json" for target in targets]
-    significance("intent", tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_bytes() == inputs[0].read_bytes()
+    again = tmp_path / "again.json"
+    command = [sys.executable, SCRIPTS / "significance.py", *options, "--target", "intent", "--output", again]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    assert again.read_bytes() == inputs[0].read_bytes()
 
     output = tmp_path / "significance" / "lift.csv"
-    command = [sys.executable, SCRIPTS / "lift.py", "--inputs", *inputs, "--output", output]
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    lift.main(["--inputs", *map(str, inputs), "--output", str(output)])
     with open(output, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert tuple(rows[0]) == COLUMNS
@@ -258,11 +254,11 @@ def test_regression_finds_what_made_the_lift():
     table = Languages.read([BUILT_IN / "languages.csv"])
     codes = ["fi", "hu", "ko", "tr", "sw", "ta", "ka", "eu", "de", "ru", "es", "hi", "ar", "he", "zh", "vi", "th"]
 
-    def lift(code):
+    def made(code):
         return 3.0 * math.log10(float(table.value(code, "mc4_tokens_billion"))) + 0.1 * (codes.index(code) % 3)
 
     rows = [
-        {"model": "m", "target": t, "intermediate": "i", "scope": "language", "group": code, "lift": lift(code) + shift}
+        {"model": "m", "target": t, "intermediate": "i", "scope": "language", "group": code, "lift": made(code) + shift}
         for t, shift in (("t", 0.0), ("u", 5.0))
         for code in codes
     ]

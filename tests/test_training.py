@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from stiltsweep.errors import UserError
 from stiltsweep.files import digest_file, read_json
 from stiltsweep.kinds import Limits, Representation, form
@@ -39,7 +39,13 @@ from stiltsweep.training.state import StateFolder
 
 REPRESENTATION = Representation("mean", -1, "mean", "")
 SETTINGS = TrainingSettings(
-    epochs=3, batch_size=8, learning_rate=5e-3, head_learning_rate=2e-2, max_length=32, micro_batch_tokens=64, dropout=0.1
+    epochs=3,
+    batch_size=8,
+    learning_rate=5e-3,
+    head_learning_rate=2e-2,
+    max_length=32,
+    micro_batch_tokens=64,
+    dropout=0.1,
 )
 TRAIN = Path(__file__).parents[1] / "workflow" / "scripts" / "train.py"
 
@@ -152,7 +158,11 @@ def test_training_learns_and_repeats_byte_for_byte(tmp_path: Path) -> None:
     for name in ("checkpoint.json", "model.safetensors", "head.safetensors", "history.jsonl"):
         assert digest_file(a / name) == digest_file(b / name)
         assert digest_file(a / name) != digest_file(c / name)
-    losses = [entry["loss"] for line in (a / "history.jsonl").read_text().splitlines() if "loss" in (entry := json.loads(line))]
+    losses = [
+        entry["loss"]
+        for line in (a / "history.jsonl").read_text().splitlines()
+        if "loss" in (entry := json.loads(line))
+    ]
     assert len(losses) == 24
     assert sum(losses[-4:]) < sum(losses[:4])
     assert not (a / "state").exists()
@@ -254,7 +264,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None
 
 def test_early_stopping_counts_evaluations(tmp_path: Path) -> None:
     settings = TrainingSettings(
-        **{**SETTINGS.to_json(), "epochs": 10, "evaluations": 20, "patience": 2, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
+        **{
+            **SETTINGS.to_json(),
+            "epochs": 10,
+            "evaluations": 20,
+            "patience": 2,
+            "learning_rate": 1e-12,
+            "head_learning_rate": 1e-12,
+        }
     )
     loop.train(a_run(tmp_path, settings))
     about = read_json(tmp_path / "out" / "checkpoint.json")

@@ -42,7 +42,9 @@ def pieces(texts: Iterable[str], size: int = 160) -> list[tuple[str, float]]:
     raw = RawTokenizer(token_models.Unigram())
     raw.normalizer = normalizers.NFKC()
     raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    raw.train_from_iterator(list(texts), trainers.UnigramTrainer(vocab_size=size, unk_token="<unk>", show_progress=False))
+    raw.train_from_iterator(
+        list(texts), trainers.UnigramTrainer(vocab_size=size, unk_token="<unk>", show_progress=False)
+    )
     import json
 
     vocabulary = json.loads(raw.to_str())["model"]["vocab"]

@@ -2,7 +2,8 @@
 
 Example:
   python workflow/scripts/evaluate.py --model e5-small --intermediate none --target intent --seed 0 --language zh \\
-    --data results/data/intent/zh.parquet --predictions results/predictions/e5-small/none/intent/seed0/predictions.json \\
+    --data results/data/intent/zh.parquet \\
+    --predictions results/predictions/e5-small/none/intent/seed0/predictions.json \\
     --output results/cells/e5-small/none/intent/seed0/zh.json
 """
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _path  # noqa: F401
-
 from stiltsweep import catalog, files, records, schema, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError, run_script

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 import _path  # noqa: F401
-
 from stiltsweep import scriptlog
 from stiltsweep.catalog import Model
 from stiltsweep.errors import run_script

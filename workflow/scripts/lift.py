@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _path
-
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.languages import Languages
@@ -38,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table.write_parquet(arguments.output.with_suffix(".parquet"), rows)
     compared = sensitivity.compared(documents)
     table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
-    families = documents[0]["settings"]["families"]
-    fitted = regression.fit(rows, Languages.read(arguments.tables), families)
+    settings = documents[0]["settings"]
+    fitted = regression.fit(rows, Languages.read(arguments.tables), settings["families"], settings["confidence"])
     table.write_csv(arguments.output.with_name("regression.csv"), fitted, regression.COLUMNS)
     print(f"{len(rows)} comparisons of {len(documents)} model and target pairs: {arguments.output}")
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import _path
 import numpy as np
 
+import _path
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import digest, write_json
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "metric": statistics.metric,
         "settings": asdict(settings) | {"families": arguments.families, "groupings": columns[1:]},
         "seeds": {arm: list(seeds) for arm, seeds in statistics.seeds.items()},
-        "strata": [{"languages": list(s.languages), "examples": len(s.ids)} for s in resampled.strata],
+        "strata": [{"languages": list(s.rows), "examples": len(s.ids)} for s in resampled.strata],
         "missing": [gap.name for gap in statistics.gaps],
         "cells": digest(dict(statistics.digests)),
         "rows": rows,

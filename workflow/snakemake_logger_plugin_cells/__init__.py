@@ -1,7 +1,7 @@
 """A Snakemake logger plugin: one bar over the cells of a sweep, with the time left, in place of walls of text.
 
-`make sweep` asks for it with `--logger cells`; it is found because `workflow/` is on PYTHONPATH. Where the output is not
-a terminal it writes a line now and then instead. Failed jobs are printed as they fail, with their log.
+`make sweep` asks for it with `--logger cells`; it is found because `workflow/` is on PYTHONPATH. Where the output is
+not a terminal it writes a line now and then instead. Failed jobs are printed as they fail, with their log.
 
 (snakemake-logger-plugin-rich draws a bar per rule without the time left, and calls itself unstable.)
 """
@@ -51,8 +51,8 @@ class Clock:
     def left(self, now: float) -> float | None:
         """Return seconds left, None before anything is known.
 
-        Every rule's jobs are taken to go on as its finished ones did; a rule none of whose jobs has finished is taken to
-        be like the mean job. As many jobs run at once as do now.
+        Every rule's jobs are taken to go on as its finished ones did; a rule none of whose jobs has finished is taken
+        to be like the mean job. As many jobs run at once as do now.
         """
         if not self.finished:
             return None

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import UserError, nearest
 from .languages import Languages
 from .metrics import metric
-from .schema import check, read_yaml
+from .schema import check, check_training, read_yaml
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "catalog"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -136,7 +136,7 @@ def _name(path: Path) -> str:
 def _task(path: Path, role: str, languages: Languages) -> Task:
     name = _name(path)
     definition = check(read_yaml(path), "task", str(path))
-    check(definition["training"], "training", f"{path}: training")
+    check_training(definition["training"], f"{path}: training")
     for code in definition["languages"]:
         try:
             languages.value(code, "language")
@@ -156,5 +156,5 @@ def _task(path: Path, role: str, languages: Languages) -> Task:
 def _model(path: Path) -> Model:
     name = _name(path)
     definition = check(read_yaml(path), "model", str(path))
-    check(definition["training"], "training", f"{path}: training")
+    check_training(definition["training"], f"{path}: training")
     return Model(name, MappingProxyType(definition))

@@ -9,7 +9,7 @@ from typing import Any
 from . import catalog as catalogs
 from .catalog import Catalog
 from .errors import UserError, nearest
-from .schema import check
+from .schema import check, check_training
 
 BASELINE = "none"
 """The arm without an intermediate task."""
@@ -26,7 +26,7 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
       UserError: the first thing wrong, with key, value, what is allowed and a hint.
     """
     settings = check(dict(config), "config", where)
-    check(settings["training"], "training", f"{where}: training")
+    check_training(settings["training"], f"{where}: training")
     folder = PurePath(settings["results"])
     if ".." in folder.parts or settings["results"].startswith("~"):
         raise UserError(

@@ -13,12 +13,16 @@ from typing import Any
 
 from .errors import UserError
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # it can only be read by setting it
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it over `path`, on failure remove it.
 
-    Readers therefore see the old file or the whole new one, also after a crash or a full disk.
+    Readers see the old file or the whole new one, also after a crash or a full disk. It gets the usual permissions,
+    whatever its writer gave it (safetensors writes for the owner alone).
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +32,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
+        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, target)
         _fsync_folder(target.parent)
     finally:

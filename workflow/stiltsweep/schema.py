@@ -59,6 +59,18 @@ def check(value: Any, name: str, where: str) -> Any:
     return filled
 
 
+def check_training(value: Mapping[str, Any], where: str) -> None:
+    """Validate training settings, those of single stages included.
+
+    Raises:
+      UserError: see `check`.
+    """
+    check(value, "training", where)
+    for stage in ("pretrain", "intermediate", "target"):
+        if stage in value:
+            check(value[stage], "training", f"{where}.{stage}")
+
+
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         for key, sub in schema.get("properties", {}).items():

@@ -184,7 +184,6 @@ class Sweep:
             }
         )
 
-
     def significance_arguments(self, target: str) -> str:
         """Return the arguments of `significance.py` that come from the configuration, quoted for a shell."""
         settings = self.config["significance"]

@@ -67,7 +67,7 @@ class Form(ABC):
 
     @abstractmethod
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
-        """Encode rows in order; in `training`, examples carry labels, and rows that cannot be learnt from are left out."""
+        """Encode rows in order; in `training`, examples carry labels and useless rows are left out."""
 
     @abstractmethod
     def weight(self, example: Example) -> float:

@@ -6,6 +6,7 @@ Source: Raffel et al. 2020 (T5), section 3.1.4, as mT5 uses it: 15% of the piece
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ def corrupted_spans(length: int, rng: np.random.Generator) -> list[tuple[int, in
 def _parts(total: int, count: int, rng: np.random.Generator) -> list[int]:
     """Split `total` into `count` parts of at least 1, all splits equally likely."""
     cuts = np.sort(rng.choice(total - 1, size=count - 1, replace=False)) + 1 if count > 1 else np.array([], dtype=int)
-    return np.diff([0, *cuts.tolist(), total]).tolist()
+    edges = [0, *map(int, cuts), total]
+    return [end - start for start, end in pairwise(edges)]
 
 
 class SpanCorruption(TextToText):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Mapping
@@ -155,6 +156,8 @@ def save(model: PreTrainedModel, directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving.") as scratch:
         # Otherwise old names ("gamma") are written again as they were read.
         model.save_pretrained(scratch, max_shard_size="1000TB", save_original_format=False)
+        # safetensors makes its files readable by their owner alone.
+        shutil.copymode(Path(scratch) / "config.json", Path(scratch) / WEIGHTS)
         with replacing(directory / WEIGHTS) as temporary:
             os.replace(Path(scratch) / WEIGHTS, temporary)
         config = read_json(Path(scratch) / "config.json")

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import digest_file, read_json, replacing
 from .batches import Batch, Dense, Objective
+from .directory import WEIGHTS
+from .fetch import MODEL_FILE
 
-MODEL_FILE = "model.json"
 CHECKPOINT_FILE = "checkpoint.json"
-TENSORS = "model.safetensors"
 HEAD = "head.safetensors"
 _ROWS = ".rows"
 """Suffix of the tensor that holds the ids of a pruned embedding's rows."""
@@ -215,6 +215,7 @@ def build(
         # mT5's output layer is a matrix of its own; transformers 5 ties it to the embedding whatever its configuration
         # says, and loading would then overwrite the one with the other.
         backbone.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        backbone.config.tie_word_embeddings = False  # a tied output would be scaled
     tensors = weights(source, kept)
     missing, unexpected = backbone.load_state_dict(tensors, strict=False)
     # Names of one and the same parameter: a file holds it once.
@@ -229,41 +230,38 @@ def build(
         )
     head = form.new_head(config.hidden_size, seed)
     if head is not None and head_from is not None:
-        with safe_open(head_from / HEAD, "pt") as handle:
-            head.load_state_dict({key: handle.get_tensor(key) for key in handle.keys()})  # noqa: SIM118
+        head.load_state_dict(read_tensors(head_from / HEAD))
     dense = Dense(kept, int(source.about["special"]["pad"]))
     return TaskModel(backbone, head, form, source, dense)
 
 
 def weights(source: Source, kept: NDArray[np.int64] | None) -> dict[str, Tensor]:
     """Read the tensors of `source`, embeddings cut to the kept rows, as fp32."""
+    trained = {} if source.checkpoint is None else read_tensors(source.checkpoint / WEIGHTS)
     tensors: dict[str, Tensor] = {}
-    overlay = None if source.checkpoint is None else safe_open(source.checkpoint / TENSORS, "pt")
-    replaced = set() if overlay is None else {key.removesuffix(_ROWS) for key in overlay.keys()}  # noqa: SIM118
-    with safe_open(source.base / TENSORS, "pt") as handle:
+    with safe_open(source.base / WEIGHTS, "pt") as handle:
         for key in handle.keys():  # noqa: SIM118
             rows = key in source.embeddings
-            if key in replaced and not rows:
+            if key in trained and not rows:
+                tensors[key] = trained[key]
                 continue
             # The tensor is mapped from the file: indexing reads the kept rows only.
             tensor = handle.get_tensor(key)
             tensors[key] = (tensor if kept is None or not rows else tensor[torch.from_numpy(kept)]).float()
-    if overlay is not None:
-        with overlay as handle:
-            for key in handle.keys():  # noqa: SIM118
-                if key.endswith(_ROWS):
-                    continue
-                tensor = handle.get_tensor(key)
-                if key not in source.embeddings:
-                    tensors[key] = tensor
-                    continue
-                trained = handle.get_tensor(key + _ROWS).numpy()
-                if kept is None:
-                    tensors[key][torch.from_numpy(trained)] = tensor
-                else:
-                    _, here, there = np.intersect1d(kept, trained, assume_unique=True, return_indices=True)
-                    tensors[key][torch.from_numpy(here)] = tensor[torch.from_numpy(there)]
+    for key in source.embeddings:
+        if key in trained:
+            ids = trained[key + _ROWS].numpy()
+            everything = np.arange(len(tensors[key]), dtype=np.int64) if kept is None else kept
+            _, here, there = np.intersect1d(everything, ids, assume_unique=True, return_indices=True)
+            tensors[key] = tensors[key].clone()
+            tensors[key][torch.from_numpy(here)] = trained[key][torch.from_numpy(there)]
     return tensors
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a safetensors file."""
+    found: dict[str, Tensor] = load_file(path)
+    return found
 
 
 def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) -> list[tuple[str, nn.Parameter]]:
@@ -287,10 +285,8 @@ def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) 
 
 def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Iterable[str]) -> dict[str, str]:
     """Write the tensors in `names` (and those the parent checkpoint had) and the head; return their digests."""
-    inherited: set[str] = set()
-    if source.checkpoint is not None:
-        with safe_open(source.checkpoint / TENSORS, "pt") as handle:
-            inherited = {key for key in handle.keys() if not key.endswith(_ROWS)}  # noqa: SIM118
+    parent = {} if source.checkpoint is None else read_tensors(source.checkpoint / WEIGHTS)
+    inherited = {name for name in parent if not name.endswith(_ROWS)}
     state = model.backbone.state_dict()
     tensors = {}
     for name in sorted(set(names) | inherited):
@@ -299,9 +295,10 @@ def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Itera
             kept = model.dense.kept
             rows = np.arange(len(tensors[name]), dtype=np.int64) if kept is None else kept
             tensors[name + _ROWS] = torch.from_numpy(rows.copy())
-            _inherit_rows(tensors, name, source)
-    save_tensors(folder / TENSORS, tensors)
-    digests = {"weights_sha256": digest_file(folder / TENSORS)}
+            if name in parent:
+                _inherit_rows(tensors, name, parent)
+    save_tensors(folder / WEIGHTS, tensors)
+    digests = {"weights_sha256": digest_file(folder / WEIGHTS)}
     if model.head is not None:
         head = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in model.head.state_dict().items()}
         save_tensors(folder / HEAD, head)
@@ -309,14 +306,9 @@ def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Itera
     return digests
 
 
-def _inherit_rows(tensors: dict[str, Tensor], name: str, source: Source) -> None:
+def _inherit_rows(tensors: dict[str, Tensor], name: str, parent: Mapping[str, Tensor]) -> None:
     """Add the rows that the parent checkpoint trained and this job did not need."""
-    if source.checkpoint is None:
-        return
-    with safe_open(source.checkpoint / TENSORS, "pt") as handle:
-        if name + _ROWS not in handle.keys():  # noqa: SIM118
-            return
-        rows, trained = handle.get_tensor(name + _ROWS), handle.get_tensor(name)
+    rows, trained = parent[name + _ROWS], parent[name]
     fresh = ~torch.isin(rows, tensors[name + _ROWS])
     ids = torch.cat([tensors[name + _ROWS], rows[fresh]])
     order = ids.argsort()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ..files import replacing
 
@@ -60,16 +60,16 @@ def write_index(tokenizer_json: Path, path: Path) -> bool:
     always |= {i for i, piece in enumerate(pieces) if set(piece) == {MARK} or _BYTE.fullmatch(piece)}
     local = {original: i for i, original in enumerate(sorted(always))}
     _renumber(spec, local)
+    stored = save(
+        {
+            "pieces": np.frombuffer("\n".join(pieces).encode("utf-8"), dtype=np.uint8),
+            "scores": scores,
+            "always": np.array(sorted(always), dtype=np.int64),
+            "skeleton": np.frombuffer(json.dumps(spec, ensure_ascii=False).encode("utf-8"), dtype=np.uint8),
+        }
+    )
     with replacing(path) as temporary:
-        save_file(
-            {
-                "pieces": np.frombuffer("\n".join(pieces).encode("utf-8"), dtype=np.uint8),
-                "scores": scores,
-                "always": np.array(sorted(always), dtype=np.int64),
-                "skeleton": np.frombuffer(json.dumps(spec, ensure_ascii=False).encode("utf-8"), dtype=np.uint8),
-            },
-            temporary,
-        )
+        temporary.write_bytes(stored)
     return True
 
 

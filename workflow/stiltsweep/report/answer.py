@@ -155,10 +155,11 @@ class _Writer:
             return _reasons(tally.untested) or "lift.csv holds no such comparison."
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
+        rest = _unsettled(len(tally.open), "comparison") if tally.up or tally.down else ""
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
             f"mean score over {languages} ({seeds}; Holm-corrected within each model and target at the {self.level} "
-            f"level). {_unsettled(len(tally.open), 'comparison')}"
+            f"level). {rest}"
         ).strip()
 
     def overall(self, tally: _Tally) -> list[Point]:

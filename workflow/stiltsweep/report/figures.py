@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -35,6 +36,7 @@ from .canvas import (
     Figure,
     bare,
     canvas,
+    dots,
     finish,
     group_heading,
     lift_axis,
@@ -173,9 +175,14 @@ def _heat_cell(
     significant = row.significant(alpha)
     if significant:
         axes.add_patch(Rectangle((x + 1.2, y + 1.2), w - 2.4, h - 2.4, fill=False, edgecolor=INK, linewidth=1.1))
-    luminance = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     text = lift(row.lift) + ("*" if significant else "") + ("†" if row.contaminated else "")
-    axes.text(x + w / 2, y + h / 2, text, ha="center", va="center", color=INK if luminance > 0.45 else "white")
+    axes.text(x + w / 2, y + h / 2, text, ha="center", va="center", color=_ink_on(colour))
+
+
+def _ink_on(colour: tuple[float, float, float, float]) -> str:
+    """Return the text colour with the better contrast (by WCAG's luminance; at 0.18 black and white tie)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    return INK if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18 else "white"
 
 
 # Forest plots.
@@ -272,6 +279,7 @@ def _forest(
     # x in the axes' share, y in points: labels stand outside, beside their rows.
     beside = axes.get_yaxis_transform()
     start = -left / (PANEL - left - right)
+    drawn: list[tuple[float, _Line]] = []
     for heading, block in blocks:
         group_heading(axes, start, y + ROW / 2, heading)
         y += ROW
@@ -284,11 +292,12 @@ def _forest(
                 reason = shorten(f"n/a: {row.reason}", PANEL - left - 6, SMALL)
                 axes.text(0.0, middle, reason, transform=beside, va="center", color="#595959", fontsize=SMALL)
             else:
-                _whisker(axes, middle, line, significant=row.significant(alpha))
+                drawn.append((middle, line))
                 text = _annotation(row, alpha)
                 axes.text(1.0 + 6 / (PANEL - left - right), middle, text, transform=beside, va="center", fontsize=SMALL)
             y += ROW
         y += 4
+    _whiskers(axes, drawn, alpha)
     marked = sum(line.row.significant(alpha) for line in lines)
     caption = f"{what}. {marked} of {count(len(lines), 'comparison')} significant after Holm."
     return finish(figure, name, title, caption)
@@ -299,32 +308,30 @@ def _annotation(row: Comparison, alpha: float) -> str:
     return f"{lift(row.lift)}{marks} {interval(row.ci_low, row.ci_high)}"
 
 
-def _whisker(axes: Axes, y: float, line: _Line, *, significant: bool) -> None:
-    row = line.row
-    if row.lift is None:
-        return
-    if row.examples_ci_low is not None and row.examples_ci_high is not None and row.resampling != "examples":
-        axes.plot(
-            [row.examples_ci_low, row.examples_ci_high],
-            [y, y],
-            color=line.colour,
-            alpha=0.3,
-            linewidth=5,
-            solid_capstyle="butt",
-        )
-    if row.ci_low is not None and row.ci_high is not None:
-        axes.plot([row.ci_low, row.ci_high], [y, y], color=line.colour, linewidth=1.2)
-    face = line.colour if significant else "white"
-    axes.plot(
-        [row.lift],
-        [y],
-        marker=line.marker,
-        color=line.colour,
-        markerfacecolor=face,
-        markersize=5,
-        markeredgewidth=1.1,
-        linestyle="none",
-    )
+def _whiskers(axes: Axes, lines: Sequence[tuple[float, _Line]], alpha: float) -> None:
+    """Draw lifts with their intervals at (height, line); one artist for what looks alike keeps the figure small."""
+    looks: dict[tuple[str, str], list[tuple[float, Comparison]]] = {}
+    for y, line in lines:
+        looks.setdefault((line.colour, line.marker), []).append((y, line.row))
+    for (colour, marker), rows in looks.items():
+        inner = [(y, r.examples_ci_low, r.examples_ci_high) for y, r in rows if r.resampling != "examples"]
+        bar: dict[str, Any] = {"color": colour, "solid_capstyle": "butt"}
+        axes.plot(*_segments(inner), **bar, alpha=0.3, linewidth=5)
+        axes.plot(*_segments([(y, r.ci_low, r.ci_high) for y, r in rows]), **bar, linewidth=1.2)
+        for filled in (False, True):
+            drawn = [(r.lift, y) for y, r in rows if r.lift is not None and r.significant(alpha) == filled]
+            dots(axes, drawn, marker, colour, face=colour if filled else "white", size=5)
+
+
+def _segments(ends: Sequence[tuple[float, float | None, float | None]]) -> tuple[list[float], list[float]]:
+    """Return x and y of horizontal lines, parted by NaN; lines without an end are left out."""
+    x: list[float] = []
+    y: list[float] = []
+    for height, low, high in ends:
+        if low is not None and high is not None:
+            x += [low, high, math.nan]
+            y += [height, height, math.nan]
+    return x, y
 
 
 # Languages.
@@ -367,6 +374,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
             axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4)
             lift_axis(axes)
             y = 0.0
+            drawn: list[tuple[float, _Line]] = []
             for group in groups:
                 if k == 0:
                     group_heading(axes, -left / wide, y + step / 2, group or "no family")
@@ -386,12 +394,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
                             fontsize=SMALL,
                         )
                     if row and row.lift is not None:
-                        _whisker(
-                            axes,
-                            y + step / 2,
-                            _Line("", row, *palette[group]),
-                            significant=row.significant(results.run.alpha),
-                        )
+                        drawn.append((y + step / 2, _Line("", row, *palette[group])))
                     else:
                         axes.text(
                             0.5,
@@ -404,6 +407,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
                             fontsize=SMALL,
                         )
                     y += step
+            _whiskers(axes, drawn, results.run.alpha)
     caption = f"Lift of {model} on {target} by language, one column for each intermediate task."
     return finish(figure, f"{model}/{target}/languages", _title(results, model, target), caption)
 
@@ -431,26 +435,26 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
 def pretraining(results: Results, model: str, target: str) -> Figure | None:
     """Draw lift against log pre-training size, one panel per intermediate task."""
     rows = [row for row in results.select("language", model=model, target=target) if row.lift is not None]
-    dots: dict[str, list[Dot]] = {}
+    panels: dict[str, list[Dot]] = {}
     for row in rows:
         size = tokens(results, row.group)
         if size is not None and row.lift is not None:
             look = _palette(results)[results.group_of.get(row.group, "")]
-            dots.setdefault(row.intermediate, []).append(Dot(row.group, size, row.lift, *look))
-    if not dots:
+            panels.setdefault(row.intermediate, []).append(Dot(row.group, size, row.lift, *look))
+    if not panels:
         return None
-    across = 1 if len(dots) <= 3 else 2
-    down = math.ceil(len(dots) / across)
+    across = 1 if len(panels) <= 3 else 2
+    down = math.ceil(len(panels) / across)
     legend = _legend(results)
     left, band, foot = 26.0, 124.0, 18.0 + 12.0 * math.ceil(len(legend) / 2)
-    wide = (PANEL - (left + 2) * across) / across
+    wide = (PANEL - (left + 10) * across) / across
     height = down * band + foot
     figure = canvas(PANEL, height)
-    sizes = [dot.x for panel in dots.values() for dot in panel]
-    ylim = scale([dot.y for panel in dots.values() for dot in panel])
-    for i, (intermediate, panel) in enumerate(dots.items()):
+    sizes = [dot.x for panel in panels.values() for dot in panel]
+    ylim = scale([dot.y for panel in panels.values() for dot in panel])
+    for i, (intermediate, panel) in enumerate(panels.items()):
         r, c = divmod(i, across)
-        axes = place(figure, left + c * (wide + left + 2), r * band + 16, wide, band - 32)
+        axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
         axes.set_xscale("log")
         axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
         axes.set_ylim(*ylim)
@@ -513,6 +517,8 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
     lift_axis(axes, "score of one run less the mean baseline (points)")
     beside = axes.get_yaxis_transform()
     markers = {seed: MARKERS[i % len(MARKERS)] for i, seed in enumerate(results.run.seeds)}
+    ranges: dict[str, list[tuple[float, float, float]]] = {}
+    runs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     y = 0.0
     for group in groups:
         colour = palette[group][0]
@@ -526,22 +532,18 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
             axes.text((8 - left) / wide, middle, shorten(arm, left - 10), transform=beside, va="center")
             if spread:
                 lifts = [s.lift for s in spread]
-                axes.plot([min(lifts), max(lifts)], [middle, middle], color=colour, linewidth=1, alpha=0.5)
+                ranges.setdefault(colour, []).append((middle, min(lifts), max(lifts)))
                 for s in spread:
-                    axes.plot(
-                        [s.lift],
-                        [middle],
-                        marker=markers[s.seed],
-                        color=GREY if arm == BASELINE else colour,
-                        markersize=4.5,
-                        linestyle="none",
-                        markerfacecolor="white",
-                        markeredgewidth=1,
-                    )
+                    ink = GREY if arm == BASELINE else colour
+                    runs.setdefault((markers[s.seed], ink), []).append((s.lift, middle))
                 text = points(max(lifts) - min(lifts)) if len(lifts) > 1 else "n/a"
                 axes.text(1 + 6 / wide, middle, text, transform=beside, va="center", fontsize=SMALL)
             y += ROW
         y += 4
+    for colour, ends in ranges.items():
+        axes.plot(*_segments(ends), color=colour, linewidth=1, alpha=0.5)
+    for (marker, ink), places in runs.items():
+        dots(axes, places, marker, ink, face="white", size=4.5)
     shapes = ", ".join(f"{_SHAPES[i % len(_SHAPES)]} seed {seed}" for i, seed in enumerate(results.run.seeds))
     caption = f"Runs of {model} on {target}: {shapes}. At the right the largest less the smallest."
     return finish(figure, f"{model}/{target}/seeds", _title(results, model, target), caption)

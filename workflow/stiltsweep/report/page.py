@@ -103,6 +103,8 @@ def inline_svg(figure: Figure, number: int) -> Markup:
     svg = figure.svg[figure.svg.index("<svg") :]
     # matplotlib's rule for all elements would reach the whole page; the page's own style has it for figures.
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    # In the page, the page's own font is used.
+    svg = re.sub(r" font-family: [^;]*;", "", svg)
     svg = _IDS.sub(rf"\g<1>f{number}-", svg)
     opening, _, rest = svg.partition(">")
     view = re.search(r'viewBox="([^"]*)"', opening)

@@ -238,7 +238,10 @@ class Results:
         models: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.run = run
-        self.comparisons = list(comparisons)
+        order = [{name: i for i, name in enumerate(names)} for names in (run.models, run.targets, run.intermediates)]
+        self.comparisons = sorted(
+            comparisons, key=lambda r: (order[0][r.model], order[1][r.target], order[2][r.intermediate])
+        )
         self.cells = dict(cells)
         self.relabelled = list(relabelled)
         self.coefficients = list(coefficients)

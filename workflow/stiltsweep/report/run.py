@@ -94,9 +94,14 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
         configuration=yaml.safe_dump(dict(sweep.config), allow_unicode=True, sort_keys=False),
         revision=revision,
     )
-    return asdict(run)
+    described = asdict(run)
+    for part in _NAMED:
+        # Lists keep the order of the configuration; the keys of a JSON object are sorted when it is written.
+        described[part] = [{"name": name, **about} for name, about in described[part].items()]
+    return described
 
 
+_NAMED = ("models", "intermediates", "targets")
 _ORIGIN = (
     "kind",
     "interface",
@@ -132,4 +137,5 @@ def read_run(path: str | Path) -> Run:
             f"{path}: not a run description: it lacks {lacks} and holds unknown {unknown}. "
             f"Rebuild it with: snakemake --cores 1 --force {path}"
         )
-    return Run(**value)
+    named = {part: {entry["name"]: entry for entry in value[part]} for part in _NAMED}
+    return Run(**{**value, **named})

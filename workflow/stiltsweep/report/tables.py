@@ -342,26 +342,32 @@ def contrasts(results: Results) -> Table:
 
 def per_language(results: Results) -> Table:
     """Scores and lift of every language."""
-    rows = results.select("language")
+    place = {code: i for i, code in enumerate(results.transfer_languages)}
+    arms = {(r.model, r.target, r.intermediate): None for r in results.comparisons}
+    order = {arm: i for i, arm in enumerate(arms)}
+    rows = sorted(
+        results.select("language"),
+        key=lambda r: (order[r.model, r.target, r.intermediate], place.get(r.group, len(place))),
+    )
     columns = [
         Column("name", "language"),
-        Column("language", "code"),
         Column("family", results.run.families, choose=True),
         *_IDENTITY,
         *_TESTS,
         Column("n_examples", "examples", "count"),
         Column("n_seeds", "seeds", "count"),
+        Column("language", "code"),
         *_REMARKS,
     ]
     values: list[list[Value]] = [
         [
             results.run.language_name(r.group),
-            r.group,
             results.group_of.get(r.group, ""),
             *_identity(r),
             *_tests(r),
             r.n_examples,
             r.n_seeds,
+            r.group,
             _remarks(r),
         ]
         for r in rows
@@ -400,7 +406,9 @@ def seeds(results: Results) -> Table:
         [s.model, s.target, s.intermediate, s.group, s.seed, s.n_languages, s.score, s.baseline, s.lift]
         for s in results.seed_scores
     ]
-    note = "Over the languages that all runs of the arm and of the baseline have; difference: from the mean baseline run."
+    note = (
+        "Over the languages that all runs of the arm and of the baseline have; difference: from the mean baseline run."
+    )
     return Table("seeds", "Mean score of every run", columns, values, note)
 
 
@@ -467,8 +475,8 @@ def regression(results: Results) -> Table:
         for c in results.coefficients
     ]
     note = (
-        "Lift per language, in points, with an intercept for every target and intermediate; standard errors clustered by "
-        "genealogy and too small where lineages are few. It describes and does not prove."
+        "Lift per language, in points, with an intercept for every target and intermediate; standard errors clustered "
+        "by genealogy and too small where lineages are few. It describes and does not prove."
     )
     return Table("regression", "Lift regressed on family, size, script and genealogy", columns, values, note)
 
@@ -601,7 +609,7 @@ def data(results: Results) -> Table:
 def models(results: Results) -> Table:
     """What the model directories hold."""
     columns = [
-        Column("model", "name"),
+        Column("name", "name"),
         Column("parameters", "parameters", "count"),
         Column("vocabulary_size", "vocabulary", "count"),
         Column("weights_sha256", "sha256 of the weights", "digest"),

@@ -182,7 +182,7 @@ def _row(resampled: Resampled, name: str, asked: Estimand, estimand: Estimand) -
         "reason": estimand.absent,
         "resampling": resampled.settings.resampling,
         "n_languages": 0 if estimand.absent else len(estimand.languages),
-        "n_examples": sum(len(stratum.ids) for stratum in resampled.strata if row_languages & set(stratum.languages)),
+        "n_examples": sum(stratum.count(row_languages) for stratum in resampled.strata),
         "n_seeds": min(len(statistics.seeds[name]), len(statistics.seeds[BASELINE])),
         "languages": " ".join(estimand.languages),
         "missing": " ".join(

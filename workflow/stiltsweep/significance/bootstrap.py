@@ -132,7 +132,7 @@ def _parts(columns: Sequence[Column], strata: Sequence[Stratum], *, conserved: b
         for number, column in enumerate(columns):
             if column.language not in stratum.rows:
                 continue
-            values = column.values[stratum.rows[column.language]]
+            values = stratum.spread(column.language, column.values)
             if (values == values[0]).all() and (conserved or values[0] == 0.0):
                 fixed[number] += values[0] * len(values)
             else:
@@ -185,6 +185,9 @@ def arm_draws(
                     columns += [Column(code, runs[arm, s][:, 0]), Column(code, runs[arm, s][:, 1])]
                     terms.append((len(columns) - 2, len(columns) - 1, 100.0 / len(seeds)))
                 scores.append((arm, language, terms))
+    draws = {arm: np.full((len(statistics.languages), resamples), np.nan) for arm in statistics.seeds}
+    if not scores:
+        return draws
     flat = [(number, *term) for number, (_, _, terms) in enumerate(scores) for term in terms]
     above, below_, weight = (np.array([row[i] for row in flat]) for i in (1, 2, 3))
     starts = np.flatnonzero(np.diff([-1, *(row[0] for row in flat)]))
@@ -197,7 +200,6 @@ def arm_draws(
         return Counts(seed, digest, n)
 
     found = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
-    draws = {arm: np.full((len(statistics.languages), resamples), np.nan) for arm in statistics.seeds}
     for number, (arm, language, _) in enumerate(scores):
         draws[arm][language] = found[number]
     return draws

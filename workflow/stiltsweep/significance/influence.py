@@ -62,13 +62,13 @@ def arm(statistics: Statistics, strata: Sequence[Stratum], name: str, minus: str
     noise = np.zeros((len(languages), len(languages)))
     if len(seeds) > 1:
         for stratum in strata:
-            codes = [code for code in stratum.languages if code in contributions]
+            codes = [code for code in stratum.rows if code in contributions]
             n = len(stratum.ids)
             if not codes or n < 2:
                 continue
             at = np.array([languages.index(code) for code in codes])
             # R runs, L languages, N examples of the stratum
-            u_RLN = np.stack([contributions[code][:, stratum.rows[code]] for code in codes], axis=1)
+            u_RLN = np.stack([stratum.spread(code, contributions[code]) for code in codes], axis=1)
             u_RLN -= u_RLN.mean(axis=0)
             u_RLN -= u_RLN.mean(axis=2, keepdims=True)
             gram = np.einsum("rln,rmn->lm", u_RLN, u_RLN, optimize=True) * n / (n - 1)
@@ -102,7 +102,7 @@ def moments(strata: Sequence[Stratum], combined: Mapping[str, Array], weights: A
     for stratum in strata:
         held = [i for i, code in enumerate(codes) if code in stratum.rows]
         if held:
-            u_LN = np.stack([combined[codes[i]][stratum.rows[codes[i]]] for i in held])
+            u_LN = np.stack([stratum.spread(codes[i], combined[codes[i]]) for i in held])
             u_LN = u_LN - u_LN.mean(axis=1, keepdims=True)
             z_JN = weights[:, held] @ u_LN
             squared_JN = z_JN * z_JN

@@ -93,6 +93,7 @@ def train(run: Run, threads: int = 1) -> None:
     device = choose(settings.precision, source.model_type, threads)
     tokenizer = Tokenizer.from_directory(source.base)
     meta = read_meta(run.data)
+    _check_length(settings.max_length, source)
     limits = Limits(settings.max_length, settings.stride, settings.max_target_length)
     kind = form(meta, tokenizer, interface=source.interface, limits=limits, representation=run.representation)
     train_rows, dev_rows = read_rows(run.data, "train"), read_rows(run.data, "dev")
@@ -113,7 +114,7 @@ def train(run: Run, threads: int = 1) -> None:
             model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers
         )
     ]
-    trainer = _Trainer(run, meta, model, names, examples, dev_rows, dev_examples, device)
+    trainer = _Trainer(run, source, meta, model, names, examples, dev_rows, dev_examples, device)
     with _stop_signals() as stop:
         trainer.go(stop)
     digests = save_checkpoint(run.output.parent, model, source, names)
@@ -158,6 +159,12 @@ def train(run: Run, threads: int = 1) -> None:
     log.info("done: dev %s %.2f after update %d", meta.metrics[0], progress.best_score, progress.best_update)
 
 
+def _check_length(max_length: int, source: Source) -> None:
+    positions = source.about.get("max_positions")
+    if positions is not None and max_length > positions:
+        raise UserError(f"training.max_length: {max_length}, but {source.about['name']} has {positions} positions.")
+
+
 def versions() -> dict[str, str]:
     """Return the versions that decide numbers."""
     import accelerate
@@ -192,6 +199,7 @@ class _Trainer:
     def __init__(
         self,
         run: Run,
+        source: Source,
         meta: Meta,
         model: TaskModel,
         names: Sequence[str],
@@ -223,7 +231,8 @@ class _Trainer:
             {
                 "settings": settings.to_json(),
                 "seed": run.seed,
-                "weights": Source.read(run.start).weights_sha256,
+                "base": source.about["weights_sha256"],
+                "weights": source.weights_sha256,
                 "data": meta.sha256,
                 "versions": versions(),
             },

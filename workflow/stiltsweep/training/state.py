@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import UserError
 from ..files import digest_file, read_json, write_json
-from ..models.load import save_tensors
+from ..models.load import read_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 _KEEP = 2
@@ -67,9 +66,7 @@ class StateFolder:
                     f"{self.folder}: holds the state of a run that differs in {', '.join(differing)}. "
                     f"Delete the folder to start anew, or restore the old setting to go on."
                 )
-            with safe_open(tensors_path, "pt") as handle:
-                tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-            return int(about["update"]), tensors, dict(about["values"])
+            return int(about["update"]), read_tensors(tensors_path), dict(about["values"])
         return None
 
     def clear(self) -> None:

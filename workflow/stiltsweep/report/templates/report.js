@@ -79,12 +79,19 @@
     box.prepend(bar);
   };
 
-  document.querySelectorAll(".table").forEach((box) => {
+  const prepare = (box) => {
     const table = box.querySelector("table");
     if (table.tBodies[0].rows.length < 2) return;
     // The menus read the headings' text, so they come before the headings become buttons.
     if (table.tBodies[0].rows.length > 8) filterable(table, box);
     sortable(table);
+  };
+
+  // A folded table is made ready when it is opened: a large sweep has tens of thousands of rows.
+  document.querySelectorAll(".table").forEach((box) => {
+    const fold = box.closest("details");
+    if (fold) fold.addEventListener("toggle", () => prepare(box), { once: true });
+    else prepare(box);
   });
 
   // Paper has nothing to click: open everything for it.

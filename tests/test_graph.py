@@ -1,0 +1,147 @@
+"""The graph: every shipped configuration plans, the rules' paths are the library's, nothing heavy is imported."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATIONS = ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "sweeps").glob("*.yaml"))]
+
+
+def snakemake(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_shipped_configuration_plans(name: str, tmp_path: Path) -> None:
+    """In an empty folder, where neither data nor weights are there yet."""
+    found = snakemake("-n", "--quiet", "rules", "--configfile", str(ROOT / name), cwd=tmp_path)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert re.search(r"^evaluate +\d+$", found.stdout + found.stderr, re.MULTILINE)
+
+
+def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> None:
+    """A dry run does not notice a script or an option that is not there; this does."""
+    found = snakemake("-n", "--printshellcmds", "--configfile", str(ROOT / "config.yaml"), cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    commands: dict[str, set[str]] = {}
+    text = (found.stdout + found.stderr).replace("\\\n", " ")
+    for line in text.splitlines():
+        match = re.search(r"python (\S+/scripts/\w+\.py)(.*)&>", line)
+        if match:
+            options = {word for word in shlex.split(match[2]) if word.startswith("--")}
+            commands.setdefault(match[1], set()).update(options)
+    names = {Path(script).stem for script in commands}
+    assert {"prepare", "fetch", "train", "predict", "evaluate", "significance", "lift", "report"} <= names
+    for script, options in commands.items():
+        path = (tmp_path / script).resolve()
+        assert path.is_file(), script
+        text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
+        offered = set(re.findall(r"--[a-z][a-z-]*", text))
+        assert options <= offered, f"{script}: {sorted(options - offered)}"
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'workflow')\n"
+        "import yaml\n"
+        "from stiltsweep import config\n"
+        "from stiltsweep.sweep import Sweep\n"
+        "from stiltsweep.code import digest\n"
+        "sweep = Sweep(*config.resolve(yaml.safe_load(open('config.yaml'))))\n"
+        "assert list(sweep.cells())\n"
+        "[sweep.training_arguments('target', m, t, 'none') for m in sweep.models for t in sweep.languages]\n"
+        "heavy = {'torch', 'transformers', 'pyarrow', 'scipy', 'pandas', 'matplotlib', 'statsmodels', 'datasets', 'hassil'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("script", ["prepare", "evaluate", "significance", "lift", "report", "describe"])
+def test_cheap_stages_start_without_torch(script: str) -> None:
+    path = ROOT / "workflow" / "scripts" / f"{script}.py"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(path)!r}, '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(path)!r}, run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": "", "PYTHONPATH": str(path.parent)}, check=True, capture_output=True
+    )
+
+
+def test_a_wrong_name_is_no_rule_to_produce(tmp_path: Path) -> None:
+    found = snakemake(
+        "-n",
+        "results/cells/e5-small/none/intent/seed9/zh.json",
+        "--configfile",
+        str(ROOT / "config.yaml"),
+        cwd=tmp_path,
+    )
+    assert found.returncode != 0
+    assert "MissingRuleException" in found.stdout + found.stderr
+
+
+def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("models: [e5-smal]\nintermediates: [none]\ntargets: {intent: all}\n")
+    found = snakemake("-n", "--configfile", "c.yaml", cwd=tmp_path)
+    text = found.stdout + found.stderr
+    assert found.returncode != 0
+    assert "c.yaml: models: 'e5-smal' is unknown" in text
+    assert "Did you mean 'e5-small'" in text
+    assert "Traceback" not in text
+
+
+def test_a_configuration_stands_alone(tmp_path: Path) -> None:
+    """Snakemake merges --configfile into the workflow's own; two sweeps must not mix."""
+    (tmp_path / "c.yaml").write_text(
+        "models: [e5-small]\nintermediates: [none]\ntargets: {intent: [en, zh]}\nseeds: [0]\n"
+    )
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    found = snakemake("-n", "--quiet", "rules", "--configfile", "c.yaml", cwd=tmp_path)
+    assert re.search(r"^evaluate +2$", found.stdout + found.stderr, re.MULTILINE)
+
+
+def test_imports_run_downward() -> None:
+    """The library's rooms in order; a module imports from its own room and those before it only."""
+    import ast
+
+    order = [
+        {"errors"}, {"files"}, {"schema", "scriptlog", "code"}, {"metrics"}, {"records", "languages"}, {"catalog"},
+        {"config", "settings"}, {"sources"}, {"sweep"}, {"evaluation", "models"}, {"kinds"}, {"prediction"}, {"training"},
+        {"significance"}, {"report"},
+    ]  # fmt: skip
+    floor = {name: level for level, names in enumerate(order) for name in names}
+    library = ROOT / "workflow" / "stiltsweep"
+    rising = []
+    for path in library.rglob("*.py"):
+        room = path.relative_to(library).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        package = ("stiltsweep", *path.relative_to(library).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            base = package[: len(package) - node.level]
+            names = (node.module or "").split(".") if node.module else [alias.name for alias in node.names]
+            for full in [(*base, *names)] if node.module else [(*base, name) for name in names]:
+                if len(full) > 1 and full[1] in floor and floor[full[1]] > floor[room]:
+                    rising.append(f"{path.relative_to(library)} imports {'.'.join(full)}")
+    assert not rising
