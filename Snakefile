@@ -39,6 +39,11 @@ rule all:
         "<results>/report/index.html",
 
 
+onstart:
+    if workflow.local_exec:
+        warm.start()
+
+
 onsuccess:
     print_headline()
 

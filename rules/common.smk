@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from stiltsweep import config as configuration
+from stiltsweep import warm
 from stiltsweep.catalog import language_tables
 from stiltsweep.code import digest as code_digest
 from stiltsweep.errors import UserError

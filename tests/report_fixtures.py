@@ -1,4 +1,4 @@
-"""Finished sweeps for tests of the report: synthetic cells with real comparisons, and planted comparisons without cells."""
+"""Finished sweeps for tests of the report: synthetic cells with real comparisons, and planted comparisons without any."""
 
 from __future__ import annotations
 

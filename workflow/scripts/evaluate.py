@@ -7,10 +7,14 @@ Example:
     --output results/cells/e5-small/none/intent/seed0/zh.json
 """
 
+import _path  # noqa: F401
+from stiltsweep import warm
+
+warm.hand_over()
+
 import argparse
 from pathlib import Path
 
-import _path  # noqa: F401
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.evaluation import evaluate

@@ -6,11 +6,15 @@ Example:
     --output results/predictions/e5-small/none/intent/seed0/predictions.json
 """
 
+import _path  # noqa: F401
+from stiltsweep import warm
+
+warm.hand_over()
+
 import argparse
 import json
 from pathlib import Path
 
-import _path  # noqa: F401
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 

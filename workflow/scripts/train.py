@@ -8,12 +8,16 @@ Example:
     --output results/finetune/e5-small/none/intent/seed0/checkpoint.json
 """
 
+import _path  # noqa: F401
+from stiltsweep import warm
+
+warm.hand_over()
+
 import argparse
 import json
 import sys
 from pathlib import Path
 
-import _path  # noqa: F401
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.settings import TrainingSettings

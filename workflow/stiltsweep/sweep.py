@@ -198,8 +198,8 @@ class Sweep:
         return shlex.join(arguments)
 
 
-_NOT_DATA = {"description", "citation", "provenance", "training", "contaminates", "chance"}
-_NOT_WEIGHTS = {"description", "citation", "licence", "pooling", "retrieval", "vocabulary", "training"}
+_NOT_DATA = {"description", "citation", "notes", "provenance", "training", "contaminates", "chance"}
+_NOT_WEIGHTS = {"description", "citation", "notes", "licence", "pooling", "retrieval", "vocabulary", "training"}
 
 
 def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:

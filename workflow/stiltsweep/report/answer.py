@@ -317,7 +317,9 @@ class _Writer:
 
     def care(self) -> list[Point]:
         """Collect what a reader has to know before quoting a number."""
-        details = [Detail(note, listed(names)) for note, names in self._notes().items()]
+        every = list(self.run.targets)
+        notes = self._notes().items()
+        details = [Detail(note, "Every target" if names == every else listed(names)) for note, names in notes]
         kinds = Counter(entry.what for entry in self.results.exclusions)
         missing = len(self.results.missing)
         texts = []

@@ -151,7 +151,7 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     caption = f"Lift of {model} over {over}. {marked} of {count(len(rows), 'comparison')} significant after Holm."
     suffix = "" if group == ALL else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', group)}"
     return finish(
-        figure, f"{model}/lift{suffix}", upper(f"{model}, {over}" if len(results.run.models) > 1 else over), caption
+        figure, f"{model}/lift{suffix}", f"{model}, {over}" if len(results.run.models) > 1 else upper(over), caption
     )
 
 

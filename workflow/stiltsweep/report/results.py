@@ -305,8 +305,9 @@ class Results:
 
     @cached_property
     def groups(self) -> list[str]:
-        """The families lift.csv speaks of, in the order they occur; those without a language too."""
-        return list(dict.fromkeys(row.group for row in self.select("group", grouping=self.run.families)))
+        """The families lift.csv speaks of, in the order they occur, those without a language too; then any others."""
+        tested = [row.group for row in self.select("group", grouping=self.run.families)]
+        return list(dict.fromkeys([*tested, *sorted(set(self.group_of.values()) - {""})]))
 
     @cached_property
     def group_of(self) -> dict[str, str]:

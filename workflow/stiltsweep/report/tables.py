@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,11 +50,14 @@ class Column:
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, str):
-            return value[:12] if self.kind == "digest" else value
+            return _DIGEST.sub(lambda match: match[0][:12], value)
         if self.kind in _NUMBERS:
             return _NUMBERS[self.kind](value)
         return f"{value:g}".replace("-", text.MINUS)
 
+
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+"""A sha256 is shown by its beginning; the files have it whole."""
 
 _NUMBERS: dict[str, Callable[[float], str]] = {
     "score": text.points,
@@ -560,18 +563,16 @@ def origins(results: Results) -> Table:
 
 
 def _source(source: Any) -> str:
-    """Write a source as `package (name: x, version: 1)`, leaving nested settings out."""
+    """Write a source as `package (builder: x; packages: y 1.0)`: its plain settings, nested lists left out."""
     if not isinstance(source, dict):
         return str(source or "")
-    facts = [
-        f"{key}: {value}" for key, value in source.items() if key != "type" and isinstance(value, str | int | float)
-    ]
-    facts += [
-        f"{key}: {json.dumps(value, ensure_ascii=False)}"
-        for key, value in source.items()
-        if key in ("packages", "versions")
-    ]
-    return str(source.get("type", "")) + (f" ({', '.join(facts)})" if facts else "")
+    facts = []
+    for key, value in source.items():
+        if key == "packages":
+            facts.append(f"packages: {', '.join(f'{name} {version}' for name, version in value.items())}")
+        elif key != "type" and isinstance(value, str | int | float):
+            facts.append(f"{key}: {value}")
+    return str(source.get("type", "")) + (f" ({'; '.join(facts)})" if facts else "")
 
 
 def versions(results: Results) -> Table:

@@ -94,6 +94,6 @@
     else prepare(box);
   });
 
-  // Paper has nothing to click: open everything for it.
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((fold) => { fold.open = true; }));
+  // Paper has nothing to click: show every figure. Folded tables stay folded; they have files of their own.
+  addEventListener("beforeprint", () => document.querySelectorAll(".more details").forEach((fold) => { fold.open = true; }));
 })();

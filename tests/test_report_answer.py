@@ -1,0 +1,249 @@
+"""The sentences of the report follow from planted numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from report_fixtures import (
+    FIELDS,
+    NOTE,
+    Row,
+    comparison,
+    contrast,
+    description,
+    in_group,
+    negative,
+    not_available,
+    positive,
+    write_lift,
+)
+from stiltsweep.errors import UserError
+from stiltsweep.files import write_json
+from stiltsweep.report import text
+from stiltsweep.report.answer import Answer, answer
+from stiltsweep.report.results import Results, read_comparisons
+from stiltsweep.report.run import read_run
+
+
+def answered(tmp_path: Path, rows: list[Row], **run: object) -> Answer:
+    write_json(tmp_path / "run.json", description(**run))
+    lift = write_lift(tmp_path / "significance/lift.csv", rows)
+    return answer(Results.read(read_run(tmp_path / "run.json"), tmp_path, lift))
+
+
+def details(found: Answer, question: str) -> str:
+    (point,) = [point for point in found.points if question in point.question]
+    return "\n".join([point.sentences, *(f"{detail.label}: {detail.text}" for detail in point.details)])
+
+
+def questions(found: Answer) -> str:
+    return " ".join(point.question for point in found.points)
+
+
+def test_gain_is_named_with_its_numbers(tmp_path):
+    found = answered(tmp_path, [positive(), comparison(intermediate="typing")])
+    assert (
+        found.verdict
+        == "English intermediate training helped significantly in 1 of 2 comparisons and hurt significantly in none."
+    )
+    assert "9 transfer languages (3 seeds; Holm-corrected" in found.summary
+    assert "1 comparison is not settled" in found.summary
+    said = details(found, "over all transfer languages")
+    assert "pairs → intent: +3.1 points (95% interval [1.2, 5.1], p = 0.004 after Holm; 9 languages, 3 seeds" in said
+    assert "not evidence of no effect" in said
+    assert "2.8 points" in said
+
+
+def test_loss_is_a_loss(tmp_path):
+    found = answered(tmp_path, [negative(), negative(intermediate="typing")])
+    assert found.verdict == "English intermediate training hurt significantly in all 2 comparisons."
+    assert "−2.8 points" in details(found, "over all")
+    assert "p < 0.001" in details(found, "over all")
+
+
+def test_gains_and_losses(tmp_path):
+    found = answered(tmp_path, [positive(), negative(intermediate="typing")])
+    assert found.verdict.endswith("helped significantly in 1 of 2 comparisons and hurt significantly in 1.")
+
+
+def test_the_only_comparison(tmp_path):
+    assert answered(tmp_path, [positive()]).verdict.endswith("helped significantly in the one comparison made.")
+
+
+def test_nothing_significant_is_no_proof_of_nothing(tmp_path):
+    found = answered(tmp_path, [comparison(), comparison(intermediate="typing", detectable_lift=4.25)])
+    assert "No significant effect" in found.verdict
+    assert "no proof" in found.verdict
+    assert "Smallest true lift they would find with 80% power, before correction: 2.8 to 4.2 points." in details(
+        found, "over all"
+    )
+
+
+def test_significance_is_judged_after_correction(tmp_path):
+    found = answered(tmp_path, [positive(p=0.03, p_holm=0.06)])
+    assert "No significant effect" in found.verdict
+
+
+def test_level_is_the_configured_one(tmp_path):
+    tests = description()["significance"] | {"confidence": 0.99}
+    found = answered(tmp_path, [positive(p_holm=0.02)], significance=tests)
+    assert "No significant effect" in found.verdict
+    assert "at the 1% level" in found.summary
+
+
+def test_contaminated_gain_does_not_count(tmp_path):
+    found = answered(tmp_path, [positive(contaminated="true"), comparison(intermediate="typing")])
+    assert "No significant effect of English intermediate training was found in 1 comparison;" in found.verdict
+    assert "Not counted, contaminated: pairs → intent." in details(found, "over all")
+
+
+def test_nothing_tested_says_why(tmp_path):
+    found = answered(tmp_path, [not_available("every run is at chance")])
+    assert found.headline == "No comparison over all transfer languages could be tested. every run is at chance."
+
+
+def test_empty_table(tmp_path):
+    found = answered(tmp_path, [])
+    assert "could be tested" in found.verdict
+
+
+def test_families(tmp_path):
+    rows = [
+        in_group(positive(languages="fi hu"), "agglutinative"),
+        in_group(comparison(intermediate="typing", languages="fi hu"), "agglutinative"),
+        in_group(comparison(languages="de ru"), "fusional"),
+        in_group(not_available("no language of this group"), "introflexive"),
+    ]
+    said = details(answered(tmp_path, [comparison(), *rows]), "grouped by family")
+    assert (
+        "agglutinative (fi hu): of 2 comparisons, significantly up in 1 (pairs → intent +3.1) and down in none." in said
+    )
+    assert "fusional (de ru): no significant lift in 1 comparison." in said
+    assert "introflexive: n/a. no language of this group." in said
+
+
+def test_contrasts_significant(tmp_path):
+    rows = [contrast(negative()), contrast(comparison(intermediate="typing"))]
+    said = details(answered(tmp_path, [comparison(), *rows]), "differ between")
+    assert "1 of 2 contrasts is significant after Holm" in said
+    assert "pairs → intent: the lift in agglutinative is 2.8 points lower than in fusional" in said
+    assert "1 contrast not settled" in said
+
+
+def test_contrasts_not_significant(tmp_path):
+    said = details(answered(tmp_path, [comparison(), contrast(comparison())]), "differ between")
+    assert (
+        "None of 1 contrast is significant after Holm: no evidence that the lift depends on the group, and no" in said
+    )
+
+
+def test_other_groupings_are_not_the_families(tmp_path):
+    script = comparison(scope="group", grouping="script", group="Latn")
+    assert "grouped by" not in questions(answered(tmp_path, [comparison(), script]))
+
+
+def test_models_are_named_where_there_are_several(tmp_path):
+    found = answered(tmp_path, [positive(), positive(model="other")], models=("tiny", "other"))
+    assert "other, pairs → intent: +3.1" in details(found, "over all")
+
+
+def test_comparisons_of_other_sweeps_are_not_read(tmp_path):
+    found = answered(tmp_path, [comparison(), positive(target="gone"), positive(intermediate="gone")])
+    assert "No significant effect" in found.verdict
+
+
+def test_long_lists_are_cut(tmp_path):
+    names = [f"task{i}" for i in range(8)]
+    found = answered(tmp_path, [positive(intermediate=name) for name in names], intermediates=names)
+    assert "and 3 more, in the table." in details(found, "over all")
+
+
+def test_examples_alone_would_say_more(tmp_path):
+    rows = [positive(), comparison(intermediate="typing", p=0.2, examples_p=0.01)]
+    said = details(answered(tmp_path, rows), "How sure")
+    assert (
+        "in 2 of 2 comparisons over all languages and by group; with examples and seeds resampled it stays below in 1"
+        in said
+    )
+    assert "With 3 seeds" in said
+
+
+def test_conditional_results_are_called_so(tmp_path):
+    tests = description()["significance"] | {"resampling": "examples"}
+    rows = [positive(resampling="examples")]
+    assert "conditional on the models that were trained" in details(
+        answered(tmp_path, rows, significance=tests), "How sure"
+    )
+
+
+def test_one_seed_is_a_warning(tmp_path):
+    assert "rest on one seed" in details(answered(tmp_path, [positive(n_seeds=1)], seeds=(0,)), "How sure")
+
+
+def test_what_to_keep_in_mind(tmp_path):
+    said = details(answered(tmp_path, [comparison(missing="tiny/none/intent/seed0/fi")]), "keep in mind")
+    assert f"Every target: {NOTE}" in said
+    assert "90 of 90 cells are missing" in said
+    assert "left out of these comparisons (the table says which): pairs → intent." in said
+    assert "1 language of a target is not built" in said
+    assert "never counts as a transfer language" in said
+
+
+def test_flipped_conclusions(tmp_path):
+    fields = [
+        "variant",
+        "relabelled",
+        *(name for name in FIELDS if name != "p_bh"),
+        "main_lift",
+        "main_p_holm",
+        "flips",
+    ]
+    row = in_group(comparison(), "agglutinative") | {"variant": "all-relabelled", "relabelled": "et fa"}
+    flipped = row | {"main_lift": 3.3, "main_p_holm": 0.01, "flips": "true"}
+    same = row | {"main_lift": 0.4, "main_p_holm": 0.9, "flips": "false", "intermediate": "typing"}
+    write_lift(tmp_path / "significance/sensitivity.csv", [flipped, same], fields)
+    said = details(answered(tmp_path, [comparison()]), "disputed labels")
+    assert "Of 2 tests made again with disputed labels left out or changed (et fa), 1 changes its conclusion" in said
+    assert "pairs → intent, agglutinative: +0.5 points (p = 1.000 after Holm) instead of +3.3 (p = 0.010)" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(1.25, "+1.2"), (-0.04, "0.0"), (0.04, "0.0"), (-3.26, "−3.3"), (None, "n/a")]
+)
+def test_lift_is_written_with_its_sign(value, written):
+    assert text.lift(value) == written
+
+
+@pytest.mark.parametrize(("value", "written"), [(0.0001, "<0.001"), (0.0456, "0.046"), (1.0, "1.000"), (None, "n/a")])
+def test_p_is_never_zero(value, written):
+    assert text.probability(value) == written
+
+
+def test_lists_and_counts():
+    assert text.listed([]) == ""
+    assert text.listed(["a"]) == "a"
+    assert text.listed(["a", "b", "c"]) == "a, b and c"
+    assert text.count(1, "seed") == "1 seed"
+    assert text.counts([3, 3], "seed") == "3 seeds"
+    assert text.counts([9, 12], "language") == "9 to 12 languages"
+    assert text.span([1.24, 1.21]) == "1.2"
+
+
+def test_missing_column_is_named(tmp_path):
+    path = write_lift(tmp_path / "lift.csv", [comparison()], [name for name in FIELDS if name != "p_holm"])
+    with pytest.raises(UserError, match="p_holm"):
+        read_comparisons(path)
+
+
+def test_bad_number_is_placed(tmp_path):
+    path = write_lift(tmp_path / "lift.csv", [comparison(), comparison(lift="much")])
+    with pytest.raises(UserError, match="line 3"):
+        read_comparisons(path)
+
+
+def test_unknown_key_of_the_run_description_is_named(tmp_path):
+    write_json(tmp_path / "run.json", description(colour="blue"))
+    with pytest.raises(UserError, match="colour"):
+        read_run(tmp_path / "run.json")

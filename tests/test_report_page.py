@@ -1,0 +1,390 @@
+"""The page, its figures and its tables: what is in them, that they need nothing else, and that they are the same twice."""
+
+from __future__ import annotations
+
+import csv
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import pyarrow.parquet as pq
+import pytest
+
+from report_fixtures import (
+    NOTE,
+    TABLE,
+    comparison,
+    description,
+    in_group,
+    not_available,
+    planted,
+    positive,
+    write_all,
+    write_lift,
+)
+from stiltsweep.catalog import Catalog, Model, Task
+from stiltsweep.config import BASELINE
+from stiltsweep.errors import UserError
+from stiltsweep.files import write_json
+from stiltsweep.report import figures
+from stiltsweep.report.canvas import scale
+from stiltsweep.report.page import build_report
+from stiltsweep.report.results import ALL, Results
+from stiltsweep.report.run import describe, read_run
+from stiltsweep.report.tables import Column, Table
+from stiltsweep.sweep import Sweep
+
+VOID = {"meta", "link", "br", "input", "hr", "img"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask about, and checks that tags are closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    run = description(targets=("intent", "slots"))
+    lifts = {("pairs", "intent", code): 12.0 for code in TABLE.rows}
+    return write_all(
+        tmp_path_factory.mktemp("results"),
+        run,
+        lifts,
+        n=120,
+        seed_sd=0.2,
+        contaminated=[("typing", "slots")],
+        unlearned=[("pairs", "slots", 2)],
+        missing=[("typing", "intent", 1, "ar")],
+    )
+
+
+def read(folder: Path) -> Results:
+    return Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv")
+
+
+@pytest.fixture(scope="module")
+def html(folder) -> str:
+    build_report(read(folder), folder / "report/index.html")
+    return (folder / "report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def rows_of(folder: Path, name: str) -> list[dict[str, str]]:
+    with open(folder / f"report/tables/{name}.csv", encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_planted_gain_is_the_headline(folder, html):
+    headline = (folder / "report/headline.txt").read_text()
+    assert headline.startswith("English intermediate training helped significantly in 1 of 3 comparisons")
+    assert headline.split(". ")[0] in html
+    assert "pairs → intent" in html
+
+
+def test_numbers_of_the_table_are_those_of_lift_csv(folder, page):
+    (row,) = [r for r in read(folder).select(ALL) if (r.target, r.intermediate) == ("intent", "pairs")]
+    (shown,) = [r for r in rows_of(folder, "overall") if (r["target"], r["intermediate"]) == ("intent", "pairs")]
+    assert float(shown["lift"]) == row.lift
+    assert float(shown["ci_low"]) == row.ci_low
+    assert f"+{row.lift:.1f}" in page.text
+    assert f"[{row.ci_low:.1f}, {row.ci_high:.1f}]" in page.text
+
+
+def test_page_asks_the_network_for_nothing(html, page):
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+            assert not re.match(r"(?:[a-z]+:)?//", attributes.get(name, ""))
+    assert not re.search(r"url\(\s*['\"]?(?!#)", html)
+    assert "@import" not in html
+    assert "default-src 'none'" in next(a["content"] for a in page.all("meta") if "Security" in a.get("http-equiv", ""))
+
+
+def test_every_linked_file_is_there(folder, page):
+    links = {a["href"] for a in page.all("a") if not a["href"].startswith("#")}
+    assert len(links) > 20
+    assert not [link for link in links if not (folder / "report" / link).is_file()]
+
+
+def test_ids_are_unique_and_links_inside_have_aims(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    aims = [a["href"][1:] for a in page.all("a") if a["href"].startswith("#")]
+    aims += [a["xlink:href"][1:] for a in page.all("use")]
+    assert set(aims) <= set(ids)
+
+
+def test_page_can_be_heard(page):
+    assert all(a.get("aria-label") for a in page.all("svg"))
+    assert len(page.all("figcaption")) == len(page.all("figure")) == len(page.all("svg"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(a.get("scope") in ("col", "row") for a in page.all("th"))
+    assert page.all("html") == [{"lang": "en"}]
+    labelled = {a["aria-labelledby"] for a in page.all("section")}
+    assert labelled <= {a.get("id") for a in page.all("h2")}
+
+
+def test_what_is_left_out_is_said(folder, page):
+    found = {row["what"]: row for row in rows_of(folder, "excluded")}
+    assert found["missing"]["languages"] == "ar"
+    assert found["not built"]["reason"] == "12 test examples, fewer than 30"
+    assert found["learned nothing"]["intermediate"] == "pairs"
+    assert found["contaminated"]["target"] == "slots"
+    for text in (
+        "12 test examples, fewer than 30",
+        "Missing: 1 cell.",
+        "Learned nothing: 1 run.",
+        "contaminated",
+        NOTE,
+    ):
+        assert text in page.text
+
+
+def test_provenance_is_complete(folder, page):
+    cells = rows_of(folder, "cells")
+    assert len(cells) == len(read(folder).cells)
+    assert all(len(row["sha256_data"]) == 64 for row in cells)
+    assert len(rows_of(folder, "training")) == 3 * (2 + 3 * 2)
+    assert {row["software"] for row in rows_of(folder, "versions")} >= {"stiltsweep", "torch"}
+    for text in ("0123abc", "title: A sweep of the tests", "MIT", "117,653,760", "2.13.0"):
+        assert text in page.text
+
+
+def test_cost_adds_up(folder):
+    rows = {(r["stage"], r["target"], r["intermediate"]): r for r in rows_of(folder, "cost")}
+    assert float(rows["finetune", "intent", "none"]["seconds"]) == 3 * 12.5
+    assert float(rows["intermediate", "", "pairs"]["tokens_per_second"]) == 40_000 / 12.5
+    assert ("intermediate", "", "none") not in rows
+
+
+def test_seed_spread(folder):
+    results = read(folder)
+    scores = [s for s in results.seed_scores if (s.target, s.group) == ("intent", ALL)]
+    # Arabic lacks a run of typing, so it leaves that comparison and stays in the others.
+    assert {s.intermediate: s.n_languages for s in scores} == {"none": 9, "pairs": 9, "typing": 8}
+    runs = [s for s in scores if s.intermediate == BASELINE]
+    assert len(runs) == 3
+    assert sum(s.lift for s in runs) == pytest.approx(0.0, abs=1e-9)
+    at_chance = [s for s in results.seed_scores if (s.target, s.intermediate, s.seed) == ("slots", "pairs", 2)]
+    assert at_chance == []
+
+
+def test_same_input_same_bytes(folder, html, tmp_path):
+    build_report(read(folder), tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_text(encoding="utf-8") == html
+    made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    assert len(made) > 50
+    for path in made:
+        assert (tmp_path / path).read_bytes() == (folder / "report" / path).read_bytes()
+
+
+def test_stale_files_go(folder, tmp_path):
+    (tmp_path / "figures/old").mkdir(parents=True)
+    (tmp_path / "figures/old/forest.svg").write_text("")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/old.csv").write_text("")
+    (tmp_path / "tables/notes.txt").write_text("mine")
+    build_report(read(folder), tmp_path / "index.html")
+    assert not (tmp_path / "figures/old/forest.svg").exists()
+    assert not (tmp_path / "tables/old.csv").exists()
+    assert (tmp_path / "tables/notes.txt").exists()
+
+
+def test_figures_are_whole_svg(folder, html):
+    found = sorted((folder / "report/figures").rglob("*.svg"))
+    assert {p.name for p in found} >= {"lift.svg", "forest.svg", "contrasts.svg", "languages.svg", "seeds.svg"}
+    for path in found:
+        text = path.read_text(encoding="utf-8")
+        ElementTree.fromstring(text)
+        assert "<metadata" not in text
+        assert not re.search(r"\d{4}-\d\d-\d\d", text)
+
+
+def test_formats_agree(folder, html):
+    rows = rows_of(folder, "per_language")
+    table = pq.read_table(folder / "report/tables/per_language.parquet").to_pylist()
+    assert [row["lift"] for row in table] == [float(row["lift"]) if row["lift"] else None for row in rows]
+    latex = (folder / "report/tables/per_language.tex").read_text()
+    assert latex.count(r"\\") == len(rows) + 3
+    assert r"\toprule" in latex
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    evil = '<script>alert("1")</script>&$x$'
+    run = description(title=evil, configuration=evil)
+    run["languages"]["fi"]["name"] = evil
+    run["models"][0]["licence"] = evil
+    run["omitted"][0]["reason"] = evil
+    write_json(tmp_path / "report/run.json", run)
+    language = {"scope": "language", "grouping": "language", "group": "fi"}
+    rows = [comparison(reason=evil), in_group(comparison(), evil), comparison(**language)]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    build_report(read(tmp_path), tmp_path / "report/index.html")
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert html.count("<script>") == 1
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;$x$" in html
+    Page(html)
+    for path in (tmp_path / "report/figures").rglob("*.svg"):
+        ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        assert ".." not in path.name
+
+
+def test_latex_is_escaped():
+    table = Table("t", "50% & more_", [Column("a", "a"), Column("b", "b", "interval")], [["x_{1}\\", (-1.0, 2.0)]])
+    latex = table.latex()
+    assert r"\caption{50\% \& more\_}" in latex
+    assert r"x\_\{1\}\textbackslash{} & {[}\ensuremath{-}1.0, 2.0] \\" in latex
+
+
+def test_unavailable_groups_say_why(tmp_path):
+    run = description()
+    write_json(tmp_path / "report/run.json", run)
+    rows = [row for row in planted(run) if row["group"] != "introflexive"]
+    rows.append(in_group(not_available("no language of this group"), "introflexive"))
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    results = read(tmp_path)
+    drawn = figures.draw(results)
+    (forest,) = drawn["forest"]
+    assert "n/a: no language of this group" in forest.svg
+    (heat,) = [figure for figure in drawn["lift"] if figure.name.endswith("introflexive")]
+    assert ">n/a<" in heat.svg
+
+
+def test_marks_of_significance_and_contamination(tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    rows = [positive(), positive(intermediate="typing", contaminated="true", lift=-8.0, score=52.0)]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    (heat, *_) = figures.draw(read(tmp_path))["lift"]
+    assert ">+3.1*<" in heat.svg
+    assert ">−8.0*†<" in heat.svg
+    assert ">60.0<" in heat.svg
+
+
+def test_large_grid_draws(tmp_path):
+    names = [f"intermediate-{i}" for i in range(11)]
+    run = description(
+        intermediates=names, targets=[f"target-{i}" for i in range(12)], languages=sorted(TABLE.rows), seeds=(0,)
+    )
+    write_json(tmp_path / "report/run.json", run)
+    rows = planted(run)
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    results = read(tmp_path)
+    assert len(results.comparisons) == 12 * 11 * (1 + 4 + 6 + 49)
+    with mpl.rc_context(figures.STYLE):
+        heat = figures.heat_map(results, "tiny", ALL)
+        languages = figures.per_language(results, "tiny", "target-11")
+        sizes = figures.pretraining(results, "tiny", "target-11")
+        forest = figures.forest(results, "tiny", "target-11")
+    assert heat.width > 500
+    for name in names:
+        assert name in heat.svg and name in languages.svg and name in sizes.svg and name in forest.svg
+    assert "Haitian Creole" in languages.svg
+    assert len(languages.svg) < 300_000
+
+
+def test_no_results_at_all_is_still_a_page(tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    write_lift(tmp_path / "significance/lift.csv", [])
+    found = build_report(read(tmp_path), tmp_path / "report/index.html")
+    assert "could be tested" in found.verdict
+    Page((tmp_path / "report/index.html").read_text(encoding="utf-8"))
+
+
+def test_cell_of_another_identity_is_refused(folder, tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    write_lift(tmp_path / "significance/lift.csv", [])
+    cell = {"model": "tiny", "intermediate": "none", "target": "intent", "seed": 0, "language": "de"}
+    write_json(tmp_path / "cells/tiny/none/intent/seed0/fi.json", cell)
+    with pytest.raises(UserError, match="holds the cell tiny/none/intent/0/de"):
+        read(tmp_path)
+
+
+def test_cells_of_other_sweeps_are_not_read(folder, tmp_path):
+    results = read(folder)
+    fewer = Results.read(
+        read_run(_write(tmp_path / "run.json", description(seeds=(0,)))), folder, folder / "significance/lift.csv"
+    )
+    assert 0 < len(fewer.cells) < len(results.cells)
+    assert {cell.seed for cell in fewer.cells} == {0}
+
+
+def _write(path: Path, value: object) -> Path:
+    write_json(path, value)
+    return path
+
+
+def test_rank_correlation():
+    assert figures.rank_correlation([(1, 1), (2, 4), (3, 9), (4, 16)]) == pytest.approx(1.0)
+    assert figures.rank_correlation([(1, 3), (2, 2), (3, 1), (4, 0)]) == pytest.approx(-1.0)
+    assert figures.rank_correlation([(1, 1), (2, 2)]) is None
+    assert figures.rank_correlation([(1, 1), (2, 1), (3, 1), (4, 1)]) is None
+
+
+def test_scale_holds_zero():
+    low, high = scale([3.0, 5.0])
+    assert low < 0 < 5 < high
+
+
+def test_describe_keeps_order_and_says_what_is_left_out():
+    task = {"kind": "classification", "description": "A task.", "licence": "MIT", "metrics": ["accuracy"]}
+    languages = {"en": {"test": 99}, "fi": {"test": 99}, "tr": {"test": 5}}
+    target = Task("intent", "target", {**task, "languages": languages, "chance": 10})
+    others = {name: Task(name, "intermediate", {**task, "languages": {"en": {}}}) for name in ("b", "a")}
+    model = Model("tiny", {"interface": "encoder", "description": "A model.", "licence": "MIT"})
+    catalog = Catalog({"tiny": model}, others, {"intent": target}, TABLE)
+    config = {
+        "title": "t",
+        "results": "results",
+        "models": ["tiny"],
+        "intermediates": ["b", "none", "a"],
+        "targets": {"intent": ["en", "fi", "tr"]},
+        "seeds": [3],
+        "families": "family",
+        "minimum_examples": 30,
+        "significance": {"confidence": 0.9, "resamples": 100, "resampling": "examples"},
+    }
+    found = describe(Sweep(config, catalog), "abc")
+    assert [entry["name"] for entry in found["intermediates"]] == ["b", "a"]
+    assert found["targets"][0]["languages"] == ["en", "fi"]
+    assert found["omitted"] == [{"target": "intent", "language": "tr", "reason": "5 test examples, fewer than 30"}]
+    assert sorted(found["languages"]) == ["en", "fi"]
+    assert "intermediates:\n- b\n- none\n- a" in found["configuration"]
+
+
+def test_described_run_is_read_back(tmp_path):
+    write_json(tmp_path / "run.json", description(intermediates=("z", "a")))
+    run = read_run(tmp_path / "run.json")
+    assert run.arms == ["none", "z", "a"]
+    assert run.alpha == 0.05
+    assert sum(1 for _ in run.cells()) == 3 * 3 * 10
