@@ -51,16 +51,16 @@ class Clock:
     def left(self, now: float) -> float | None:
         """Return seconds left, None before anything is known.
 
-        Every rule's jobs are taken to go on as its finished ones did; a rule none of whose jobs has finished is taken
-        to be like the mean job. As many jobs run at once as do now.
+        Every rule's jobs are taken to go on as its finished ones did. Of a rule none of whose jobs has finished a cell is
+        taken to be like the quickest job so far, any other like the mean. As many jobs run at once as do now.
         """
         if not self.finished:
             return None
+        means = {rule: self.seconds[rule] / count for rule, count in self.finished.items()}
         mean = self.seconds.total() / self.finished.total()
+        unknown = {CELL: min(means.values())}
         work = sum(
-            count * (self.seconds[rule] / self.finished[rule] if self.finished[rule] else mean)
-            for rule, count in self.waiting.items()
-            if count > 0
+            count * means.get(rule, unknown.get(rule, mean)) for rule, count in self.waiting.items() if count > 0
         )
         work -= sum(min(now - began, mean) for _, began in self.began.values())
         return max(0.0, work) / max(1, len(self.began))
@@ -72,7 +72,8 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         self.console = Console(stderr=True)
         self.clock = Clock()
-        self.failed: dict[int, str] = {}
+        self.names: dict[int, str] = {}
+        self.failed: set[int] = set()
         self.cells = 0
         self.last_line = time.monotonic()
         self.progress = Progress(
@@ -95,8 +96,9 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO:
             self._begin(fields["stats"])
         elif event == LogEvent.JOB_INFO:
+            self.names[fields["jobid"]] = str(fields.get("rule_msg") or fields["rule_name"])
             self.clock.start(fields["jobid"], fields["rule_name"], now)
-            self._show(str(fields.get("rule_msg") or fields["rule_name"]), now)
+            self._show(self.names[fields["jobid"]], now)
         elif event == LogEvent.JOB_FINISHED:
             if self.clock.finish(fields["job_id"], now) == CELL and self.task is not None:
                 self.progress.advance(self.task)
@@ -129,12 +131,12 @@ class LogHandler(LogHandlerBase):
             self.console.print(f"{done[CELL]} of {self.cells} cells, {done.total()} jobs done, {text}")
 
     def _error(self, fields: dict[str, Any]) -> None:
-        job = fields.get("jobid")
+        job = int(fields["jobid"])
         if job in self.failed:
             return
-        name = str(fields.get("rule_msg") or fields.get("rule_name"))
-        self.failed[job] = name  # type: ignore[index]
-        self.clock.finish(job, time.monotonic())  # type: ignore[arg-type]
+        name = self.names.get(job, str(fields.get("rule_name")))
+        self.failed.add(job)
+        self.clock.finish(job, time.monotonic())
         logs = [str(log) for log in fields.get("log") or ()]
         self.console.print(f"failed: {escape(name)}", style="red")
         for log in logs:
