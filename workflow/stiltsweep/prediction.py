@@ -147,8 +147,9 @@ def predict(
         model = build(source, work[0].form, kept=kept, seed=0, dropout=0.0, head_from=_head(source))
         model.to(device.torch)
         tokens = 0
+        known: dict[str, list[Any]] = {}
         for one in work:
-            tokens += _predict_language(model, one, folder, settings, device.precision)
+            tokens += _predict_language(model, one, folder, settings, device.precision, known)
         seconds = time.monotonic() - began
         timing = {
             "seconds": round(seconds, 3),
@@ -185,13 +186,33 @@ def _fingerprint(path: Path) -> str | None:
         return None
 
 
-def _predict_language(model: TaskModel, work: _Work, folder: Path, settings: PredictionSettings, precision: str) -> int:
-    """Predict one language, write its file and return its number of tokens."""
+def _predict_language(
+    model: TaskModel,
+    work: _Work,
+    folder: Path,
+    settings: PredictionSettings,
+    precision: str,
+    known: dict[str, list[Any]],
+) -> int:
+    """Predict one language, write its file and return its number of tokens.
+
+    `known` holds the outputs of the groups computed so far. Groups are batched apart, so the numbers are the same
+    whichever language computes a shared one.
+    """
     model.form = work.form
     device = next(model.parameters()).device
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    raw: list[Any] = [None] * len(work.examples)
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-        raw = run(model, work.examples, settings.batch_tokens)
+        groups = work.form.groups(work.rows)
+        for group in groups:
+            examples = [work.examples[i] for i in group]
+            key = digest([one.ids for example in examples for one in example.inputs])
+            outputs = known.get(key) or run(model, examples, settings.batch_tokens)
+            if len(groups) > 1:
+                known[key] = outputs
+            for index, output in zip(group, outputs, strict=True):
+                raw[index] = output
     predictions = work.form.decode(work.rows, work.examples, raw)
     tokens = sum(len(one.ids) for example in work.examples for one in example.inputs)
     answered = [(row["id"], p) for row, p in zip(work.rows, predictions, strict=True) if p is not None]

@@ -91,6 +91,13 @@ class Form(ABC):
             yield from one.ids
         yield from example.target
 
+    def groups(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return the rows (by index) in the groups that are predicted apart from each other; here all are one group.
+
+        A group that occurs in several languages, as shared candidates do, is computed once.
+        """
+        return [list(range(len(rows)))]
+
     def learn_options(self, rows: Sequence[Row]) -> None:  # noqa: B027 (most kinds have none)
         """Set `options` from the training rows."""
 

@@ -40,6 +40,11 @@ class RetrievalForm(Form):
         pieces = self.tokenizer.pieces([self.representation.prefix + row["text"] for row in rows])
         return [Example(number, [layout.one(found.ids[:room])]) for number, found in enumerate(pieces)]
 
+    def groups(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Queries and candidates apart: languages often share their candidates."""
+        found = [[i for i, row in enumerate(rows) if row["side"] == side] for side in ("query", "candidate")]
+        return [group for group in found if group]
+
     def weight(self, example: Example) -> float:
         """Nothing is trained."""
         return 0.0
