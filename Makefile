@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: setup sweep plan test format lint unit e2e bench clean
+.PHONY: setup lock sweep plan test format lint unit e2e bench clean
 
 setup: $(VENV)/.complete
 
@@ -17,6 +17,15 @@ $(VENV)/.complete: envs/requirements.txt envs/requirements-dev.txt
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.txt)"
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt --requirement envs/requirements-dev.txt
 	touch $@
+
+# Resolves requirements.in anew; look at the difference before committing it.
+lock:
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --upgrade pip
+	.lock/bin/python -m pip install --quiet "$$(grep -o '^torch==[^ ]*' envs/requirements.in)"
+	.lock/bin/python -m pip install --quiet --requirement envs/requirements.in
+	{ head -n 1 envs/requirements.txt; .lock/bin/python -m pip freeze | sed 's/+cpu//'; } > .lock/requirements.txt
+	mv .lock/requirements.txt envs/requirements.txt && rm -rf .lock
 
 sweep: setup
 	PYTHONPATH=workflow $(BIN)/snakemake --logger cells --cores $(CORES) $(ARGS)
