@@ -5,17 +5,23 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup lock sweep plan test format lint unit e2e bench clean
 
 setup: $(VENV)/.complete
 
 # torch first and by itself: every other package accepts the build that is there, so no second one is downloaded.
-$(VENV)/.complete: envs/requirements.txt envs/requirements-dev.txt
+$(VENV)/.complete: envs/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.txt)"
-	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt --requirement envs/requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
+	touch $@
+
+# What checks and tests need besides.
+$(VENV)/.checks: $(VENV)/.complete envs/requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements-dev.txt
 	touch $@
 
 # Resolves requirements.in anew; look at the difference before committing it.
@@ -33,24 +39,24 @@ sweep: setup
 plan: setup
 	$(BIN)/snakemake -n --quiet rules $(ARGS)
 
-test: setup format lint unit e2e
+test: format lint unit e2e
 
-format: setup
+format: $(VENV)/.checks
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/ruff format --check .
 
-lint: setup
+lint: $(VENV)/.checks
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-unit: setup
+unit: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m "not slow and not e2e"
 
-e2e: setup
+e2e: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m "e2e and not slow"
 
-bench: setup
+bench: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m slow
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 

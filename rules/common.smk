@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
 from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
 
-# Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front.
-if shutil.which("python") != sys.executable:
-    os.environ["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    )
-# Tokenizing is spread over jobs, not threads.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front. Tokenizing is
+# spread over jobs, not threads.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    TOKENIZERS_PARALLELISM="false",
+)
 
 try:
     SETTINGS, CATALOG = configuration.resolve(
@@ -36,8 +34,13 @@ except UserError as error:
 
 SWEEP = Sweep(SETTINGS, CATALOG)
 # Relative where Snakemake runs, so that a moved checkout is the same workflow.
-SCRIPTS = os.path.relpath(Path(workflow.basedir) / "workflow" / "scripts")
+SCRIPTS = Path(os.path.relpath(Path(workflow.basedir) / "workflow" / "scripts"))
 TABLES = [os.path.relpath(table) for table in language_tables(SETTINGS["catalog"])]
+
+
+def script(name):
+    """Return the path of a script."""
+    return str(SCRIPTS / f"{name}.py")
 
 
 def print_headline():

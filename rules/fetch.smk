@@ -6,47 +6,49 @@ MAKES   <results>/models/{model}/model.json, last, beside config.json, model.saf
 
 
 rule fetch:
+    """Bring one model into the canonical directory form."""
     output:
         "<results>/models/{model}/model.json",
     log:
         "<logs>/fetch/{model}.log",
-    """Bring one model into the canonical directory form."""
     wildcard_constraints:
         model=one_of(SWEEP.models_from("package", "files", "hub")),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
+        script=script("fetch"),
         definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
     message:
         "fetch {wildcards.model}"
     shell:
         """
-        python {SCRIPTS}/fetch.py --model {wildcards.model:q} --definition {params.definition:q} \
+        python {params.script:q} --model {wildcards.model:q} --definition {params.definition:q} \
             --output {output:q} &>{log:q}
         """
 
 
 rule pretrain:
+    """Train a vocabulary and make some updates of span corruption on a packaged corpus."""
     output:
         "<results>/models/{model}/model.json",
     log:
         "<logs>/pretrain/{model}.log",
     benchmark:
         "<benchmarks>/pretrain/{model}.jsonl"
-    """Train a vocabulary and make some updates of span corruption on a packaged corpus."""
     wildcard_constraints:
         model=one_of(SWEEP.models_from("pretrain")),
     conda:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
+        script=script("pretrain"),
         definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
         settings=lambda wildcards: SWEEP.pretraining(wildcards.model),
     message:
         "pretrain {wildcards.model}"
     shell:
         """
-        python {SCRIPTS}/pretrain.py --model {wildcards.model:q} --definition {params.definition:q} \
+        python {params.script:q} --model {wildcards.model:q} --definition {params.definition:q} \
             --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """

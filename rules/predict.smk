@@ -27,6 +27,7 @@ rule predict:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
+        script=script("predict"),
         data=lambda wildcards: SWEEP.data_folder(wildcards.target),
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
         settings=lambda wildcards: SWEEP.prediction(wildcards.model, wildcards.target),
@@ -34,6 +35,6 @@ rule predict:
         "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
-        python {SCRIPTS}/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
+        python {params.script:q} --start {input.start:q} --data {params.data:q} --languages {params.languages} \
             --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """

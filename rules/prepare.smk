@@ -16,6 +16,7 @@ rule prepare:
     conda:
         "../envs/stiltsweep.yaml"
     params:
+        script=script("prepare"),
         definition=lambda wildcards: SWEEP.definition(
             wildcards.task, wildcards.language
         ),
@@ -23,6 +24,6 @@ rule prepare:
         "prepare {wildcards.task} in {wildcards.language}"
     shell:
         """
-        python {SCRIPTS}/prepare.py --task {wildcards.task:q} --language {wildcards.language:q} \
+        python {params.script:q} --task {wildcards.task:q} --language {wildcards.language:q} \
             --definition {params.definition:q} --output {output.data:q} &>{log:q}
         """

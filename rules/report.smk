@@ -15,12 +15,13 @@ rule describe:
     conda:
         "../envs/stiltsweep.yaml"
     params:
+        script=script("describe"),
         configuration=canonical(SETTINGS),
     message:
         "describe the sweep"
     shell:
         """
-        python {SCRIPTS}/describe.py --configuration {params.configuration:q} --output {output:q} &>{log:q}
+        python {params.script:q} --configuration {params.configuration:q} --output {output:q} &>{log:q}
         """
 
 
@@ -42,12 +43,13 @@ rule report:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        results=SWEEP.results,
+        script=script("report"),
+        results=lambda wildcards: SWEEP.results,
         code=code_digest("report"),
     message:
         "write the report"
     shell:
         """
-        python {SCRIPTS}/report.py --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
+        python {params.script:q} --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
             --output {output:q} &>{log:q}
         """

@@ -20,14 +20,15 @@ rule significance:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
+        script=script("significance"),
         arguments=lambda wildcards: SWEEP.significance_arguments(wildcards.target),
         code=code_digest("significance"),
-        results=SWEEP.results,
+        results=lambda wildcards: SWEEP.results,
     message:
         "test {wildcards.model} on {wildcards.target}"
     shell:
         """
-        python {SCRIPTS}/significance.py --results {params.results:q} --model {wildcards.model:q} \
+        python {params.script:q} --results {params.results:q} --model {wildcards.model:q} \
             --target {wildcards.target:q} --tables {input.tables:q} {params.arguments} --output {output:q} &>{log:q}
         """
 
@@ -49,10 +50,11 @@ rule lift:
     conda:
         "../envs/stiltsweep.yaml"
     params:
+        script=script("lift"),
         code=code_digest("significance"),
     message:
         "put all comparisons together"
     shell:
         """
-        python {SCRIPTS}/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
+        python {params.script:q} --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
         """

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import yaml
+
+import tiny
 from stiltsweep.files import digest_file, read_json
 
 ROOT = Path(__file__).parents[1]
@@ -252,7 +253,10 @@ def test_an_intermediate_added_runs_only_its_jobs(sweep: Path, tmp_path: Path) -
     [
         ({"title": "Another"}, {"describe", "report"}),
         ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "report"}),
-        ({"training": {"target": {"epochs": 1}}}, {"describe", "finetune", "predict", "evaluate", "significance", "lift", "report"}),
+        (
+            {"training": {"target": {"epochs": 1}}},
+            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "report"},
+        ),
     ],
 )
 def test_an_edit_reruns_what_uses_it(sweep: Path, change: dict[str, Any], rules: set[str]) -> None:
@@ -267,7 +271,9 @@ def test_an_edit_reruns_what_uses_it(sweep: Path, change: dict[str, Any], rules:
 def test_killed_and_started_again_the_cells_are_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
     """SIGKILL to everything in the middle of training, in a copy that still has all of it to do."""
     folder = tmp_path / "copy"
-    shutil.copytree(sweep, folder, ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake"))
+    shutil.copytree(
+        sweep, folder, ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake")
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"],
         cwd=folder,

@@ -51,8 +51,8 @@ class Clock:
     def left(self, now: float) -> float | None:
         """Return seconds left, None before anything is known.
 
-        Every rule's jobs are taken to go on as its finished ones did. Of a rule none of whose jobs has finished a cell is
-        taken to be like the quickest job so far, any other like the mean. As many jobs run at once as do now.
+        Every rule's jobs are taken to go on as its finished ones did. Of a rule none of whose jobs has finished a cell
+        is taken to be like the quickest job so far, any other like the mean. As many jobs run at once as do now.
         """
         if not self.finished:
             return None

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
 _BUSY = 192
 """Token slots from which a larger batch makes a CPU core hardly faster."""
 
