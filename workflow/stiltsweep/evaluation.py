@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from . import __version__
 from .errors import UserError
@@ -47,7 +48,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         raise UserError(
             f"{path}: the ids are not those of {data}. Rebuild it with: snakemake --cores 1 --force {index}"
         )
-    columns: dict[str, Any] = {"id": pa.array(predicted["ids"], pa.string())}
+    columns: dict[str, Any] = {"id": _texts(predicted["ids"])}
     scores: dict[str, float | None] = {}
     for name in meta.metrics:
         rule = metric(name)
@@ -55,7 +56,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             [rule.statistics(row, p, cell.language) for row, p in zip(rows, predicted["predictions"], strict=True)],
             dtype=np.float64,
         ).reshape(len(rows), len(rule.columns))
-        columns.update({f"{name}.{column}": values[:, i] for i, column in enumerate(rule.columns)})
+        columns.update({f"{name}.{column}": _numbers(values[:, i]) for i, column in enumerate(rule.columns)})
         score = float(rule.score(values.sum(0)))
         scores[name] = None if np.isnan(score) else score
     main = meta.metrics[0]
@@ -94,3 +95,16 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         },
     )
     return float(scores[main] or 0.0)
+
+
+# pa.array would do, but imports pandas when it is first called, which takes longer than all the rest of a cell.
+
+
+def _texts(values: list[str]) -> pa.Array:
+    builder = pa.lib.StringBuilder()
+    builder.append_values(values)
+    return builder.finish()
+
+
+def _numbers(values: NDArray[np.float64]) -> pa.Array:
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

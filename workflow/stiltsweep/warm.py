@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -120,6 +121,9 @@ def _preload() -> None:
     from . import evaluation, prediction
     from .training import loop
 
+    # What exists now is never collected in a child: a collection would touch, and so copy, every page of it.
+    gc.collect()
+    gc.freeze()
     # Names of transformers are imported when they are asked for.
     _ = (
         evaluation,

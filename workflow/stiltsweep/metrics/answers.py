@@ -1,6 +1,6 @@
 """Statistics of extractive question answering, as the SQuAD and MLQA scripts define them.
 
-Sources: the rules of `evaluate-v1.1.py` (SQuAD) and `mlqa_evaluation_v1.py` (MLQA), restated; see docs/metrics.md.
+Sources: the rules of `evaluate-v1.1.py` (SQuAD) and `mlqa_evaluation_v1.py` (MLQA), restated.
 """
 
 from __future__ import annotations

@@ -15,13 +15,15 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
 
     A tag's first character is its position (B I E S O), the rest its type, so bare tags are read too: neighbouring
     equal tags merge into one chunk, and a bare tag beginning with S (SCONJ, SYM) is a chunk of one token each. That is
-    how the official XTREME script scores UD POS; see `token_statistics` for accuracy.
+    how the official XTREME script scores UD POS; see `token_statistics` for accuracy. One tag differs: seqeval takes
+    the bare tag X for the same type as O, so that where such a chunk begins depends on the sentences before; here X is
+    a type like any other.
     """
     found: list[Chunk] = []
     start = 0
     last_position, last_type = "O", ""
     for index, tag in enumerate([*tags, "O"]):
-        position, kind = tag[:1], tag[1:].split("-", maxsplit=1)[-1] or "_"
+        position, kind = tag[:1], tag[1:].split("-", maxsplit=1)[-1] or tag
         if _ends(last_position, position, last_type, kind):
             found.append((last_type, start, index - 1))
         if _starts(last_position, position, last_type, kind):
@@ -51,32 +53,39 @@ def _f1_counts(gold: Counter[Any], predicted: Counter[Any]) -> tuple[float, floa
     return float(hits), float(predicted.total() - hits), float(gold.total() - hits)
 
 
-def span_statistics(gold: Mapping[str, Any], prediction: Sequence[str], language: str) -> tuple[float, ...]:
+def _tags(prediction: Any) -> Sequence[str]:
+    """Return the tags of a prediction; models that write text predict `tags` and `spans`."""
+    tags: Sequence[str] = prediction["tags"] if isinstance(prediction, Mapping) else prediction
+    return tags
+
+
+def span_statistics(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
     """Return (tp, fp, fn) of exact chunks; a prediction shorter than the sentence misses the words it lost."""
-    padded = [*prediction, *("O" for _ in range(len(gold["tags"]) - len(prediction)))]
+    tags = _tags(prediction)
+    padded = [*tags, *("O" for _ in range(len(gold["tags"]) - len(tags)))]
     return _f1_counts(Counter(chunks(gold["tags"])), Counter(chunks(padded)))
 
 
-def token_statistics(gold: Mapping[str, Any], prediction: Sequence[str], language: str) -> tuple[float, ...]:
+def token_statistics(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
     """Return (tokens, correct); truncated words count as wrong, whatever their gold tag is."""
     tags = gold["tags"]
-    return float(len(tags)), float(sum(a == b for a, b in zip(tags, prediction, strict=False)))
+    return float(len(tags)), float(sum(a == b for a, b in zip(tags, _tags(prediction), strict=False)))
 
 
-def surface_statistics(
-    gold: Mapping[str, Any], prediction: Sequence[Sequence[str]], language: str
-) -> tuple[float, ...]:
-    """Return (tp, fp, fn) of mT5's typed strings: predictions are [type, text] pairs, duplicates counted once.
+def surface_statistics(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
+    """Return (tp, fp, fn) of typed strings, each counted once; tags are read as the strings they mark.
 
     Source: multilingual-t5's `span_f1`, which compares sets of "TYPE: text" strings. It cannot be compared with
     seqeval's F1, which knows positions.
     """
-    tokens = gold["tokens"]
-    spaces = gold.get("space_after") or [True] * len(tokens)
-    wanted = set()
-    for kind, first, last in chunks(gold["tags"]):
-        text = "".join(
-            t + " " * bool(s) for t, s in zip(tokens[first : last + 1], spaces[first : last + 1], strict=True)
-        )
-        wanted.add((kind, text.strip()))
-    return _f1_counts(Counter(wanted), Counter({(kind, text) for kind, text in prediction}))
+    spans = prediction["spans"] if isinstance(prediction, Mapping) else _strings(gold, prediction)
+    wanted = set(_strings(gold, gold["tags"]))
+    return _f1_counts(Counter(wanted), Counter({(kind, text) for kind, text in spans}))
+
+
+def _strings(row: Mapping[str, Any], tags: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the (type, text) pairs that tags mark in a row's sentence."""
+    tokens = row["tokens"]
+    spaces = row.get("space_after") or [True] * len(tokens)
+    words = [token + " " * bool(space) for token, space in zip(tokens, spaces, strict=True)]
+    return [(kind, "".join(words[first : last + 1]).strip()) for kind, first, last in chunks(tags)]

@@ -1,0 +1,80 @@
+"""The documentation: its commands are run (planned, where they would train), and what it names exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stiltsweep.schema import check
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = sorted(
+    {
+        line.split("#")[0].strip()
+        for path in PAGES
+        for block in blocks(path, "")
+        for line in block.splitlines()
+        if line.startswith(("snakemake ", "make "))
+    }
+)
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("snakemake")])
+def test_snakemake_commands_plan(command: str, tmp_path: Path) -> None:
+    """Every command of the docs, as a dry run where nothing has been made yet."""
+    words = shlex.split(command)[1:]
+    if "--report" in words:
+        pytest.skip("a report needs results: the end-to-end tests make one")
+    # The executor of a profile would look for its cluster; a dry run plans the same jobs without.
+    extra = [] if "-n" in words else ["-n"]
+    if "--profile" in words:
+        extra += ["--executor", "dryrun"]
+    found = subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, *extra, "--quiet", "rules", "--nolock"]
+        if "--quiet" not in words
+        else [sys.executable, "-m", "snakemake", *words, *extra, "--nolock"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_make_commands_are_targets() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {shlex.split(c)[1] for c in COMMANDS if c.startswith("make")}
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_links_and_paths_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (path.parent / link).exists(), link
+    for name in re.findall(r"`((?:workflow|sweeps|profiles|envs|tests|docs|rules)/[A-Za-z0-9_./-]+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_readmes_task_is_valid() -> None:
+    (block,) = blocks(ROOT / "README.md", "yaml")
+    check(yaml.safe_load(block), "task", "README.md")

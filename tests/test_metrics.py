@@ -1,0 +1,139 @@
+"""Metrics against independent implementations, hand-worked cases in several scripts, and the sum they are ratios of."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from seqeval.metrics import f1_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score
+
+from stiltsweep.errors import UserError
+from stiltsweep.metrics import METRICS, metric
+from stiltsweep.metrics.answers import normalise_mlqa, normalise_squad
+from stiltsweep.metrics.spans import chunks
+
+PREFIXED = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-LOC", "S-PER"]
+BARE = ["NOUN", "VERB", "SCONJ", "SYM", "INTJ", "PUNCT", "ADJ", "ADP"]
+
+
+def total(name: str, golds: list[dict[str, Any]], predictions: list[Any], language: str = "en") -> float:
+    rule = metric(name)
+    sums = np.sum([rule.statistics(g, p, language) for g, p in zip(golds, predictions, strict=True)], axis=0)
+    return float(rule.score(sums))
+
+
+@pytest.mark.parametrize("tags", [PREFIXED, BARE], ids=["IOBES", "bare UPOS"])
+def test_span_f1_is_seqevals(tags: list[str]) -> None:
+    """200 corpora of random, mostly invalid tag sequences, which is where readings differ."""
+    rng = random.Random(0)
+    for _ in range(200):
+        golds = [[rng.choice(tags) for _ in range(rng.randint(1, 12))] for _ in range(rng.randint(1, 6))]
+        predictions = [[t if rng.random() < 0.6 else rng.choice(tags) for t in gold] for gold in golds]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = 100 * f1_score(golds, predictions)
+        found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
+        assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
+
+
+def test_chunks_by_hand() -> None:
+    assert chunks(["B-A", "I-A", "O", "I-A", "I-B", "B-B"]) == [("A", 0, 1), ("A", 3, 3), ("B", 4, 4), ("B", 5, 5)]
+    assert chunks(["NOUN", "NOUN", "VERB"]) == [("OUN", 0, 1), ("ERB", 2, 2)]  # neighbours merge
+    assert chunks(["X", "NOUN", "X", "X"]) == [("X", 0, 0), ("OUN", 1, 1), ("X", 2, 3)]
+    assert chunks(["SCONJ", "SCONJ"]) == [("CONJ", 0, 0), ("CONJ", 1, 1)]  # S: a chunk of one
+
+
+def test_words_that_were_cut_off_are_errors() -> None:
+    gold = {"tags": ["B-A", "O", "B-A"]}
+    assert metric("span_f1").statistics(gold, ["B-A"], "en") == (1.0, 0.0, 1.0)
+    assert metric("token_accuracy").statistics(gold, ["B-A"], "en") == (3.0, 1.0)
+
+
+def test_typed_strings_count_once_and_know_no_place() -> None:
+    gold = {"tokens": ["in", "New", "York", "and", "York"], "tags": ["O", "B-LOC", "I-LOC", "O", "B-LOC"]}
+    predicted = {"spans": [["LOC", "York"], ["LOC", "York"], ["PER", "New York"]], "tags": ["O"] * 5}
+    assert metric("surface_f1").statistics(gold, predicted, "en") == (1.0, 1.0, 1.0)
+    assert metric("span_f1").statistics(gold, predicted, "en") == (0.0, 0.0, 2.0)
+    assert metric("surface_f1").statistics(gold, gold["tags"], "en") == (2.0, 0.0, 0.0)
+    thai = {"tokens": ["ใน", "ห้อง", "ครัว"], "tags": ["O", "B-R", "I-R"], "space_after": [False, False, False]}
+    assert metric("surface_f1").statistics(thai, {"spans": [["R", "ห้องครัว"]], "tags": []}, "th") == (1.0, 0.0, 0.0)
+
+
+# (language, gold, prediction, SQuAD F1, MLQA F1) worked out by hand from the published rules.
+ANSWERS = [
+    ("en", "The Cat!", "a cat", 1, 1),
+    ("en", "red big cat", "big cat", 0.8, 0.8),
+    ("en", "the", "the", 0, 0),  # nothing is left of either: both scripts give 0
+    ("de", "der Hund", "ein Hund", 0.5, 1),  # German articles only in MLQA's rules
+    ("es", "la casa", "casa", 2 / 3, 1),
+    ("vi", "cái bàn", "bàn", 2 / 3, 1),
+    ("ar", "الكتاب", "كتاب", 0, 1),  # the Arabic article goes, prefix or not
+    ("hi", "राम का घर", "राम घर", 0.8, 0.8),
+    ("zh", "北京市", "北京", 0, 0.8),  # Chinese characters are words only in MLQA's rules
+    ("zh", "iPhone手机", "手机", 0, 0.8),
+    ("th", "ห้องครัว", "ครัว", 0, 0),  # Thai is one word under both
+    ("tr", "İstanbul", "istanbul", 0, 0),  # dotted capital I lower-cases to i and a combining dot
+    ("el", "«Αθήνα»", "Αθήνα", 0, 1),  # guillemets are no ASCII punctuation
+    ("fi", "keittiössä", "keittiössä.", 1, 1),
+]
+
+
+@pytest.mark.parametrize(("language", "gold", "predicted", "squad", "mlqa"), ANSWERS)
+def test_answers_by_hand(language: str, gold: str, predicted: str, squad: float, mlqa: float) -> None:
+    row = {"answers": [{"text": gold, "start": 0}]}
+    for name, expected in (("squad_f1", squad), ("mlqa_f1", mlqa)):
+        assert metric(name).statistics(row, predicted, language) == pytest.approx((1.0, expected)), name
+
+
+def test_best_of_several_answers_and_none() -> None:
+    row = {"answers": [{"text": "a dog", "start": 0}, {"text": "cat", "start": 0}]}
+    assert metric("squad_em").statistics(row, "Cat", "en") == (1.0, 1.0)
+    unanswerable = {"answers": []}
+    assert metric("squad_f1").statistics(unanswerable, "", "en") == (1.0, 1.0)
+    assert metric("squad_f1").statistics(unanswerable, "cat", "en") == (1.0, 0.0)
+
+
+def test_normalisers() -> None:
+    assert normalise_squad("The  U.S. (an) Army") == ["us", "army"]
+    assert normalise_mlqa("在2008年，北京", "zh") == ["在", "2008", "年", "北", "京"]
+
+
+def test_ranking_against_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(rng.integers(2, 15))
+        scores = rng.permutation(n).astype(float)
+        relevant = rng.random(n) < 0.3
+        relevant[rng.integers(n)] = True
+        order = [str(i) for i in np.argsort(-scores)]
+        gold = {"gold": [str(i) for i in np.flatnonzero(relevant)]}
+        found = metric("map_at_20").statistics(gold, order, "en")[1]
+        assert found == pytest.approx(average_precision_score(relevant, scores))
+        one = np.zeros(n, dtype=bool)
+        one[rng.integers(n)] = True
+        gold = {"gold": [str(np.flatnonzero(one)[0])]}
+        expected = label_ranking_average_precision_score([one], [scores])  # of one right answer: its reciprocal rank
+        assert metric("mrr_at_20").statistics(gold, order, "en")[1] == pytest.approx(expected)
+        assert metric("retrieval_accuracy").statistics(gold, order, "en") == (1.0, float(expected == 1))
+
+
+def test_ranks_beyond_twenty_do_not_count() -> None:
+    order = [str(i) for i in range(30)]
+    assert metric("mrr_at_20").statistics({"gold": ["20"]}, order, "en") == (1.0, 0.0)
+    assert metric("mrr_at_20").statistics({"gold": ["19"]}, order, "en") == (1.0, 1 / 20)
+    # Thirty right answers: only twenty fit.
+    assert metric("map_at_20").statistics({"gold": order}, order, "en") == (1.0, 1.0)
+
+
+def test_a_score_is_the_ratio_of_sums_and_nan_of_nothing() -> None:
+    accuracy = metric("accuracy")
+    assert accuracy.score(np.array([[4.0, 1.0], [0.0, 0.0]])).tolist()[0] == 25.0
+    assert np.isnan(accuracy.score(np.array([0.0, 0.0])))
+    for rule in METRICS.values():
+        assert len(rule.columns) == len(rule.numerator) == len(rule.denominator)
+    with pytest.raises(UserError, match="Did you mean 'accuracy'"):
+        metric("acuracy")
