@@ -51,7 +51,7 @@ lint: $(VENV)/.checks
 	$(BIN)/snakemake --lint
 
 unit: $(VENV)/.checks
-	$(BIN)/python -m pytest tests -m "not slow and not e2e"
+	$(BIN)/python -m pytest tests -n 2 -m "not slow and not e2e"
 
 e2e: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m "e2e and not slow"

@@ -125,7 +125,7 @@ def test_imports_run_downward() -> None:
 
     order = [
         {"errors"}, {"files"}, {"schema", "scriptlog", "code"}, {"metrics"}, {"records", "languages"}, {"catalog"},
-        {"config", "settings"}, {"sources"}, {"sweep"}, {"evaluation", "models"}, {"kinds"}, {"prediction"}, {"training"},
+        {"config", "settings"}, {"sources"}, {"sweep"}, {"evaluation", "models"}, {"kinds"}, {"prediction"}, {"training"}, {"warm"},
         {"significance"}, {"report"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}

@@ -98,7 +98,8 @@ def test_intents_have_all_labels_equally_often(language: str) -> None:
     found = of_split(rows("intent", language), "test")
     counts = Counter(row["label"] for row in found)
     assert set(counts) == set(TARGETS["intent"].definition["labels"])
-    assert max(counts.values()) == min(counts.values()) == 10
+    source = TARGETS["intent"].definition["source"]
+    assert max(counts.values()) == min(counts.values()) == source["sizes"]["test"] / len(source["intents"])
 
 
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
@@ -125,7 +126,8 @@ def test_slots_have_all_types_and_the_tokens_give_the_text_back(language: str) -
 def test_no_text_is_twice_and_nothing_is_left_open(language: str) -> None:
     for name, text in (("intent", "text_a"), ("qa", "context")):
         texts = [row[text] for row in rows(name, language)]
-        assert len(set(texts)) == len(texts)
+        asked = [(row[text], row.get("question")) for row in rows(name, language)]
+        assert len(set(asked)) == len(asked)  # one log may be asked two things
         assert not any(mark in t for t in texts for mark in "{}[]<>|~()")
         assert not any("  " in t or t != t.strip() for t in texts)
     texts = ["".join(row["tokens"]) for row in rows("slots", language)]
@@ -141,7 +143,7 @@ def test_answers_are_whole_words_and_stand_once(language: str) -> None:
         start, text = answer["start"], answer["text"]
         assert row["context"][start : start + len(text)] == text
         assert row["question"] in asked
-        assert row["context"].count(" / ") == 2
+        assert row["context"].count(" / ") == TARGETS["qa"].definition["source"]["commands"] - 1
         if home_assistant.grammar(language).spaced:
             around = row["context"][start - 1 : start] + row["context"][start + len(text) :][:1]
             assert not any(character.isalnum() for character in around)
@@ -298,11 +300,12 @@ def test_half_of_the_replies_fit() -> None:
 
 def test_names_are_of_one_type_and_in_one_split() -> None:
     found = rows("name-typing", "en")
+    size = CATALOG.task("name-typing").definition["source"]["sizes"]["train"]
     names = [row["text_a"].casefold() for row in found]
     assert len(set(names)) == len(names)
     assert len({row["id"] for row in found}) == len(found)
     assert "luxembourg" not in names  # a city and a territory
-    assert Counter(row["label"] for row in of_split(found, "train")).most_common()[-1][1] >= 70
+    assert Counter(row["label"] for row in of_split(found, "train")).most_common()[-1][1] >= 0.9 * size / 5
 
 
 def test_names_of_another_language_are_test_data_of_the_things_not_trained_on() -> None:
@@ -322,7 +325,7 @@ def test_names_of_another_language_are_test_data_of_the_things_not_trained_on() 
 
 def test_all_languages_search_the_same_candidates() -> None:
     first = [row for row in rows("retrieval", "zh") if row["side"] == "candidate"]
-    assert 100 <= len(first) <= 150
+    assert 50 <= len(first) <= TARGETS["retrieval"].definition["source"]["sizes"]["test"]
     for language in TARGETS["retrieval"].languages:
         found = rows("retrieval", language)
         queries = {row["id"]: row for row in found if row["side"] == "query"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,15 @@ def check_training(value: Mapping[str, Any], where: str) -> None:
             check(value[stage], "training", f"{where}.{stage}")
 
 
+_PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(value, str) and schema.get("type") in ("integer", "number") and _PLAIN_NUMBER.fullmatch(value):
+        # Snakemake's --config makes text of numbers inside lists and mappings.
+        return int(value) if "." not in value else float(value)
+    if isinstance(value, list) and "items" in schema:
+        return [_with_defaults(item, schema["items"]) for item in value]
     if isinstance(value, dict):
         for key, sub in schema.get("properties", {}).items():
             if key not in value and "default" in sub:
