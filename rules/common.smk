@@ -11,7 +11,6 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from stiltsweep import config as configuration
 from stiltsweep import warm
-from stiltsweep.catalog import language_tables
 from stiltsweep.code import digest as code_digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
@@ -24,6 +23,13 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
+# Rules name scripts by their path from here, so that a shell line can be pasted and a moved checkout is the same workflow.
+if not Path("workflow/scripts").is_dir():
+    raise WorkflowError(
+        f"There is no workflow/scripts in {Path.cwd()}. Run snakemake in the project's folder, or link it: "
+        f"ln -s {Path(workflow.basedir) / 'workflow'} workflow"
+    )
+
 try:
     SETTINGS, CATALOG = configuration.resolve(
         config,
@@ -33,14 +39,14 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 SWEEP = Sweep(SETTINGS, CATALOG)
-# Relative where Snakemake runs, so that a moved checkout is the same workflow.
-SCRIPTS = Path(os.path.relpath(Path(workflow.basedir) / "workflow" / "scripts"))
-TABLES = [os.path.relpath(table) for table in language_tables(SETTINGS["catalog"])]
-
-
-def script(name):
-    """Return the path of a script."""
-    return str(SCRIPTS / f"{name}.py")
+TABLES = [
+    "workflow/catalog/languages.csv",
+    *[
+        table
+        for folder in SETTINGS["catalog"]
+        if Path(table := f"{folder}/languages.csv").is_file()
+    ],
+]
 
 
 def print_headline():

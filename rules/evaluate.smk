@@ -21,7 +21,6 @@ rule evaluate:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("evaluate"),
         code=code_digest("evaluate"),
         family=lambda wildcards: SWEEP.family(wildcards.language),
         contaminated=lambda wildcards: (
@@ -33,7 +32,7 @@ rule evaluate:
         "evaluate {wildcards.model} <- {wildcards.intermediate} on {wildcards.target} in {wildcards.language} (seed {wildcards.seed})"
     shell:
         """
-        python {params.script:q} --model {wildcards.model:q} --intermediate {wildcards.intermediate:q} \
+        python workflow/scripts/evaluate.py --model {wildcards.model:q} --intermediate {wildcards.intermediate:q} \
             --target {wildcards.target:q} --seed {wildcards.seed} --language {wildcards.language:q} \
             --data {input.data:q} --predictions {input.predictions:q} --family {params.family:q} {params.contaminated} \
             --output {output.cell:q} &>{log:q}

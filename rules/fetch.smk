@@ -17,13 +17,12 @@ rule fetch:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("fetch"),
         definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
     message:
         "fetch {wildcards.model}"
     shell:
         """
-        python {params.script:q} --model {wildcards.model:q} --definition {params.definition:q} \
+        python workflow/scripts/fetch.py --model {wildcards.model:q} --definition {params.definition:q} \
             --output {output:q} &>{log:q}
         """
 
@@ -42,13 +41,12 @@ rule pretrain:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
-        script=script("pretrain"),
         definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
         settings=lambda wildcards: SWEEP.pretraining(wildcards.model),
     message:
         "pretrain {wildcards.model}"
     shell:
         """
-        python {params.script:q} --model {wildcards.model:q} --definition {params.definition:q} \
+        python workflow/scripts/pretrain.py --model {wildcards.model:q} --definition {params.definition:q} \
             --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """

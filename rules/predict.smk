@@ -27,7 +27,6 @@ rule predict:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
-        script=script("predict"),
         data=lambda wildcards: SWEEP.data_folder(wildcards.target),
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
         settings=lambda wildcards: SWEEP.prediction(wildcards.model, wildcards.target),
@@ -35,6 +34,6 @@ rule predict:
         "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
-        python {params.script:q} --start {input.start:q} --data {params.data:q} --languages {params.languages} \
+        python workflow/scripts/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
             --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """

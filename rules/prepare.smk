@@ -16,7 +16,6 @@ rule prepare:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("prepare"),
         definition=lambda wildcards: SWEEP.definition(
             wildcards.task, wildcards.language
         ),
@@ -24,6 +23,6 @@ rule prepare:
         "prepare {wildcards.task} in {wildcards.language}"
     shell:
         """
-        python {params.script:q} --task {wildcards.task:q} --language {wildcards.language:q} \
+        python workflow/scripts/prepare.py --task {wildcards.task:q} --language {wildcards.language:q} \
             --definition {params.definition:q} --output {output.data:q} &>{log:q}
         """

@@ -15,13 +15,12 @@ rule describe:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("describe"),
         configuration=canonical(SETTINGS),
     message:
         "describe the sweep"
     shell:
         """
-        python {params.script:q} --configuration {params.configuration:q} --output {output:q} &>{log:q}
+        python workflow/scripts/describe.py --configuration {params.configuration:q} --output {output:q} &>{log:q}
         """
 
 
@@ -43,13 +42,12 @@ rule report:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("report"),
         results=lambda wildcards: SWEEP.results,
         code=code_digest("report"),
     message:
         "write the report"
     shell:
         """
-        python {params.script:q} --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
+        python workflow/scripts/report.py --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
             --output {output:q} &>{log:q}
         """

@@ -20,7 +20,6 @@ rule significance:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
-        script=script("significance"),
         arguments=lambda wildcards: SWEEP.significance_arguments(wildcards.target),
         code=code_digest("significance"),
         results=lambda wildcards: SWEEP.results,
@@ -28,7 +27,7 @@ rule significance:
         "test {wildcards.model} on {wildcards.target}"
     shell:
         """
-        python {params.script:q} --results {params.results:q} --model {wildcards.model:q} \
+        python workflow/scripts/significance.py --results {params.results:q} --model {wildcards.model:q} \
             --target {wildcards.target:q} --tables {input.tables:q} {params.arguments} --output {output:q} &>{log:q}
         """
 
@@ -50,11 +49,10 @@ rule lift:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        script=script("lift"),
         code=code_digest("significance"),
     message:
         "put all comparisons together"
     shell:
         """
-        python {params.script:q} --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
+        python workflow/scripts/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
         """

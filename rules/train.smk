@@ -23,7 +23,6 @@ rule intermediate:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
-        script=script("train"),
         arguments=lambda wildcards: SWEEP.training_arguments(
             "intermediate",
             wildcards.model,
@@ -34,7 +33,7 @@ rule intermediate:
         "train {wildcards.model} on {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
-        python {params.script:q} --stage intermediate --start {input.start:q} --data {input.data:q} \
+        python workflow/scripts/train.py --stage intermediate --start {input.start:q} --data {input.data:q} \
             --seed {wildcards.seed} --threads {threads} {params.arguments} \
             --output {output:q} &>{log:q}
         """
@@ -57,7 +56,6 @@ rule finetune:
         "../envs/stiltsweep.yaml"
     threads: 1
     params:
-        script=script("train"),
         arguments=lambda wildcards: SWEEP.training_arguments(
             "target", wildcards.model, wildcards.target, wildcards.intermediate
         ),
@@ -65,7 +63,7 @@ rule finetune:
         "train {wildcards.model} <- {wildcards.intermediate} on {wildcards.target} (seed {wildcards.seed})"
     shell:
         """
-        python {params.script:q} --stage target --start {input.start:q} --data {input.data:q} \
+        python workflow/scripts/train.py --stage target --start {input.start:q} --data {input.data:q} \
             --seed {wildcards.seed} --threads {threads} {params.arguments} \
             --output {output:q} &>{log:q}
         """

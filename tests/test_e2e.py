@@ -55,7 +55,8 @@ def failed_logs(folder: Path) -> str:
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    text = snakemake(folder, "-n", "--quiet", "rules", *arguments)
+    # Targets first: --quiet would swallow them.
+    text = snakemake(folder, *arguments, "-n", "--quiet", "rules")
     return {rule: int(count) for rule, count in re.findall(r"^([a-z_]+) +(\d+)$", text, re.MULTILINE)}
 
 
@@ -79,6 +80,7 @@ def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
 
 def make(folder: Path) -> Path:
     """Write the catalogue, the data and the configuration of the tiny sweep."""
+    (folder / "workflow").symlink_to(ROOT / "workflow")
     labels = ["on", "off", "time", "warm"]
     for language in PATTERNS:
         for split, count in (("train", 96), ("dev", 24), ("test", 40)):
@@ -216,7 +218,7 @@ def test_one_deleted_cell_is_one_job(sweep: Path) -> None:
 
 def test_a_language_added_is_predicted_alone(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
-    shutil.copytree(sweep, folder)
+    shutil.copytree(sweep, folder, symlinks=True)
     configuration = yaml.safe_load((folder / "config.yaml").read_text())
     configuration["targets"]["commands"].append("ar")
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
@@ -236,7 +238,7 @@ def test_a_language_added_is_predicted_alone(sweep: Path, tmp_path: Path) -> Non
 
 def test_an_intermediate_added_runs_only_its_jobs(sweep: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
-    shutil.copytree(sweep, folder)
+    shutil.copytree(sweep, folder, symlinks=True)
     definition = yaml.safe_load((folder / "catalogue" / "intermediate" / "half.yaml").read_text())
     (folder / "catalogue" / "intermediate" / "other.yaml").write_text(yaml.safe_dump(definition))
     configuration = yaml.safe_load((folder / "config.yaml").read_text())
@@ -272,7 +274,10 @@ def test_killed_and_started_again_the_cells_are_the_same_bytes(sweep: Path, tmp_
     """SIGKILL to everything in the middle of training, in a copy that still has all of it to do."""
     folder = tmp_path / "copy"
     shutil.copytree(
-        sweep, folder, ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake")
+        sweep,
+        folder,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake"),
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"],

@@ -15,6 +15,8 @@ CONFIGURATIONS = ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in (ROOT
 
 
 def snakemake(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    if cwd != ROOT and not (cwd / "workflow").exists():
+        (cwd / "workflow").symlink_to(ROOT / "workflow")
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
         cwd=cwd,
@@ -39,7 +41,7 @@ def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> 
     commands: dict[str, set[str]] = {}
     text = (found.stdout + found.stderr).replace("\\\n", " ")
     for line in text.splitlines():
-        match = re.search(r"python (\S+/scripts/\w+\.py)(.*)&>", line)
+        match = re.search(r"python (workflow/scripts/\w+\.py)(.*)&>", line)
         if match:
             options = {word for word in shlex.split(match[2]) if word.startswith("--")}
             commands.setdefault(match[1], set()).update(options)

@@ -129,10 +129,13 @@ class Sweep:
     # and only what the stage uses, so that an edit reruns what it changes and no more.
 
     def definition(self, task: str, language: str) -> str:
-        """Return what decides the data of a task in a language, as JSON (no other language's counts)."""
+        """Return what decides the data of a task in a language, as JSON (no other language's digest)."""
         definition = {key: v for key, v in self.catalog.task(task).definition.items() if key not in _NOT_DATA}
-        languages = definition["languages"]
-        definition["languages"] = {code: about if code == language else {} for code, about in languages.items()}
+        # Readers look at which splits the other languages have, never at what is in them.
+        definition["languages"] = {
+            code: {key: value for key, value in about.items() if code == language or key != "sha256"}
+            for code, about in definition["languages"].items()
+        }
         if "data_root" in self.config and definition["source"]["type"] == "files":
             definition["source"] = {"root": self.config["data_root"], **definition["source"]}
         return canonical(definition)
