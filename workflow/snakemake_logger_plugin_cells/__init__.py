@@ -107,6 +107,8 @@ class LogHandler(LogHandlerBase):
             self._error(fields)
         elif event is None and record.levelno >= WARNING and record.msg and "RuleException" not in str(record.msg):
             self.console.print(escape(str(record.getMessage())), style="red" if record.levelno > WARNING else "yellow")
+        elif event is None and str(record.msg).startswith("Nothing to be done"):
+            self.console.print(record.getMessage())
         elif event == LogEvent.ERROR and record.msg and fields.get("exception") != "RuleException":
             self.console.print(escape(record.getMessage()), style="red")
 
