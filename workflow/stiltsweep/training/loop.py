@@ -26,7 +26,7 @@ from ..kinds import Form, Limits, Representation, form
 from ..metrics import metric
 from ..models.batches import Example, by_budget, collate
 from ..models.device import Device, choose
-from ..models.load import CHECKPOINT_FILE, Source, TaskModel, build, kept_ids, save_checkpoint, trainable
+from ..models.load import Source, TaskModel, build, kept_ids, save_checkpoint, trainable
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
 from ..records import Meta, Row, read_meta, read_rows
@@ -390,4 +390,4 @@ class _Trainer:
         }
 
 
-__all__ = ["CHECKPOINT_FILE", "Interrupted", "Run", "train", "versions"]
+__all__ = ["Interrupted", "Run", "train", "versions"]

@@ -31,7 +31,7 @@ def messages(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     """
     source = definition["source"]
     least, most = source["words"]
-    tables = {code: _catalogue(source["locales"].get(code, code)) for code in sorted(definition["languages"])}
+    tables = {code: catalogue(source["locales"].get(code, code)) for code in sorted(definition["languages"])}
     pool = [key for key in sorted(set.intersection(*map(set, tables.values()))) if least <= len(key.split()) <= most]
     english = {key: _clean(key) for key in pool}
     foreign = {code: {key: _clean(table[key]) for key in pool} for code, table in tables.items()}
@@ -59,7 +59,7 @@ def _clean(text: str) -> str:
 
 
 @cache
-def _catalogue(locale: str) -> Mapping[str, str]:
+def catalogue(locale: str) -> Mapping[str, str]:
     """Return message -> translation over all of Django's applications; the first of two translations wins."""
     spec = importlib.util.find_spec("django")
     assert spec is not None and spec.origin is not None  # the version was checked before
@@ -67,8 +67,8 @@ def _catalogue(locale: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for path in sorted(root.glob(f"**/locale/{locale}/LC_MESSAGES/*.mo")):
         with path.open("rb") as handle:
-            catalogue: Mapping[Any, Any] = gettext.GNUTranslations(handle)._catalog  # type: ignore[attr-defined]
-        for key, value in catalogue.items():
+            entries: Mapping[Any, Any] = gettext.GNUTranslations(handle)._catalog  # type: ignore[attr-defined]
+        for key, value in entries.items():
             if isinstance(key, str) and isinstance(value, str) and key and value:
                 found.setdefault(key.rpartition("\x04")[2], value)
     return found
