@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import entries
 import pytest
 import yaml
 
@@ -31,13 +32,7 @@ TASK: dict[str, Any] = {
     "kind": "classification",
     "description": "Four kinds of command.",
     "licence": "none",
-    "source": {
-        "type": "files",
-        "root": "data",
-        "format": "jsonl",
-        "columns": {"text_a": "text", "id": "id", "label": "label"},
-        "splits": {split: f"{{language}}.{split}.jsonl" for split in ("train", "dev", "test")},
-    },
+    "source": entries.lines_source(),
     "labels": ["on", "off"],
     "languages": {"en": {"train": 8, "dev": 8, "test": 40}, "de": {"test": 40}},
     "metrics": ["accuracy"],

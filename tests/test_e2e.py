@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import entries
 import pytest
 import yaml
 
@@ -108,13 +109,7 @@ def make(folder: Path) -> Path:
             "kind": "classification",
             "description": "Four kinds of command.",
             "licence": "none",
-            "source": {
-                "type": "files",
-                "root": "data",
-                "format": "jsonl",
-                "columns": {"text_a": "text", "id": "id", "label": "label"},
-                "splits": {split: f"{{language}}.{split}.jsonl" for split in ("train", "dev", "test")},
-            },
+            "source": entries.lines_source(),
             "labels": labels,
             "languages": {
                 "en": {"train": 96, "dev": 24, "test": 40},

@@ -25,16 +25,6 @@ REPRESENTATION = Representation("mean", -1, "mean", "")
 LABELS = ["O", "B-AREA", "I-AREA", "B-TIME", "I-TIME"]
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.encoder(tmp_path_factory.mktemp("encoder")))
-
-
-@pytest.fixture(scope="module")
-def text_model(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.text2text(tmp_path_factory.mktemp("text2text")))
-
-
 def meta(kind: str, labels: list[str] = (), **more: object) -> Meta:  # type: ignore[assignment]
     return Meta("t", "en", kind, list(labels), ["accuracy"], {}, "0", "none", **more)  # type: ignore[arg-type]
 

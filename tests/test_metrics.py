@@ -27,6 +27,15 @@ def total(name: str, golds: list[dict[str, Any]], predictions: list[Any], langua
     return float(rule.score(sums))
 
 
+def assert_seqevals(golds: list[list[str]], predictions: list[list[str]]) -> None:
+    """Check that span F1 is what seqeval says of some sentences."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = 100 * f1_score(golds, predictions)
+    found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
+    assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("tags", [PREFIXED, BARE], ids=["IOBES", "bare UPOS"])
 def test_span_f1_is_seqevals(tags: list[str]) -> None:
     """200 corpora of random, mostly invalid tag sequences, which is where readings differ."""
@@ -34,11 +43,7 @@ def test_span_f1_is_seqevals(tags: list[str]) -> None:
     for _ in range(200):
         golds = [[rng.choice(tags) for _ in range(rng.randint(1, 12))] for _ in range(rng.randint(1, 6))]
         predictions = [[t if rng.random() < 0.6 else rng.choice(tags) for t in gold] for gold in golds]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = 100 * f1_score(golds, predictions)
-        found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
-        assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
+        assert_seqevals(golds, predictions)
 
 
 def test_span_f1_on_a_tag_x_within_sentences_is_seqevals_too() -> None:
@@ -54,11 +59,7 @@ def test_span_f1_on_a_tag_x_within_sentences_is_seqevals_too() -> None:
         predictions = [
             sentence([t if rng.random() < 0.6 else rng.choice([*BARE, "X"]) for t in tags]) for tags in inner
         ]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = 100 * f1_score(golds, predictions)
-        found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
-        assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
+        assert_seqevals(golds, predictions)
 
 
 def test_accuracies_are_scikit_learns() -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import entries
 import pytest
 import yaml
 
@@ -26,13 +27,6 @@ from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
 
-FILES = {
-    "type": "files",
-    "root": "data",
-    "format": "jsonl",
-    "columns": {"text_a": "text", "id": "id", "label": "label"},
-}
-
 
 def task(languages: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
     splits = sorted({split for about in languages.values() for split in about})
@@ -40,7 +34,7 @@ def task(languages: dict[str, dict[str, int]], **more: Any) -> dict[str, Any]:
         "kind": "classification",
         "description": "A task made up for planning.",
         "licence": "none",
-        "source": {**FILES, "splits": {split: f"{{language}}.{split}.jsonl" for split in splits}},
+        "source": entries.lines_source(splits),
         "labels": ["on", "off"],
         "languages": languages,
         "metrics": ["accuracy"],

@@ -37,16 +37,6 @@ REPRESENTATION = Representation("mean", 1, "mean", "")
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.encoder(tmp_path_factory.mktemp("encoder")))
-
-
-@pytest.fixture(scope="module")
-def text_model(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.text2text(tmp_path_factory.mktemp("text2text")))
-
-
 def make(source: Source, kind: str = "retrieval"):
     about = Meta("t", "de", kind, [], ["mrr_at_20"], {}, "0", "none")
     tokenizer = Tokenizer.from_directory(source.base)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import tiny
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.span_qa import MAX_ANSWER
 from stiltsweep.metrics import metric
@@ -21,16 +20,6 @@ REPRESENTATION = Representation("mean", -1, "mean", "")
 POS = ("NOUN", "VERB", "ADP", "PUNCT")
 SHORT = Limits(24, 8, 64)
 PLACES = ("O", "B-PLACE", "I-PLACE")
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.encoder(tmp_path_factory.mktemp("encoder")))
-
-
-@pytest.fixture(scope="module")
-def text_model(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return Source.read(tiny.text2text(tmp_path_factory.mktemp("text2text")))
 
 
 def make(source: Source, kind: str, labels: tuple[str, ...] = (), limits: Limits = SHORT):

@@ -50,6 +50,11 @@ class Task:
         return list(self.definition.get("train_on", own))
 
     @property
+    def trainings(self) -> list[str]:
+        """Names of the trainings behind it, each that of the tasks trained on so far; what predicts it comes last."""
+        return ["+".join(self.train_on[:n]) for n in range(1, len(self.train_on) + 1)]
+
+    @property
     def benchmarks(self) -> Mapping[str, list[str]]:
         """Benchmark -> this target's languages there."""
         found: Mapping[str, list[str]] = self.definition["benchmarks"]

@@ -33,17 +33,15 @@ def _uses(sweep: Sweep) -> Iterator[tuple[str, str]]:
     for model in sweep.models:
         for seed in sweep.seeds:
             for target in sweep.languages:
-                chain = sweep.catalog.targets[target].train_on
-                trainings = ["+".join(chain[: n + 1]) for n in range(len(chain))]
                 for arm in sweep.arms_of(target):
                     last = sweep.start(model, arm, seed)
-                    for training in trainings:
+                    for training in sweep.catalog.targets[target].trainings:
                         trained = sweep.finetuned(model, arm, training, seed)
                         yield last, trained
                         for matched in sweep.matched(model, arm, training, seed):
                             yield matched, ""
                         last = trained
-                    yield last, f"{sweep.results}/predictions/{model}/{arm}/{target}/seed{seed}/predictions.json"
+                    yield last, sweep.predictions(model, arm, target, seed)
 
 
 def discard(checkpoint: Path) -> int:

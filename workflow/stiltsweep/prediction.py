@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .files import canonical, digest, read_json, write_json
 from .kinds import Form, Limits, Representation, form
 from .models.batches import Example, by_budget, collate
 from .models.device import Device, choose
-from .models.load import Source, TaskModel, build, kept_ids
+from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, read_meta, read_rows
 
@@ -258,14 +257,10 @@ def _predict_all(
     failed: dict[str, str],
 ) -> int:
     """Build the model and predict some languages with it; return their number of tokens."""
-    # What a model writes is chosen among all pieces: with those of this job's languages alone, it would depend on which
-    # languages these are.
-    prune = settings.prune and not work[0].form.text2text
-    used = chain.from_iterable(one.form.used_ids(example) for one in work for example in one.examples)
     model = build(
         source,
         work[0].form,
-        kept=kept_ids(used, source) if prune else None,
+        kept=vocabulary(source, [(one.form, one.examples) for one in work], prune=settings.prune),
         seed=0,
         dropout=0.0,
         head_from=_head(source),

@@ -66,10 +66,12 @@ def check_jobs(sweep: Sweep, models: Iterable[str], data: Iterable[tuple[str, st
             except UserError as error:
                 raise UserError(f"{name}/{language}: {error}") from None
         elif kind == "hub":
-            parts = _reader(definition).check(definition)
-            for part in parts:
+            reader = _reader(definition)
+            for part in reader.check(definition):
                 dataset = str(part.settings["dataset"])
-                if not _cached(f"datasets--{dataset.replace('/', '--')}") and not _copied(definition, dataset):
+                folder = root(definition)
+                copied = folder and reader.copy_folder(dataset, part.settings["revision"], folder).parent.is_dir()
+                if not copied and not _cached(f"datasets--{dataset.replace('/', '--')}"):
                     remote.setdefault(dataset, f"task {name} ({language})")
     for name in models:
         source = sweep.catalog.models[name].definition["source"]
@@ -130,11 +132,6 @@ def _cached(name: str) -> bool:
     """Whether the hub's own cache holds something of a repository; what exactly, the job will see."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     return (Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / name).is_dir()
-
-
-def _copied(definition: Mapping[str, Any], dataset: str) -> bool:
-    folder = root(definition)
-    return folder is not None and folder.joinpath("hub", *dataset.split("/")).is_dir()
 
 
 def _check_hub(wanted: Mapping[str, str]) -> None:

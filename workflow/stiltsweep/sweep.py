@@ -121,12 +121,13 @@ class Sweep:
 
         Targets that are trained on the same tasks share it.
         """
-        found = {}
-        for target in self.languages:
-            tasks = self.catalog.targets[target].train_on
-            for n in range(1, len(tasks) + 1):
-                found["+".join(tasks[:n])] = tasks[:n]
-        return found
+        # Names of tasks hold no plus sign.
+        return {name: name.split("+") for target in self.languages for name in self.catalog.targets[target].trainings}
+
+    @cached_property
+    def _last_trainings(self) -> set[str]:
+        """Trainings that predict a target."""
+        return {self.catalog.targets[target].trainings[-1] for target in self.languages if self.trained(target)}
 
     @cached_property
     def tasks(self) -> list[str]:
@@ -158,10 +159,8 @@ class Sweep:
 
     def training_start(self, model: str, intermediate: str, training: str, seed: int | str) -> str:
         """Return the checkpoint a target-stage training starts from: its first task's, where it has two."""
-        tasks = self.trainings[training]
-        if len(tasks) == 1:
-            return self.start(model, intermediate, seed)
-        return self.finetuned(model, intermediate, "+".join(tasks[:-1]), seed)
+        before = training.rpartition("+")[0]
+        return self.finetuned(model, intermediate, before, seed) if before else self.start(model, intermediate, seed)
 
     def matched(self, model: str, intermediate: str, training: str, seed: int | str) -> list[str]:
         """Return the intermediate checkpoint (if any) whose updates a target-stage training makes in addition.
@@ -169,7 +168,7 @@ class Sweep:
         Of a chain of trainings only the last one goes on; the ones before it have no target of their own.
         """
         matches = self.arms[intermediate].matches
-        if not matches or training not in {"+".join(self.catalog.targets[t].train_on) for t in self.languages}:
+        if not matches or training not in self._last_trainings:
             return []
         return [self._intermediate(model, matches, seed)]
 
@@ -177,11 +176,15 @@ class Sweep:
         """Return the checkpoint that predicts a target."""
         if not self.trained(target):
             return self.start(model, intermediate, seed)
-        return self.finetuned(model, intermediate, "+".join(self.catalog.targets[target].train_on), seed)
+        return self.finetuned(model, intermediate, self.catalog.targets[target].trainings[-1], seed)
+
+    def predictions(self, model: str, intermediate: str, target: str, seed: int | str) -> str:
+        """Return the index of a checkpoint's predictions of a target."""
+        return f"{self.results}/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json"
 
     def failures(self, model: str, intermediate: str, target: str, seed: int | str) -> list[str]:
         """Return the file that says that a language could not be predicted and is to be tried again, if any."""
-        path = Path(f"{self.results}/predictions/{model}/{intermediate}/{target}/seed{seed}/{FAILURES}")
+        path = Path(self.predictions(model, intermediate, target, seed)).with_name(FAILURES)
         return [str(path)] if path.is_file() else []
 
     def _intermediate(self, model: str, intermediate: str, seed: int | str) -> str:

@@ -139,6 +139,12 @@ def by_budget(examples: Iterable[Example], tokens: int) -> Iterator[list[Example
 class Objective(Protocol):
     """What a model needs of a task's kind: its head and its loss (see `kinds`)."""
 
+    text2text: bool
+    """Whether the model writes text."""
+
+    def used_ids(self, example: Example) -> Iterator[int]:
+        """Yield every id (full vocabulary) that the model meets with an example."""
+
     def new_head(self, width: int, pieces: int, seed: int) -> nn.Module | None:
         """Return a freshly initialised head for hidden states (.., width), None where the model has its own."""
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from ..errors import UserError
 from ..files import digest_file, read_json, replacing
-from .batches import Batch, Dense, Objective
+from .batches import Batch, Dense, Example, Objective
 from .device import T5_FAMILY
 from .directory import WEIGHTS
 from .fetch import MODEL_FILE
@@ -100,6 +100,19 @@ def kept_ids(used: Iterable[int], source: Source) -> NDArray[np.int64]:
     special = source.about["special"]
     needed = {*used, *range(special["pad"] + 1), *(i for i in special.values() if i is not None)}
     return np.array(sorted(needed), dtype=np.int64)
+
+
+def vocabulary(
+    source: Source, encoded: Sequence[tuple[Objective, Iterable[Example]]], *, prune: bool
+) -> NDArray[np.int64] | None:
+    """Return the ids a job keeps, None for all: those its examples use, where it prunes and nothing writes text.
+
+    What a model writes is chosen among all pieces: among those of the job's own texts alone, it would depend on which
+    other texts are in the job.
+    """
+    if not prune or any(form.text2text for form, _ in encoded):
+        return None
+    return kept_ids((i for form, examples in encoded for one in examples for i in form.used_ids(one)), source)
 
 
 class TaskModel(nn.Module):

@@ -88,12 +88,18 @@ class Records:
         return _changed(Path(self.root) / "incomplete" / name) if name in self._marks else None
 
     def _read(self, output: str) -> Mapping[str, Any]:
-        try:
-            with open(f"{self.root}/metadata/{_record_name(output)}", "rb") as handle:
-                found = json.loads(handle.read())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_object(f"{self.root}/metadata/{_record_name(output)}")
+
+
+def read_object(path: str, *, last_line: bool = False) -> Mapping[str, Any]:
+    """Return the JSON object in a file, or in its last line; empty if there is none to be read."""
+    try:
+        with open(path, "rb") as handle:
+            text = handle.read()
+        found = json.loads(text.splitlines()[-1] if last_line else text)
+    except (OSError, ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def same_content(path: str, file: File, record: Mapping[str, Any]) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from ..resources import STARTUP_SECONDS, Needs
-from .disk import Disk, Records
+from .disk import Disk, Records, read_object
 from .graph import Job
 
 SECONDS = {
@@ -103,10 +101,10 @@ def _measured(job: Job, disk: Disk, records: Records) -> float | None:
     """
     seconds = []
     if job.benchmark and disk.file(job.benchmark):
-        seconds.append(_number(_last_line(job.benchmark), "s"))
+        seconds.append(_number(read_object(job.benchmark, last_line=True), "s"))
     folder = job.outputs[0].rpartition("/")[0]
     if job.gpu and disk.file(f"{folder}/timing.json"):
-        timing = _object(Path(folder, "timing.json"))
+        timing = read_object(f"{folder}/timing.json")
         # A prediction may have had a few languages left to do.
         share = len([p for p in job.inputs if p.endswith(".parquet")]) / (_number(timing, "languages") or 1)
         seconds.append((_number(timing, "seconds") or 0.0) * (share if job.rule == "predict" else 1.0))
@@ -120,23 +118,6 @@ def _measured(job: Job, disk: Disk, records: Records) -> float | None:
 def _number(value: Mapping[str, Any], key: str) -> float | None:
     found = value.get(key)
     return float(found) if isinstance(found, int | float) else None
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _last_line(path: str) -> Mapping[str, Any]:
-    """Return the last object of a file with one JSON object a line."""
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8").splitlines()[-1])
-    except (OSError, ValueError, IndexError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def wall_seconds(

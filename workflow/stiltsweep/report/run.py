@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
             name: {
                 **_origin(catalog.targets[name]),
                 "languages": codes,
-                "trainings": [key for key in sweep.trainings if _begins(catalog.targets[name].train_on, key)],
+                "trainings": catalog.targets[name].trainings,
             }
             for name, codes in sweep.languages.items()
         },
@@ -138,12 +138,6 @@ _ORIGIN = (
     "metrics",
     "chance",
 )
-
-
-def _begins(tasks: Sequence[str], training: str) -> bool:
-    """Whether a training, named by its tasks, is one of those of a target that is trained on `tasks`."""
-    names = training.split("+")
-    return list(tasks[: len(names)]) == names
 
 
 def _origin(entry: Task | Model) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ..metrics import metric
 from ..models.batches import collate
 from ..models.device import Device, choose
 from ..models.directory import WEIGHTS
-from ..models.load import HEAD, Source, TaskModel, build, kept_ids, save_checkpoint, trainable
+from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
 from ..settings import TrainingSettings
@@ -131,10 +131,8 @@ def _try(whole: Run, tries: Tries, held: Held, threads: int) -> bool:
             meta, tokenizer, interface=source.interface, limits=limits, representation=run.representation
         ),
     )
-    used = {i for task in tasks for e in chain(task.examples, task.dev_examples) for i in task.form.used_ids(e)}
-    # A model that writes text learns to choose among all pieces, sentinels too: it will have to.
-    pruned = run.prune and not any(task.form.text2text for task in tasks)
-    kept = kept_ids(used, source) if pruned else None
+    encoded = [(task.form, chain(task.examples, task.dev_examples)) for task in tasks]
+    kept = vocabulary(source, encoded, prune=run.prune)
     torch.manual_seed(derived_seed(run.seed, "build"))
     first, *others = tasks
     head_seed = derived_seed(run.seed, "head", *first.seed_parts)
@@ -182,7 +180,7 @@ def _try(whole: Run, tries: Tries, held: Held, threads: int) -> bool:
         **trainer.describe(),
         "interface": source.interface,
         "settings": settings.to_json(),
-        "vocabulary": {"pruned": pruned, "pieces": len(kept) if kept is not None else None},
+        "vocabulary": {"pruned": kept is not None, "pieces": len(kept) if kept is not None else None},
         "updates": progress.update,
         "tokens": progress.tokens,
         "total_updates": progress.update + parent.get("total_updates", 0),

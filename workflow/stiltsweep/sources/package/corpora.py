@@ -24,5 +24,5 @@ def texts(corpus: Mapping[str, Any]) -> Iterator[str]:
         raise UserError("source.corpus: builder must be 'messages', with a list of Django's `locales`.")
     origin({"source": corpus})
     for locale in corpus["locales"]:
-        table = django_messages.catalogue("de" if locale == "en" else locale)
-        yield from sorted({" ".join(text.split()) for text in (table if locale == "en" else table.values())} - {""})
+        table = django_messages.catalogue(locale)
+        yield from sorted({" ".join(text.split()) for text in table.values()} - {""})

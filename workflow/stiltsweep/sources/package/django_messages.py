@@ -49,7 +49,7 @@ def messages(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     chosen = sorted(sorted(pool, key=digest)[: source["sizes"]["test"]])
     for side in ("query", "candidate"):
         for key in chosen:
-            name = hashlib.sha256(key.encode("utf-8")).hexdigest()[:12]
+            name = _name(key)
             text, gold = (foreign[language][key], [name]) if side == "query" else (english[key], [])
             yield {"id": name, "split": "test", "side": side, "text": text, "gold": gold}
 
@@ -62,18 +62,22 @@ def texts(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     """
     source = definition["source"]
     least, most = source["words"]
-    locale = source["locales"].get(language, language)
-    table = catalogue("de" if language == "en" else locale)
+    table = catalogue(source["locales"].get(language, language))
     floor = int(source["digests_from"] * 2**64)
     pool = [key for key in table if least <= len(key.split()) <= most and digest(key) >= floor]
     found: dict[str, str] = {}
     for key in sorted(pool, key=digest):
-        found.setdefault(_clean(key if language == "en" else table[key]), key)
-    rows = [(hashlib.sha256(key.encode("utf-8")).hexdigest()[:12], text) for text, key in found.items() if text]
+        found.setdefault(_clean(table[key]), key)
+    rows = [(_name(key), text) for text, key in found.items() if text]
     sizes = source["sizes"]
     for split, chosen in (("train", rows[sizes["dev"] :][: sizes["train"]]), ("dev", rows[: sizes["dev"]])):
         for name, text in chosen:
             yield {"id": name, "split": split, "text": text}
+
+
+def _name(key: str) -> str:
+    """Return a message's id, made from the English message alone."""
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()[:12]
 
 
 def _clean(text: str) -> str:
@@ -83,7 +87,12 @@ def _clean(text: str) -> str:
 
 @cache
 def catalogue(locale: str) -> Mapping[str, str]:
-    """Return message -> translation over all of Django's applications; the first of two translations wins."""
+    """Return message -> translation over all of Django's applications; the first of two translations wins.
+
+    The locale "en" has the messages themselves, those that are translated into German: Django holds no list of them.
+    """
+    if locale == "en":
+        return {key: key for key in catalogue("de")}
     spec = importlib.util.find_spec("django")
     assert spec is not None and spec.origin is not None  # the version was checked before
     root = Path(spec.origin).parent
