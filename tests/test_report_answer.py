@@ -23,7 +23,8 @@ from stiltsweep.errors import UserError
 from stiltsweep.files import write_json
 from stiltsweep.report import text
 from stiltsweep.report.answer import Answer, answer
-from stiltsweep.report.results import Results, read_comparisons
+from stiltsweep.report.results import Results
+from stiltsweep.report.rows import read_comparisons
 from stiltsweep.report.run import read_run
 
 

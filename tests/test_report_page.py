@@ -29,7 +29,7 @@ from stiltsweep.arms import BASELINE
 from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import write_json
-from stiltsweep.report import figures, tables
+from stiltsweep.report import figures, scatters, tables
 from stiltsweep.report.canvas import scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
@@ -305,7 +305,7 @@ def test_large_grid_draws(tmp_path):
     with mpl.rc_context(figures.STYLE):
         heat = figures.heat_map(results, "tiny", ALL)
         languages = figures.per_language(results, "tiny", "target-11")
-        sizes = figures.pretraining(results, "tiny", "target-11")
+        sizes = scatters.against(results, "tiny", "target-11", scatters.PRETRAINING)
         forest = figures.forest(results, "tiny", "target-11")
     assert heat.width > 500
     for name in names:
@@ -399,10 +399,10 @@ def test_benchmark_scores_are_shown_where_a_target_belongs_to_one(folder):
 
 
 def test_rank_correlation():
-    assert figures.rank_correlation([(1, 1), (2, 4), (3, 9), (4, 16)]) == pytest.approx(1.0)
-    assert figures.rank_correlation([(1, 3), (2, 2), (3, 1), (4, 0)]) == pytest.approx(-1.0)
-    assert figures.rank_correlation([(1, 1), (2, 2)]) is None
-    assert figures.rank_correlation([(1, 1), (2, 1), (3, 1), (4, 1)]) is None
+    assert scatters.rank_correlation([(1, 1), (2, 4), (3, 9), (4, 16)]) == pytest.approx(1.0)
+    assert scatters.rank_correlation([(1, 3), (2, 2), (3, 1), (4, 0)]) == pytest.approx(-1.0)
+    assert scatters.rank_correlation([(1, 1), (2, 2)]) is None
+    assert scatters.rank_correlation([(1, 1), (2, 1), (3, 1), (4, 1)]) is None
 
 
 def test_scale_holds_zero():

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from ..languages import SOURCE_LANGUAGE
 from ..significance.controls import is_control
-from .results import ALL, Comparison, Relabelled, Results
+from .results import ALL, Results
+from .rows import Comparison, Relabelled
 from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
 
 _SHOWN = 5

@@ -6,6 +6,7 @@ print loses nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..arms import BASELINE
+from . import looks
 from .canvas import (
-    COLOURS,
     GREY,
     INK,
     MARKERS,
@@ -32,7 +31,6 @@ from .canvas import (
     SIZE,
     SMALL,
     STYLE,
-    Dot,
     Figure,
     bare,
     canvas,
@@ -42,13 +40,14 @@ from .canvas import (
     lift_axis,
     place,
     scale,
-    scatter,
     shorten,
     text_width,
     tick,
     upper,
 )
-from .results import ALL, Comparison, Results
+from .results import ALL, Results
+from .rows import Comparison
+from .scatters import PRETRAINING, against
 from .text import count, interval, lift, listed, points
 
 
@@ -63,7 +62,7 @@ def draw(results: Results) -> dict[str, list[Figure]]:
         "forest": forest,
         "contrasts": contrasts,
         "languages": per_language,
-        "pretraining": pretraining,
+        "pretraining": functools.partial(against, covariate=PRETRAINING),
         "seeds": seeds,
     }
     found: dict[str, list[Figure]] = {"lift": []}
@@ -78,15 +77,6 @@ def draw(results: Results) -> dict[str, list[Figure]]:
             drawn = (painter(results, model, target) for model in results.run.models for target in targets)
             found[section] = [figure for figure in drawn if figure]
     return found
-
-
-# Looks.
-
-
-def _palette(results: Results) -> dict[str, tuple[str, str]]:
-    """Group -> colour and marker, in the order of the groups; `all` is black."""
-    looks = {group: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, group in enumerate(results.groups)}
-    return {**looks, ALL: (INK, "o"), "": (GREY, "x")}
 
 
 # Heat maps.
@@ -218,7 +208,7 @@ class _Line:
 
 def forest(results: Results, model: str, target: str) -> Figure | None:
     """Draw the lift over all languages and per family, with intervals and n."""
-    palette = _palette(results)
+    palette = looks.palette(results)
     blocks = []
     for group in (ALL, *results.groups):
         scope = {"scope": ALL} if group == ALL else {"scope": "group", "grouping": results.run.families, "group": group}
@@ -230,7 +220,7 @@ def forest(results: Results, model: str, target: str) -> Figure | None:
         results,
         blocks,
         f"{model}/{target}/forest",
-        _title(results, model, target),
+        looks.title(results, model, target),
         f"Lift of {model} on {target}, over all languages and by family",
     )
 
@@ -266,13 +256,9 @@ def contrasts(results: Results, model: str, target: str) -> Figure | None:
         results,
         blocks,
         f"{model}/{target}/contrasts",
-        _title(results, model, target),
+        looks.title(results, model, target),
         f"Lift of {model} on {target} in one family less that in another",
     )
-
-
-def _title(results: Results, model: str, target: str) -> str:
-    return f"{model}, {target}" if len(results.run.models) > 1 else target
 
 
 def _sizes(rows: Sequence[Comparison]) -> str:
@@ -381,7 +367,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
     ]
     if not languages:
         return None
-    palette = _palette(results)
+    palette = looks.palette(results)
     intermediates = list(results.run.intermediates)
     names = {code: results.run.language_name(code) for code in languages}
     left = min(max(text_width(name) for name in names.values()) + 12, 100.0)
@@ -445,94 +431,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
                     y += step
             _whiskers(axes, drawn, results.run.alpha)
     caption = f"Lift of {model} on {target} by language, one column for each intermediate task."
-    return finish(figure, f"{model}/{target}/languages", _title(results, model, target), caption)
-
-
-_TOKENS = "mc4_tokens_billion"
-
-
-def tokens(results: Results, language: str) -> float | None:
-    """Return the billions of mC4 tokens a language has in pre-training, None where languages.csv does not say."""
-    try:
-        value = float(results.run.fact(language, _TOKENS))
-    except ValueError:
-        return None
-    return value if value > 0 else None
-
-
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's rank correlation, None for fewer than four pairs or where one side is constant."""
-    if len(pairs) < 4 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
-        return None
-    return float(np.corrcoef([_ranks(side) for side in zip(*pairs, strict=True)])[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of every value, equal ones their mean rank; scipy's takes a second to import."""
-    ordered = np.sort(values)
-    return [float(np.searchsorted(ordered, v) + np.searchsorted(ordered, v, "right")) / 2 for v in values]
-
-
-def pretraining(results: Results, model: str, target: str) -> Figure | None:
-    """Draw lift against log pre-training size, one panel per intermediate task."""
-    rows = [row for row in results.select("language", model=model, target=target) if row.lift is not None]
-    panels: dict[str, list[Dot]] = {}
-    for row in rows:
-        size = tokens(results, row.group)
-        if size is not None and row.lift is not None:
-            look = _palette(results)[results.group_of.get(row.group, "")]
-            panels.setdefault(row.intermediate, []).append(Dot(row.group, size, row.lift, *look))
-    if not panels:
-        return None
-    across = 1 if len(panels) <= 3 else 2
-    down = math.ceil(len(panels) / across)
-    legend = _legend(results)
-    left, band, foot = 26.0, 124.0, 18.0 + 12.0 * math.ceil(len(legend) / 2)
-    wide = (PANEL - (left + 10) * across) / across
-    height = down * band + foot
-    figure = canvas(PANEL, height)
-    sizes = [dot.x for panel in panels.values() for dot in panel]
-    ylim = scale([dot.y for panel in panels.values() for dot in panel])
-    for i, (intermediate, panel) in enumerate(panels.items()):
-        r, c = divmod(i, across)
-        axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
-        axes.set_xscale("log")
-        axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
-        axes.set_ylim(*ylim)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4, loc="left")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.yaxis.set_major_formatter(tick)
-        axes.tick_params(length=2.5, which="both")
-        scatter(axes, panel)
-    label = "across: billion mC4 tokens, log scale; up: lift (points)"
-    figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
-    figure.legend(
-        handles=legend,
-        loc="lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=SMALL,
-        handletextpad=0.2,
-        columnspacing=1.6,
-        labelspacing=0.3,
-        borderpad=0,
-        borderaxespad=0,
-    )
-    caption = f"Lift of {model} on {target} against pre-training size, one point for each language."
-    return finish(figure, f"{model}/{target}/pretraining", _title(results, model, target), caption)
-
-
-def _legend(results: Results) -> list[Line2D]:
-    present = set(results.group_of.values())
-    return [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=4.5, label=group)
-        for group, (colour, marker) in _palette(results).items()
-        if group in present and group not in (ALL, "")
-    ]
+    return finish(figure, f"{model}/{target}/languages", looks.title(results, model, target), caption)
 
 
 # Seeds.
@@ -543,7 +442,7 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
     found = [s for s in results.seed_scores if s.model == model and s.target == target]
     if not found:
         return None
-    palette = _palette(results)
+    palette = looks.palette(results)
     groups = [group for group in (ALL, *results.groups) if any(s.group == group for s in found)]
     arms = [arm for arm in results.run.arms if any(s.intermediate == arm for s in found)]
     left = min(max(text_width(arm) for arm in arms) + 12, 110.0)
@@ -587,7 +486,7 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
         dots(axes, places, marker, ink, face="white", size=4.5)
     shapes = ", ".join(f"{_SHAPES[i % len(_SHAPES)]} seed {seed}" for i, seed in enumerate(results.run.seeds))
     caption = f"Runs of {model} on {target}: {shapes}. At the right the largest less the smallest."
-    return finish(figure, f"{model}/{target}/seeds", _title(results, model, target), caption)
+    return finish(figure, f"{model}/{target}/seeds", looks.title(results, model, target), caption)
 
 
 _SHAPES = ("circle", "square", "diamond", "triangle", "triangle down", "plus", "cross", "star")

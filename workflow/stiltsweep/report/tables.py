@@ -18,9 +18,10 @@ from ..arms import BASELINE
 from ..files import replacing, write_text
 from ..languages import SOURCE_LANGUAGE
 from . import text
-from .figures import rank_correlation, tokens
 from .jobs import costs
-from .results import ALL, Comparison, Results
+from .results import ALL, Results
+from .rows import Comparison
+from .scatters import PRETRAINING, Covariate, pairs, rank_correlation
 
 Value = str | int | float | bool | None | tuple[float | None, float | None]
 
@@ -328,18 +329,18 @@ def per_language(results: Results) -> Table:
 
 def pretraining(results: Results) -> Table:
     """Rank correlation of lift with pre-training size."""
-    arms: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for row in results.select("language"):
-        size = tokens(results, row.group)
-        if row.lift is not None and size is not None:
-            arms.setdefault((row.model, row.target, row.intermediate), []).append((size, row.lift))
+    note = "Rank correlation of a language's lift with its mC4 tokens; descriptive, not a test."
+    return _correlations("pretraining", "Lift and pre-training size", results, [PRETRAINING], note)
+
+
+def _correlations(name: str, caption: str, results: Results, covariates: Sequence[Covariate], note: str) -> Table:
     columns = [*_IDENTITY, _SIZES[0], Column("spearman", "Spearman's ρ", "number")]
     values: list[list[Value]] = []
-    for arm, pairs in arms.items():
-        rho = rank_correlation(pairs)
-        values.append([*arm, len(pairs), None if rho is None else round(rho, 3)])
-    note = "Rank correlation of a language's lift with its mC4 tokens; descriptive, not a test."
-    return Table("pretraining", "Lift and pre-training size", columns, values, note)
+    for covariate in covariates:
+        for arm, found in pairs(results, covariate).items():
+            rho = rank_correlation([(value, lift) for _, value, lift in found])
+            values.append([*arm, len(found), None if rho is None else round(rho, 3)])
+    return Table(name, caption, columns, values, note)
 
 
 def seeds(results: Results) -> Table:

@@ -1,0 +1,133 @@
+"""Lift of languages against a number that each of them has: pre-training size, tokens per word, what a probe gained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from . import looks
+from .canvas import GREY, PANEL, SIZE, SMALL, Dot, Figure, canvas, finish, place, scale, scatter, shorten, tick
+from .results import Results
+from .rows import Comparison
+
+_TOKENS = "mc4_tokens_billion"
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A number per language that a lift may go with."""
+
+    name: str
+    """Of the figures' files."""
+    what: str
+    """In captions, after "against"."""
+    axis: str
+    of: Callable[[Results, Comparison], float | None]
+    """Its value for the language of a comparison; None where it is not known."""
+    logarithmic: bool = False
+
+
+def tokens(results: Results, language: str) -> float | None:
+    """Return the billions of mC4 tokens a language has in pre-training, None where languages.csv does not say."""
+    try:
+        value = float(results.run.fact(language, _TOKENS))
+    except ValueError:
+        return None
+    return value if value > 0 else None
+
+
+PRETRAINING = Covariate(
+    "pretraining",
+    "pre-training size",
+    "billion mC4 tokens, log scale",
+    lambda results, row: tokens(results, row.group),
+    logarithmic=True,
+)
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Spearman's rank correlation, None for fewer than four pairs or where one side is constant."""
+    if len(pairs) < 4 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
+        return None
+    return float(np.corrcoef([_ranks(side) for side in zip(*pairs, strict=True)])[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of every value, equal ones their mean rank; scipy's takes a second to import."""
+    ordered = np.sort(values)
+    return [float(np.searchsorted(ordered, v) + np.searchsorted(ordered, v, "right")) / 2 for v in values]
+
+
+def pairs(results: Results, covariate: Covariate) -> dict[tuple[str, str, str], list[tuple[Comparison, float, float]]]:
+    """Return (model, target, intermediate) -> (comparison, covariate, lift) of the languages that have both."""
+    found: dict[tuple[str, str, str], list[tuple[Comparison, float, float]]] = {}
+    for row in results.select("language"):
+        value = covariate.of(results, row)
+        if row.lift is not None and value is not None:
+            found.setdefault((row.model, row.target, row.intermediate), []).append((row, value, row.lift))
+    return found
+
+
+def against(results: Results, model: str, target: str, covariate: Covariate) -> Figure | None:
+    """Draw lift against a covariate, one panel per intermediate task."""
+    found = pairs(results, covariate)
+    palette = looks.palette(results)
+    panels = {
+        intermediate: [
+            Dot(row.group, value, lift, *palette[results.group_of.get(row.group, "")])
+            for row, value, lift in found[model, target, intermediate]
+        ]
+        for intermediate in results.run.intermediates
+        if (model, target, intermediate) in found
+    }
+    if not panels:
+        return None
+    across = 1 if len(panels) <= 3 else 2
+    down = math.ceil(len(panels) / across)
+    legend = looks.legend(results)
+    left, band, foot = 26.0, 124.0, 18.0 + 12.0 * math.ceil(len(legend) / 2)
+    wide = (PANEL - (left + 10) * across) / across
+    height = down * band + foot
+    figure = canvas(PANEL, height)
+    values = [dot.x for panel in panels.values() for dot in panel]
+    ylim = scale([dot.y for panel in panels.values() for dot in panel])
+    for i, (intermediate, panel) in enumerate(panels.items()):
+        r, c = divmod(i, across)
+        axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
+        if covariate.logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
+        else:
+            margin = 0.06 * (max(values) - min(values)) or 1.0
+            axes.set_xlim(min(values) - margin, max(values) + margin)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.set_ylim(*ylim)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+        axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4, loc="left")
+        axes.xaxis.set_major_formatter((lambda value, _: f"{value:g}") if covariate.logarithmic else tick)
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(tick)
+        axes.tick_params(length=2.5, which="both")
+        scatter(axes, panel)
+    label = f"across: {covariate.axis}; up: lift (points)"
+    figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
+    figure.legend(
+        handles=legend,
+        loc="lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=SMALL,
+        handletextpad=0.2,
+        columnspacing=1.6,
+        labelspacing=0.3,
+        borderpad=0,
+        borderaxespad=0,
+    )
+    caption = f"Lift of {model} on {target} against {covariate.what}, one point for each language."
+    return finish(figure, f"{model}/{target}/{covariate.name}", looks.title(results, model, target), caption)
