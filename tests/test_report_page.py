@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -155,6 +157,27 @@ def test_page_can_be_heard(page):
     assert labelled <= {a.get("id") for a in page.all("h2")}
 
 
+def test_a_missing_cell_says_what_failed(folder, tmp_path):
+    """The nearest job with an error in its log is the one to blame; without one the file is just not there."""
+    reason = next(e.reason for e in read(folder).exclusions if e.what == "missing")
+    assert reason == "the cell's file is not there"
+    results = tmp_path / "results"
+    shutil.copytree(folder, results)
+    trained, predicted = (
+        results / "logs" / path
+        for path in ("intermediate/tiny/typing/seed1.log", "predict/tiny/typing/intent/seed1.log")
+    )
+    for path in (trained, predicted):
+        path.parent.mkdir(parents=True)
+    trained.write_text("12:00:00 stiltsweep\nerror: the loss is not finite at update 7\n")
+    predicted.write_text("12:00:00 stiltsweep\n")
+    (lost,) = (e for e in read(results).exclusions if e.what == "missing")
+    assert lost.reason == "intermediate failed: the loss is not finite at update 7"
+    predicted.write_text("Traceback (most recent call last):\ntorch.OutOfMemoryError: 3 GiB\n")
+    (lost,) = (e for e in read(results).exclusions if e.what == "missing")
+    assert lost.reason == "predict failed: torch.OutOfMemoryError: 3 GiB"
+
+
 def test_what_is_left_out_is_said(folder, page):
     found = {row["what"]: row for row in rows_of(folder, "excluded")}
     assert found["missing"]["languages"] == "ar"
@@ -238,6 +261,22 @@ def test_formats_agree(folder, html):
     latex = (folder / "report/tables/per_language.tex").read_text()
     assert latex.count(r"\\") == len(rows) + 3
     assert r"\toprule" in latex
+
+
+def test_latex_tables_compile(folder, html, tmp_path):
+    """Every table is set by pdfTeX where it is installed; where it is not, nothing is in them that it does not know."""
+    tables = sorted((folder / "report/tables").glob("*.tex"))
+    for path in tables:
+        assert path.read_text(encoding="utf-8").encode("latin-1"), path
+    if not shutil.which("pdflatex"):
+        return
+    inputs = "".join(rf"\input{{{path}}}" for path in tables)
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,longtable}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}\tiny {inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document)
+    run = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(run, cwd=tmp_path, capture_output=True, check=False, text=True, errors="replace")
+    assert ended.returncode == 0, ended.stdout[-1000:]
 
 
 def test_names_are_escaped_everywhere(tmp_path):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
+from ..planning.states import first_error
+from ..sweep import Cell
 from .run import Run
 
 STAGES = ("intermediate", "finetune", "predictions")
@@ -112,3 +114,17 @@ def costs(jobs: list[Job]) -> list[Cost]:
 
 def _device(timing: Record) -> str:
     return " ".join(str(timing[key]) for key in ("device", "precision") if timing.get(key))
+
+
+def failure(run: Run, results: Path, cell: Cell) -> str:
+    """Return why a cell is not there: the error in the log of the job nearest to it that failed, empty if none did."""
+    arm = f"{cell.model}/{cell.intermediate}"
+    trainings = reversed(run.targets[cell.target]["trainings"])
+    jobs = (
+        f"evaluate/{arm}/{cell.target}/seed{cell.seed}/{cell.language}",
+        f"predict/{arm}/{cell.target}/seed{cell.seed}",
+        *(f"finetune/{arm}/{training}/seed{cell.seed}" for training in trainings),
+        f"intermediate/{arm}/seed{cell.seed}",
+    )
+    errors = ((job, first_error(f"{results}/logs/{job}.log")) for job in jobs)
+    return next((f"{job.partition('/')[0]} failed: {error}" for job, error in errors if error), "")

@@ -15,7 +15,7 @@ from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
 from ..sweep import Cell as CellId
 from ..sweep import cell_path
-from .jobs import Job, read_jobs, read_models
+from .jobs import Job, failure, read_jobs, read_models
 from .rows import (
     Coefficient,
     Comparison,
@@ -81,6 +81,7 @@ class Results:
         coefficients: Sequence[Coefficient] = (),
         jobs: Sequence[Job] = (),
         models: Mapping[str, Mapping[str, Any]] | None = None,
+        failures: Mapping[CellId, str] | None = None,
     ) -> None:
         self.run = run
         order = [{name: i for i, name in enumerate(names)} for names in (run.models, run.targets, run.intermediates)]
@@ -95,6 +96,7 @@ class Results:
         self.coefficients = list(coefficients)
         self.jobs = list(jobs)
         self.models = dict(models or {})
+        self.failures = dict(failures or {})
 
     @classmethod
     def read(cls, run: Run, results: str | Path, lift: str | Path) -> Results:
@@ -109,9 +111,11 @@ class Results:
           UserError: one of the files is not readable, or a cell says it is another one.
         """
         cells: dict[CellId, Mapping[str, Any]] = {}
+        failures: dict[CellId, str] = {}
         for cell in run.cells():
             path = Path(cell_path(str(results), cell))
             if not path.exists():
+                failures[cell] = failure(run, Path(results), cell)
                 continue
             value = read_json(path)
             identity = tuple(value.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
@@ -139,6 +143,7 @@ class Results:
             coefficients=[row for row in coefficients if row.model in run.models],
             jobs=read_jobs(run, Path(results)),
             models=read_models(run, Path(results)),
+            failures=failures,
         )
 
     def select(self, scope: str, **equal: str) -> list[Comparison]:
@@ -223,13 +228,12 @@ class Results:
         return [*self._missing(), *self._omitted(), *self._unlearned(), *self._contaminated()]
 
     def _missing(self) -> Iterable[Exclusion]:
-        holes: dict[tuple[str, str, str, int], list[str]] = {}
+        holes: dict[tuple[str, str, str, int, str], list[str]] = {}
         for cell in self.missing:
-            holes.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(cell.language)
-        for (model, intermediate, target, seed), codes in holes.items():
-            yield Exclusion(
-                "missing", model, intermediate, target, str(seed), " ".join(codes), "the cell's file is not there"
-            )
+            reason = self.failures.get(cell) or "the cell's file is not there"
+            holes.setdefault((cell.model, cell.intermediate, cell.target, cell.seed, reason), []).append(cell.language)
+        for (model, intermediate, target, seed, reason), codes in holes.items():
+            yield Exclusion("missing", model, intermediate, target, str(seed), " ".join(codes), reason)
 
     def _omitted(self) -> Iterable[Exclusion]:
         for entry in self.run.omitted:
