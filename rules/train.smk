@@ -27,7 +27,7 @@ rule intermediate:
         "../envs/stiltsweep.yaml"
     threads: 1
     resources:
-        gpu=NEEDS.gpus,
+        gpu=NEEDS.training_gpus,
         mem_mb=lambda wildcards, attempt: NEEDS.memory_mb(
             "intermediate", wildcards, attempt
         ),
@@ -77,7 +77,7 @@ rule finetune:
         "../envs/stiltsweep.yaml"
     threads: 1
     resources:
-        gpu=NEEDS.gpus,
+        gpu=NEEDS.training_gpus,
         mem_mb=lambda wildcards, attempt: NEEDS.memory_mb(
             "finetune", wildcards, attempt
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import resource
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import entries
 import pytest
 import test_e2e
 import torch
@@ -31,7 +31,7 @@ from stiltsweep.models import device
 from stiltsweep.models.load import read_tensors
 from stiltsweep.records import read_rows
 from stiltsweep.settings import TrainingSettings
-from stiltsweep.training import loop
+from stiltsweep.training import loop, mixture
 from stiltsweep.training.state import StateFolder
 
 ROOT = Path(__file__).parents[1]
@@ -177,20 +177,56 @@ def test_two_configurations_that_write_to_one_place_take_turns(tmp_path: Path) -
     assert result(tmp_path) == undisturbed(tmp_path / "whole", settings(epochs=2))
 
 
-def test_a_finished_run_is_made_again_only_if_something_of_it_is_lost(tmp_path: Path) -> None:
+def test_a_finished_run_is_made_again_only_if_something_of_it_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Snakemake deletes what it declared before it starts a job, also of one that its last controller did not see end."""
     run = a_run(tmp_path)
     loop.train(run)
     before, seconds = result(tmp_path), (tmp_path / "out" / "timing.json").stat().st_mtime_ns
     run.output.unlink()
-    loop.train(run)
+    with monkeypatch.context() as patch:
+        # Known from what the data say of themselves: not a row is read, and no model built.
+        patch.setattr(mixture, "read_rows", None)
+        patch.setattr(loop, "build", None)
+        loop.train(run)
     assert (tmp_path / "out" / "timing.json").stat().st_mtime_ns == seconds
+    assert result(tmp_path) == before
     flip(tmp_path / "out" / "model.safetensors", -1)
     loop.train(run)
     assert (tmp_path / "out" / "timing.json").stat().st_mtime_ns != seconds
     assert result(tmp_path) == before
     loop.train(a_run(tmp_path, settings(epochs=1)))
     assert result(tmp_path) != before
+
+
+def test_the_later_of_two_that_prepare_one_file_ends_last(tmp_path: Path) -> None:
+    """One that a killed controller has left, with an older definition, and the one of the next run."""
+    output, source = tmp_path / "de.parquet", tmp_path / "data" / "de.test.jsonl"
+    source.parent.mkdir()
+    rows = [{"id": str(i), "text": f"text {i}", "label": ("on", "off")[i % 2]} for i in range(30)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    definition = {"kind": "classification", "licence": "none", "source": entries.lines_source(["test"])}
+    definition |= {"languages": {"de": {"test": 30}}, "metrics": ["accuracy"], "parallel": "none", "text2text": {}}
+
+    def prepare(labels: list[str], log: str) -> subprocess.Popen[bytes]:
+        told = json.dumps({**definition, "labels": labels})
+        command = [sys.executable, str(TRAIN.with_name("prepare.py")), "--task", "commands", "--language", "de"]
+        with open(tmp_path / log, "wb") as handle:
+            return subprocess.Popen(
+                [*command, "--definition", told, "--output", str(output)], stderr=handle, cwd=tmp_path
+            )
+
+    first = prepare(["on", "off"], "first.log")
+    until((tmp_path / "de.state" / "lock-00000001").exists, 60)
+    first.send_signal(signal.SIGSTOP)
+    second = prepare(["on", "off", "more"], "second.log")
+    until(lambda: "waiting for it" in (tmp_path / "second.log").read_text() or second.poll() is not None, 60)
+    first.send_signal(signal.SIGCONT)
+    assert (first.wait(), second.wait()) == (0, 0), (tmp_path / "second.log").read_text()
+    assert read_json(output.with_suffix(".json"))["labels"] == ["on", "off", "more"]
+    assert len(read_rows(output)) == 30
+    assert sorted(path.name for path in tmp_path.glob("de.*")) == ["de.json", "de.parquet"]
 
 
 # Disks
@@ -548,37 +584,12 @@ def test_a_killed_controller_leaves_jobs_that_the_next_one_waits_for(sweep: Path
         assert digest_file(folder / Path(output).with_name(name)) == digest_file(whole / Path(output).with_name(name))
 
 
-STAGES = ("prepare", "fetch", "intermediate", "finetune", "predict", "evaluate")
-
-
 @pytest.mark.slow
 @pytest.mark.e2e
 def test_killed_at_twenty_random_points_the_cells_are_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
-    """SIGKILL to everything, some random moment after a job of each stage in turn has begun; then undisturbed."""
-    folder = anew(sweep, tmp_path / "sweep")
-    rng = random.Random(20)
-    killed: list[str] = []
-    while len(killed) < 20:
-        stage = STAGES[len(killed) % len(STAGES)]
-        logs = folder / "results" / "logs" / stage
-        before = {path: path.stat().st_ino for path in logs.rglob("*.log")}
-        process = sweep_process(folder, "-q", "all")
-
-        def begun(before: dict[Path, int] = before, logs: Path = logs) -> bool:
-            return any(before.get(path) != path.stat().st_ino for path in logs.rglob("*.log"))
-
-        until(lambda begun=begun, process=process: begun() or process.poll() is not None, 600)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=rng.uniform(0.0, 4.0))
-        if process.poll() is not None:
-            # There was nothing left to do in this stage: begin again.
-            assert process.returncode == 0, process.communicate()[0]
-            assert test_e2e.digests(folder) == test_e2e.digests(sweep)
-            shutil.rmtree(folder / "results")
-            continue
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        killed.append(stage)
-        test_e2e.snakemake(folder, "--unlock")
-    test_e2e.snakemake(folder)
-    assert test_e2e.digests(folder) == test_e2e.digests(sweep)
+    """SIGKILL to everything, some random moment after a job of each stage has begun; then undisturbed."""
+    found = entries.benchmark("kills").run(
+        anew(sweep, tmp_path / "sweep"), sweep / "results", kills=20, seed=20, cores=2, seconds=4.0
+    )
+    assert found["same"] and found["cells"] == 20, found["differing"]
+    assert sum(found["kills"].values()) == 20 and all(found["kills"].values())

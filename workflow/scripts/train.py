@@ -15,6 +15,7 @@ warm.hand_over()
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from stiltsweep import scriptlog
@@ -22,7 +23,7 @@ from stiltsweep.errors import run_script
 from stiltsweep.settings import TrainingSettings
 
 
-def main() -> None:
+def main() -> int:
     """Parse, log, train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=["intermediate", "target"], required=True)
@@ -42,11 +43,18 @@ def main() -> None:
     parser.add_argument("--keep-head", action="store_true", help="go on with the head of --start, where it fits")
     parser.add_argument("--prune", action="store_true", help="keep only the embedding rows the data needs")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--processes", type=int, help="processes to train with; left out: one, or one per GPU given")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
     settings = TrainingSettings(**arguments.settings)
     # Imported after the arguments are known to be right: torch takes seconds.
+    from stiltsweep.training import processes
+
+    count = processes.wanted() if arguments.processes is None else arguments.processes
+    if count > 1 and not processes.is_member():
+        os.environ[warm.VARIABLE] = "off"
+        return processes.launch(count)
     from stiltsweep.kinds import Representation
     from stiltsweep.training.loop import Run, train
     from stiltsweep.training.mixture import Mixture
@@ -66,6 +74,7 @@ def main() -> None:
         keep_head=arguments.keep_head,
     )
     train(run, threads=arguments.threads)
+    return 0
 
 
 run_script(main)

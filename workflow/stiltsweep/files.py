@@ -18,11 +18,12 @@ os.umask(_UMASK)  # it can only be read by setting it
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it over `path`, on failure remove it.
 
-    Readers see the old file or the whole new one, also after a crash or a full disk. It gets the usual permissions,
-    whatever its writer gave it (safetensors writes for the owner alone).
+    Readers see the old file or the whole new one, also after a full disk or a crash: of the process, and of the machine
+    if the file is `durable`; one that costs nothing to lose need not be, and is not fsynced. It gets the usual
+    permissions, whatever its writer gave it (safetensors writes for the owner alone).
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -30,11 +31,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
         temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, target)
-        _fsync_folder(target.parent)
+        if durable:
+            _fsync_folder(target.parent)
     except OSError as error:
         if error.filename is None or Path(error.filename) == temporary:
             error.filename = os.fspath(target)  # the name that means something to a reader

@@ -17,8 +17,18 @@ from .catalog import Model, Task
 from .settings import TrainingSettings
 from .sweep import SOURCE_LANGUAGE, Sweep
 
-TOKENS = {"classification": 48, "multiple_choice": 192, "tagging": 32, "span_qa": 256, "retrieval": 24, "mining": 24}
-"""Rough mean of tokens per example, all its sequences together, in XLM-R's vocabulary; plain text fills max_length."""
+TOKENS = {
+    "classification": 48,
+    "multiple_choice": 192,
+    "tagging": 32,
+    "span_qa": 256,
+    "retrieval": 24,
+    "mining": 24,
+    "word_features": 32,
+}
+"""Rough mean of tokens per example of the published tasks, for catalogue entries without `tokens` of their own."""
+CORPUS_TOKENS = 30
+"""The same of a corpus that a model is made from here: messages of user interfaces, with their corrupted spans."""
 EXAMPLES = 10_000
 """Examples of a task whose catalogue entry states no number."""
 GENERATION = 8
@@ -26,7 +36,7 @@ GENERATION = 8
 CPU_TERAFLOPS = 0.05
 """Sustained by one core in 32-bit training."""
 STARTUP_SECONDS = 20
-"""Python, torch and the weights, before the first update."""
+"""Python, torch and the weights, before the first update, on a cluster's node."""
 BASE_MB = 3000
 """Python with torch and CUDA's context."""
 MARGIN = 3
@@ -67,9 +77,16 @@ class Needs:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.gpus: int = sweep.config["resources"]["gpus"]
-        """GPUs of one training or prediction job."""
+        self.training_gpus: int = sweep.config["resources"]["gpus"]
+        """GPUs of one training job."""
+        self.gpus = min(1, self.training_gpus)
+        """GPUs of one job of another kind."""
         self._known: dict[tuple[str, ...], Need] = {}
+
+    def gpus_within(self, limit: Any) -> int:
+        """Return the GPUs of one training job under Snakemake's limit of them, to which it silently shrinks jobs."""
+        given = None if limit is None else limit.value
+        return self.training_gpus if given is None else min(self.training_gpus, int(given))
 
     @cached_property
     def flops_per_second(self) -> float:
@@ -80,7 +97,7 @@ class Needs:
         """Return what a job of a rule needs; rules without a model need next to nothing.
 
         Args:
-          rule: pretrain, intermediate, finetune or predict; of any other rule nothing is known.
+          rule: pretrain, intermediate, finetune, predict or probe; of any other rule nothing is known.
           wildcards: the job's, as Snakemake gives them.
         """
         names = _NAMES.get(rule)
@@ -97,17 +114,22 @@ class Needs:
 
     def memory_mb(self, rule: str, wildcards: Mapping[str, Any], attempt: int = 1) -> int:
         """Return the host memory to ask for; every further try gets as much again."""
-        return self.need(rule, wildcards).memory_mb * attempt
+        return self.need(rule, wildcards).memory_mb * self._processes(rule) * attempt
+
+    def _processes(self, rule: str) -> int:
+        """Return how many processes share a job's work; each reads the whole model before it keeps its piece."""
+        return max(1, self.training_gpus) if rule in ("intermediate", "finetune") else 1
 
     def minutes(self, rule: str, wildcards: Mapping[str, Any], attempt: int = 1) -> int:
         """Return the time limit to ask for; every further try, which goes on from the last one, gets as much again."""
-        seconds = STARTUP_SECONDS + self.need(rule, wildcards).flops / self.flops_per_second
+        speed = self.flops_per_second * self._processes(rule)
+        seconds = STARTUP_SECONDS + self.need(rule, wildcards).flops / speed
         return max(MINIMUM_MINUTES, math.ceil(MARGIN * seconds / 60)) * attempt
 
     def _pretrain(self, model: str) -> Need:
         definition = self.sweep.catalog.models[model].definition
         settings = TrainingSettings(max_updates=int(definition["source"]["updates"]))
-        tokens = settings.batch_size * settings.max_length * int(definition["source"]["updates"])
+        tokens = settings.batch_size * CORPUS_TOKENS * int(definition["source"]["updates"])
         return self._trained(model, settings, tokens)
 
     def _intermediate(self, model: str, intermediate: str) -> Need:
@@ -126,8 +148,11 @@ class Needs:
         means = [tokens_per_example(catalog.intermediates[part.task], settings.max_length) for part in parts]
         tokens = examples * sum(part * mean for part, mean in zip(share, means, strict=True))
         # Text is mixed in on top: its share of all updates.
-        text = sum(part.rate for part in arm.parts if part.rate is not None)
-        return tokens + examples * text / (1 - text) * settings.max_length
+        texts = [(part.rate, catalog.intermediates[part.task]) for part in arm.parts if part.rate is not None]
+        alone = 1 - sum(rate for rate, _ in texts)
+        return tokens + sum(
+            examples * rate / alone * tokens_per_example(text, settings.max_length) for rate, text in texts
+        )
 
     def _finetune(self, model: str, intermediate: str, training: str) -> Need:
         task = self.sweep.catalog.task(self.sweep.trainings[training][-1])
@@ -150,6 +175,19 @@ class Needs:
         work = 2 * size.dense * tokens * (GENERATION if about.interface == "text2text" else 1)
         return Need(work, _memory(size.parameters, 0))
 
+    def _probe(self, checkpoint: str, task: str) -> Need:
+        model = self.sweep.probed[checkpoint].model
+        about, probes = self.sweep.catalog.models[model], self.sweep.config["probes"]
+        size = Size.of(about)
+        width, layers = int(about.definition["hidden_size"]), int(about.definition["layers"]) + 1
+        languages, poolings = len(self.sweep.probe_tasks[task]), len(probes["pooling"])
+        read = 2 * size.dense * languages * probes["sentences"] * TOKENS[self.sweep.catalog.probes[task].kind]
+        # Of every probe the products of the words' vectors with each other; not every language has every feature.
+        fitted = languages * len(probes["features"]) / 2 * layers * poolings * 2 * probes["words"] * width**2
+        # Vectors of one language: about a dozen words of a sentence have a feature.
+        held = 4 * poolings * layers * 12 * probes["sentences"] * width
+        return Need(read + fitted, _memory(size.parameters, 0) + math.ceil(held / 1e6))
+
     def _trained(self, model: str, settings: TrainingSettings, tokens: float) -> Need:
         about = self.sweep.catalog.models[model]
         size = Size.of(about)
@@ -166,11 +204,14 @@ _NAMES = {
     "intermediate": ("model", "intermediate"),
     "finetune": ("model", "intermediate", "training"),
     "predict": ("model", "target"),
+    "probe": ("checkpoint", "task"),
 }
 
 
 def tokens_per_example(task: Task, max_length: int) -> int:
-    """Return the rough mean of tokens per example of a task."""
+    """Return the rough mean of tokens per example of a task; plain text that says nothing of it fills max_length."""
+    if "tokens" in task.definition:
+        return int(task.definition["tokens"])
     if task.kind == "text":
         return max_length
     # Long texts are cut into windows or cut off; answers to choose from are sequences of their own.

@@ -10,6 +10,8 @@ from .catalog import Model, Task
 
 Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
+SAVE_MINUTES = "STILTSWEEP_SAVE_MINUTES"
+"""Variable with the configuration's plain `save_minutes`: no number depends on it, so it is no setting of a job."""
 
 
 @dataclass(frozen=True, kw_only=True)

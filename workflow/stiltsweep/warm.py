@@ -7,30 +7,26 @@ sent to the script reach it, and it dies with the script, also by SIGKILL. Where
 node, a terminal, STILTSWEEP_WARM=off), scripts simply run.
 
 Forking is safe because the process never computes anything itself: it has one thread, and holds no locks.
+
+A script that hands itself over costs what it imports until then, thousands of times in a sweep. So this module imports
+next to nothing, and each function what it needs.
 """
 
 from __future__ import annotations
 
-import array
-import contextlib
-import gc
-import json
 import os
-import runpy
-import select
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import threading
-from pathlib import Path
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from types import FrameType
 
 VARIABLE = "STILTSWEEP_WARM"
 """Path of the socket; `off` switches the whole thing off."""
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _LARGEST = 1 << 20
+_STREAMS = 3
+"""Standard input, output and error."""
 
 
 def start() -> None:
@@ -40,6 +36,10 @@ def start() -> None:
     """
     if os.environ.get(VARIABLE) or sys.platform == "win32":
         return
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
     folder = tempfile.mkdtemp(prefix="stiltsweep-")
     path = os.path.join(folder, "socket")  # noqa: PTH118 (as short as it can be: the length of a socket's path is limited)
     # The read end closes when this process is gone, however it went.
@@ -61,15 +61,17 @@ def hand_over() -> None:
     path = os.environ.get(VARIABLE, "off")
     if path == "off":
         return
+    import signal
+    import socket
+
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    job = {"script": sys.argv[0], "arguments": sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109
-    message = json.dumps(job).encode()
+    environment = [f"{key}={value}" for key, value in os.environ.items()]
+    message = b"\0".join(map(os.fsencode, [os.getcwd(), str(len(sys.argv)), *sys.argv, *environment]))  # noqa: PTH109
     if len(message) > _LARGEST:
         return
     try:
         connection.connect(path)
-        files = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))
-        connection.sendmsg([len(message).to_bytes(4, "big")], [files])
+        socket.send_fds(connection, [len(message).to_bytes(4, "big")], range(_STREAMS))
         connection.sendall(message)
     except OSError:
         return
@@ -79,10 +81,12 @@ def hand_over() -> None:
         return
 
     def forward(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        try:  # noqa: SIM105 (contextlib is an import more)
             os.kill(child, number)
+        except ProcessLookupError:
+            pass
 
-    for number in _FORWARDED:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, forward)
     status = answer.readline()
     # No status: the child was killed.
@@ -91,6 +95,11 @@ def hand_over() -> None:
 
 def _serve(path: str, parent: int) -> None:
     """Accept jobs until the parent is gone."""
+    import contextlib
+    import select
+    import signal
+    import socket
+
     _preload()
     # Only now is there something to connect to: a job that comes earlier runs by itself instead of waiting.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,6 +123,9 @@ def _serve(path: str, parent: int) -> None:
 
 def _preload() -> None:
     """Import what training, prediction and evaluation import."""
+    import gc
+    import threading
+
     import transformers
     from accelerate import Accelerator
     from transformers.initialization import no_init_weights
@@ -140,28 +152,35 @@ def _preload() -> None:
 
 def _run(connection: socket.socket) -> None:
     """Be the job: never returns."""
+    import contextlib
+    import runpy
+    import signal
+    import socket
+    import threading
+
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    header, ancillary, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(3 * array.array("i").itemsize))
-    if len(header) < 4 or not ancillary:
+    header, files, _, _ = socket.recv_fds(connection, 4, _STREAMS)
+    if len(header) < 4 or len(files) < _STREAMS:
         os._exit(0)
-    files = array.array("i")
-    files.frombytes(ancillary[0][2])
-    reader = connection.makefile("rb")
-    job = json.loads(reader.read(int.from_bytes(header, "big")))
+    message = connection.makefile("rb").read(int.from_bytes(header, "big"))
+    folder, count, *texts = map(os.fsdecode, message.split(b"\0"))
+    arguments, environment = texts[: int(count)], texts[int(count) :]
     for target, descriptor in enumerate(files):
         os.dup2(descriptor, target)
         os.close(descriptor)
-    os.chdir(job["folder"])
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(job["environment"])
+    for text in environment:
+        key, _, value = text.partition("=")
+        os.environ[key] = value
     os.environ[VARIABLE] = "off"
     connection.sendall(f"{os.getpid()}\n".encode())
     threading.Thread(target=_die_with, args=(connection,), daemon=True).start()
-    sys.argv = [job["script"], *job["arguments"]]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(job["script"])))  # noqa: PTH100, PTH120 (as the interpreter does)
+    sys.argv = arguments
+    sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))  # noqa: PTH100, PTH120 (as the interpreter does)
     status = 1
     try:
-        runpy.run_path(job["script"], run_name="__main__")
+        runpy.run_path(arguments[0], run_name="__main__")
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -180,6 +199,9 @@ def _run(connection: socket.socket) -> None:
 
 def _die_with(connection: socket.socket) -> None:
     """Kill this process when the script it stands for is gone."""
+    import contextlib
+    import signal
+
     with contextlib.suppress(OSError):
         connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -93,6 +93,10 @@ class Dense:
         """Map dense ids back."""
         return list(ids) if self.kept is None else [int(self.kept[i]) for i in ids]
 
+    def full_tensor(self, ids: Tensor) -> Tensor:
+        """Map a tensor of dense ids back."""
+        return ids if self.kept is None else torch.from_numpy(self.kept[ids.numpy()])
+
 
 def collate(examples: list[Example], dense: Dense, device: torch.device, *, token_types: bool) -> Batch:
     """Pad the inputs of some examples to their longest."""

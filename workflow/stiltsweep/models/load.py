@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,6 +137,8 @@ class TaskModel(nn.Module):
         eos = source.about["special"].get("eos")
         self.eos = None if eos is None else int(dense.of([eos])[0])
         self.forbidden = [int(i) for i in _present(source.about.get("sentinels", []), dense)]
+        # Set by `frozen.share`: the encoder's output where its lower layers' is known, else None.
+        self.frozen: Callable[[Mapping[str, Tensor], Tensor], Tensor | None] | None = None
 
     def add_task(self, form: Objective, *, seed: int, head_from: Path | None = None) -> None:
         """Add a task and use it.
@@ -180,19 +182,31 @@ class TaskModel(nn.Module):
 
     def hidden(self, batch: Batch, layer: int = -1) -> Tensor:
         """Return hidden states (B, L, H) of one layer of the encoder."""
-        encoder = self.backbone.get_encoder() if self.backbone.config.is_encoder_decoder else self.backbone
-        arguments: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
-        if batch.types_BL is not None:
-            arguments["token_type_ids"] = batch.types_BL
         if layer == -1:
-            last: Tensor = encoder(**arguments).last_hidden_state
+            encoder, arguments = self._encoder(batch)
+            shared = self.frozen(arguments, self.dense.full_tensor(batch.ids_BL)) if self.frozen else None
+            last: Tensor = encoder(**arguments).last_hidden_state if shared is None else shared
             return last
-        states: Sequence[Tensor] = encoder(**arguments, output_hidden_states=True).hidden_states
+        states = self.layers(batch)
         if not -len(states) <= layer < len(states):
             raise UserError(
                 f"retrieval.layer: {layer} is not a layer; the model has {len(states) - 1} (0: embeddings)."
             )
         return states[layer]
+
+    def layers(self, batch: Batch) -> Sequence[Tensor]:
+        """Return hidden states (B, L, H) of the embeddings' output and of every layer of the encoder, in this order."""
+        encoder, arguments = self._encoder(batch)
+        states: Sequence[Tensor] = encoder(**arguments, output_hidden_states=True).hidden_states
+        return states
+
+    def _encoder(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
+        """Return the encoder and what it is called with."""
+        encoder = self.backbone.get_encoder() if self.backbone.config.is_encoder_decoder else self.backbone
+        arguments: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
+        if batch.types_BL is not None:
+            arguments["token_type_ids"] = batch.types_BL
+        return encoder, arguments
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the encoder's output (B, L, H) of a sequence-to-sequence model."""
@@ -399,17 +413,20 @@ def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) 
     return [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
 
 
-def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Iterable[str]) -> dict[str, str]:
+def save_checkpoint(
+    folder: Path, model: TaskModel, source: Source, names: Iterable[str], state: Mapping[str, Tensor] | None = None
+) -> dict[str, str]:
     """Write the tensors in `names` (and those the parent checkpoint had) and the head; return their digests.
 
-    The heads of several tasks are left out: no later stage reads them, since every stage makes a new one.
+    `state` holds the model's tensors, where the model itself has only pieces of them. The heads of several tasks are
+    left out: no later stage reads them, since every stage makes a new one.
     """
     parent = {} if source.checkpoint is None else read_tensors(source.checkpoint / WEIGHTS)
     inherited = {name for name in parent if not name.endswith(_ROWS)}
-    state = model.backbone.state_dict()
+    state = model.state_dict() if state is None else state
     tensors = {}
     for name in sorted(set(names) | inherited):
-        tensors[name] = state[name].detach().to("cpu", torch.float32).contiguous().clone()
+        tensors[name] = state[f"backbone.{name}"].detach().to("cpu", torch.float32).contiguous().clone()
         if name in source.embeddings:
             kept = model.dense.kept
             rows = np.arange(len(tensors[name]), dtype=np.int64) if kept is None else kept
@@ -419,7 +436,8 @@ def save_checkpoint(folder: Path, model: TaskModel, source: Source, names: Itera
     save_tensors(folder / WEIGHTS, tensors)
     digests = {"weights_sha256": digest_file(folder / WEIGHTS)}
     if len(model.tasks) == 1 and model.head is not None:
-        head = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in model.head.state_dict().items()}
+        own = {k: state[f"heads.0.{k}"] for k in model.head.state_dict()}
+        head = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in own.items()}
         save_tensors(folder / HEAD, head)
         digests["head_sha256"] = digest_file(folder / HEAD)
     return digests

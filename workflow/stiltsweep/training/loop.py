@@ -25,19 +25,23 @@ from ..files import digest, digest_file, read_json, remove_leftovers, write_json
 from ..kinds import Limits, Representation, form
 from ..lock import Held, lock
 from ..metrics import metric
+from ..models import frozen
 from ..models.batches import collate
 from ..models.device import Device, choose
 from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
-from ..settings import TrainingSettings
+from ..settings import SAVE_MINUTES, TrainingSettings
 from . import optimizer as optimizers
-from .mixture import Mixture, Task, load, sampling
+from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor
+from .processes import Team
 from .state import StateFolder, Tries, load_optimizer, optimizer_tensors
 
 log = logging.getLogger(__name__)
+CHECKPOINTING = "STILTSWEEP_CHECKPOINTING"
+"""1: activations are computed again on the way back; set by the workflow from `resources.gradient_checkpointing`."""
 _NO_RESULT = ("save_minutes", "retry_collapsed")
 """Settings that do not change what one try ends with."""
 
@@ -100,37 +104,43 @@ def train(run: Run, threads: int = 1) -> None:
 
     A restart finds the training state beside the output and goes on from there; on the CPU the result is the same,
     byte for byte, as that of an undisturbed run. A second copy of a run waits for the first and leaves its result.
+    Called in each of several processes (see `processes`), it trains one model with all of them.
 
     Raises:
       UserError: bad data or settings, a state of another run, a loss that is not finite, or a disk that is full.
       Interrupted: SIGTERM, SIGINT or SIGUSR1 arrived.
     """
-    with lock(run.output.parent / "state") as held:
-        remove_leftovers(run.output.parent)
-        remove_leftovers(run.output.parent / "state")
+    team = Team()
+    with contextlib.ExitStack() as stack:
+        held = None
+        if team.first:
+            held = stack.enter_context(lock(run.output.parent / "state"))
+            remove_leftovers(run.output.parent)
+            remove_leftovers(run.output.parent / "state")
+        team.wait()
         tries = Tries(run.output.parent / "state" / "tries.json")
-        while not _try(run, tries, held, threads):
+        while not _try(run, tries, held, threads, team):
             pass
+        team.leave()
 
 
-def _try(whole: Run, tries: Tries, held: Held, threads: int) -> bool:
+def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) -> bool:
     """Train with the next seed; return whether that was the last try: it learned, or no more are asked for."""
     run = replace(whole, seed=tries.seed(whole.seed))
     settings = run.settings
     source = Source.read(run.start)
-    device = choose(settings.precision, source.model_type, threads)
-    tokenizer = Tokenizer.from_directory(source.base)
     source.check_length(settings.max_length)
-    limits = Limits(settings.max_length, settings.stride, settings.max_target_length)
-    tasks = load(
-        run.data,
-        run.mixture,
-        chance=run.chance,
-        seed=run.seed,
-        make=lambda meta: form(
-            meta, tokenizer, interface=source.interface, limits=limits, representation=run.representation
-        ),
-    )
+    chosen = choices(run.data, run.mixture, chance=run.chance)
+    more = 0 if run.more_updates is None else int(read_json(run.more_updates)["updates"])
+    decisive = _decisive(run, source, chosen, more)
+    about = {"settings": settings.to_json(), "seed": whole.seed, "chance": run.chance, "names": run.identity}
+    identity = digest({**decisive, **about})
+    if _made_before(run.output, identity):
+        log.info("%s: another copy of this job has made it", run.output)
+        return True
+    tries.check(identity)
+    device = choose(settings.precision, source.model_type, threads)
+    tasks = _load(run, source, chosen)
     encoded = [(task.form, chain(task.examples, task.dev_examples)) for task in tasks]
     kept = vocabulary(source, encoded, prune=run.prune)
     torch.manual_seed(derived_seed(run.seed, "build"))
@@ -146,22 +156,22 @@ def _try(whole: Run, tries: Tries, held: Held, threads: int) -> bool:
             model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers
         )
     ]
-    trainer = _Trainer(run, source, model, names, tasks, device, held)
-    about = {"settings": settings.to_json(), "seed": whole.seed, "chance": run.chance, "names": run.identity}
-    identity = digest({**trainer.state.identity, **about})
-    if _made_before(run.output, identity):
-        log.info("%s: another copy of this job has made it", run.output)
-        return True
-    tries.check(identity)
+    state = StateFolder(run.output.parent / "state", decisive)
+    trainer = _Trainer(run, source, model, names, tasks, device, held, state, more, team)
     with _stop_signals() as stop:
         trainer.go(stop)
     if not trainer.learned and len(tries.scores) < settings.retry_collapsed:
-        trainer.state.clear()
+        if team.first:
+            trainer.state.clear()
+        team.wait()
         tries.add(identity, trainer.progress.best_score)
         log.warning("dev %.2f is chance level: once more with another seed", trainer.progress.best_score)
         return False
+    weights = team.state(model)
+    if held is None:
+        return True
     held.check()
-    digests = save_checkpoint(run.output.parent, model, source, names)
+    digests = save_checkpoint(run.output.parent, model, source, names, weights)
     progress = trainer.progress
     write_text(
         run.output.parent / "history.jsonl",
@@ -196,6 +206,45 @@ def _try(whole: Run, tries: Tries, held: Held, threads: int) -> bool:
     trainer.state.clear()
     log.info("done: dev %.2f after update %d", progress.best_score, progress.best_update)
     return True
+
+
+def _decisive(run: Run, source: Source, chosen: Sequence[Choice], more: int) -> dict[str, Any]:
+    """Return what decides the result of one try (besides names and chance levels), `more` updates included."""
+    return {
+        "settings": {key: v for key, v in run.settings.to_json().items() if key not in _NO_RESULT},
+        "seed": run.seed,
+        "base": source.about["weights_sha256"],
+        "weights": source.weights_sha256,
+        "data": {choice.meta.task: choice.digests for choice in chosen},
+        # As it comes back from JSON, without tuples.
+        "mixture": json.loads(json.dumps(asdict(run.mixture))) if run.mixture else None,
+        "more_updates": more,
+        "representation": asdict(run.representation),
+        "text2text": {choice.meta.task: choice.meta.text2text for choice in chosen},
+        "prune": run.prune,
+        "keep_head": run.keep_head,
+        "versions": versions(),
+    }
+
+
+def _load(run: Run, source: Source, chosen: Sequence[Choice]) -> list[Task]:
+    """Read and encode the data."""
+    settings = run.settings
+    tokenizer = Tokenizer.from_directory(source.base)
+    limits = Limits(settings.max_length, settings.stride, settings.max_target_length)
+    shuffles = run.mixture is not None and run.mixture.shuffle_labels
+    tasks = []
+    for choice in chosen:
+        made = form(
+            choice.meta,
+            tokenizer,
+            interface=source.interface,
+            limits=limits,
+            representation=run.representation,
+        )
+        shuffled = derived_seed(run.seed, "labels", *choice.seed_parts) if shuffles else None
+        tasks.append(load(choice, made, shuffled=shuffled))
+    return tasks
 
 
 def _continues(source: Source, task: Task) -> bool:
@@ -265,48 +314,39 @@ class _Trainer:
         names: Sequence[str],
         tasks: list[Task],
         device: Device,
-        held: Held,
+        held: Held | None,
+        state: StateFolder,
+        more: int,
+        team: Team,
     ) -> None:
         from accelerate import Accelerator
 
         settings = run.settings
         self.run, self.tasks, self.settings, self.device, self.held = run, tasks, settings, device, held
+        self.state, self.more, self.team = state, more, team
+        self.save_seconds = 60 * float(os.environ.get(SAVE_MINUTES, settings.save_minutes))
         self.sampling = sampling(tasks, run.mixture)
-        self.more = 0 if run.more_updates is None else int(read_json(run.more_updates)["updates"])
         self.total = self.sampling.updates(settings) + self.more
         # Labels that mean nothing leave nothing to select by: such a run keeps its last state.
         self.selects = run.mixture is None or not run.mixture.shuffle_labels
         self.patience = settings.patience if self.selects and run.more_updates is None else None
         self.evaluations = set(evaluation_points(self.total, settings.evaluations))
         self.accelerator = Accelerator(mixed_precision=device.mixed_precision, cpu=device.torch.type == "cpu")
+        if os.environ.get(CHECKPOINTING) == "1":
+            model.backbone.activation_checkpointing_enable()
+        team.shard(model, device.torch)
         parameters = dict(model.backbone.named_parameters())
         named = [(name, parameters[name]) for name in names]
-        optimizer = optimizers.build(named, model.heads, settings)
+        optimizer = optimizers.build(named, model.heads, settings, team)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
+        if team.size == 1:
+            frozen.share(model, source, names, device.precision)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         # The parameters training changes: what the best state copies and the training state saves.
         self.trained: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best: dict[str, Tensor] = {}
         self.budget = settings.micro_batch_tokens
         self.progress = _Progress()
-        self.state = StateFolder(
-            run.output.parent / "state",
-            {
-                "settings": {key: v for key, v in settings.to_json().items() if key not in _NO_RESULT},
-                "seed": run.seed,
-                "base": source.about["weights_sha256"],
-                "weights": source.weights_sha256,
-                "data": {task.meta.task: task.digests for task in tasks},
-                # As it comes back from JSON, without tuples.
-                "mixture": json.loads(json.dumps(asdict(run.mixture))) if run.mixture else None,
-                "more_updates": self.more,
-                "representation": asdict(run.representation),
-                "text2text": {task.meta.task: task.meta.text2text for task in tasks},
-                "prune": run.prune,
-                "keep_head": run.keep_head,
-                "versions": versions(),
-            },
-        )
 
     def go(self, stop: list[int]) -> None:
         """Run all updates that are left and leave the model in its best state."""
@@ -323,11 +363,12 @@ class _Trainer:
             if progress.update in self.evaluations:
                 self._evaluate()
             progress.seconds = before + time.monotonic() - began
-            if stop or time.monotonic() - saved >= 60 * self.settings.save_minutes:
+            signalled = self.team.any(stop[0] if stop else 0)
+            if signalled or self.team.any(time.monotonic() - saved >= self.save_seconds):
                 self._save()
                 saved = time.monotonic()
-                if stop:
-                    raise Interrupted(f"signal {stop[0]} after update {progress.update}; the training state is saved")
+                if signalled:
+                    raise Interrupted(f"signal {signalled} after update {progress.update}; the training state is saved")
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 parameter.copy_(self.best[name])
@@ -350,6 +391,11 @@ class _Trainer:
                 loss = self._gradients(batch)
                 break
             except torch.OutOfMemoryError:
+                if self.team.size > 1:
+                    raise UserError(
+                        f"{self.run.output}: out of memory on {self.device.name}, one of {self.team.size}, in update "
+                        f"{progress.update + 1}. Lower micro_batch_tokens ({self.budget}) or max_length."
+                    ) from None
                 self.optimizer.zero_grad(set_to_none=True)
                 torch.cuda.empty_cache()
                 longest = max(example.length for example in examples)
@@ -361,7 +407,7 @@ class _Trainer:
                         "GPU."
                     ) from None
                 log.warning("out of memory: micro-batches of %d tokens from here on", self.budget)
-        norm = float(self.accelerator.clip_grad_norm_(list(self.trained.values()), settings.clip_norm))
+        norm = float(self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
                 f"{self.run.output}: the loss is {loss} and the gradient's norm {norm} in update {progress.update + 1} "
@@ -384,24 +430,29 @@ class _Trainer:
         """
         model, task = self.model, self.tasks[batch.task]
         model.use(batch.task)
-        # Dropout depends on seed and update alone, so a resumed run draws the same.
-        torch.manual_seed(derived_seed(self.run.seed, "update", self.progress.update))
+        # Dropout depends on seed and update alone, so a resumed run draws the same; every process its own.
+        own = () if self.team.first else (self.team.rank,)
+        torch.manual_seed(derived_seed(self.run.seed, "update", self.progress.update, *own))
         drawn = (task.form.drawn(task.examples[i], batch.epoch_seed) for i in batch.examples)
         examples = sorted(drawn, key=lambda e: (e.length, e.row))
         weight = sum(task.form.weight(example) for example in examples)
         total = 0.0
-        for part in task.form.micro_batches(examples, self.budget):
+        budget = self.team.budget(self.budget, examples[-1].length)
+        for part, factor in self.team.deal(list(task.form.micro_batches(examples, budget))):
             loss = model(collate(part, model.dense, self.device.torch, token_types=model.token_types)) / weight
-            self.accelerator.backward(loss)
-            total += float(loss.detach())
-        return total
+            self.accelerator.backward(loss if factor == 1 else loss * factor)
+            total += float(loss.detach()) * bool(factor)
+        return self.team.sum(total)
 
     def _evaluate(self) -> None:
         """Score dev, the mean over the scored tasks, and keep the state if it is the best so far; a tie keeps the
         earlier one.
         """
         progress = self.progress
-        scores = {task.meta.task: self._score(number) for number, task in enumerate(self.tasks) if task.scored}
+        # Every process scores everything, for each layer is in pieces; the first one's word counts.
+        scores = self.team.agree(
+            {task.meta.task: self._score(number) for number, task in enumerate(self.tasks) if task.scored}
+        )
         score = sum(scores.values()) / len(scores)
         entry: dict[str, Any] = {"update": progress.update, "dev": score, "metric": self._metric}
         progress.history.append(entry if len(self.tasks) == 1 else {**entry, "tasks": scores})
@@ -423,7 +474,7 @@ class _Trainer:
         """Return a task's dev score in points."""
         task = self.tasks[number]
         self.model.use(number)
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self.team.together(self.model):
             raw = predict_examples(self.model, task.dev_examples, self.settings.micro_batch_tokens)
         predictions = task.form.decode(task.dev_rows, task.dev_examples, raw)
         main = metric(task.form.metric)
@@ -476,10 +527,13 @@ class _Trainer:
         return about
 
     def _save(self) -> None:
-        self.held.check()
-        tensors, values = optimizer_tensors(self.optimizer)
+        tensors, values = optimizer_tensors(self.optimizer, self.team)
         for prefix, group in (("model.", self.trained), ("best.", self.best)):
-            tensors.update({prefix + name: tensor.detach().cpu().contiguous() for name, tensor in group.items()})
+            for name, tensor in group.items():
+                tensors[prefix + name] = self.team.whole(tensor.detach()).cpu().contiguous()
+        if self.held is None:
+            return
+        self.held.check()
         progress = self.progress
         about = {
             **values,
@@ -501,13 +555,13 @@ class _Trainer:
         self.budget = values["budget"]
         with torch.no_grad():
             for name, parameter in self.trained.items():
-                parameter.copy_(tensors["model." + name])
+                parameter.copy_(self.team.cut(tensors["model." + name], parameter))
         self.best = {
-            name.removeprefix("best."): tensor.to(self.device.torch)
-            for name, tensor in tensors.items()
-            if name.startswith("best.")
+            name: self.team.cut(tensors["best." + name].to(self.device.torch), parameter)
+            for name, parameter in self.trained.items()
+            if "best." + name in tensors
         }
-        load_optimizer(self.optimizer, tensors, values)
+        load_optimizer(self.optimizer, tensors, values, self.team)
         log.info("resumed after update %d of %d", update, self.total)
 
     def timing(self) -> dict[str, Any]:
@@ -521,6 +575,7 @@ class _Trainer:
             "device": self.device.name,
             "precision": self.device.precision,
             "micro_batch_tokens": self.budget,
+            **({"processes": self.team.size} if self.team.size > 1 else {}),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,24 +53,34 @@ class Mixture:
         return cls(tasks, value["cap"], value["temperature"], value["shuffle_labels"])
 
 
-@dataclass
-class Task:
-    """One task of a run, ready to be trained on."""
+@dataclass(frozen=True)
+class Choice:
+    """What a run reads of one task, known from what its prepared files say of themselves."""
 
     meta: Meta
     """Of its English data, where there are such."""
     part: Part
-    form: Form
+    files: Mapping[str, Path]
+    """Language -> prepared data."""
+    dev_languages: Sequence[str]
+    """Empty for a task with a rate."""
     digests: dict[str, str]
     """Language -> digest of its data."""
+    seed_parts: tuple[str, ...]
+    """What tells its seeds from those of the run's other tasks."""
+
+
+@dataclass(frozen=True)
+class Task(Choice):
+    """One task of a run, ready to be trained on."""
+
+    form: Form
     rows: int
     """Training rows, those that nothing can be learnt from included."""
     examples: list[Example]
     dev_rows: list[Row]
     """Empty for a task with a rate."""
     dev_examples: list[Example]
-    seed_parts: tuple[str, ...]
-    """What tells its seeds from those of the run's other tasks."""
 
     @property
     def scored(self) -> bool:
@@ -113,10 +123,8 @@ def sampling(tasks: Sequence[Task], mixture: Mixture | None) -> Sampling:
     return Sampling(sizes, rates, mixture.cap if mixture else 1, mixture.temperature if mixture else 1.0)
 
 
-def load(
-    files: Sequence[Path], mixture: Mixture | None, *, chance: float, seed: int, make: Callable[[Meta], Form]
-) -> list[Task]:
-    """Read and encode the tasks of a run.
+def choices(files: Sequence[Path], mixture: Mixture | None, *, chance: float) -> list[Choice]:
+    """Choose what a run reads, without reading a row.
 
     Training rows come from the files of the languages a mixture lists, dev rows from English's (of plain text without
     English from the same files as the training rows).
@@ -125,8 +133,6 @@ def load(
       files: prepared data; without a mixture one file, whose language does not matter.
       mixture: None for one task.
       chance: of the one task.
-      seed: of the run; labels are shuffled with it.
-      make: makes a task's form.
 
     Raises:
       UserError: data are missing, or do not fit together.
@@ -139,28 +145,19 @@ def load(
         if len(files) != 1:
             raise UserError(f"--data: {len(files)} files; a run without --mixture reads one.")
         ((language, about),) = next(iter(found.values())).items()
-        return [_task({language: about}, Part((language,), None, chance), language, (), make, None)]
-    tasks = []
+        return [_choice({language: about}, Part((language,), None, chance), language, ())]
+    chosen = []
     for name, part in mixture.tasks.items():
         offered = found.get(name, {})
         missing = [language for language in part.languages if language not in offered]
         if missing:
             raise UserError(f"--data: no prepared data of {name} in {', '.join(missing)}, which --mixture asks for.")
-        seed_parts = () if len(mixture.tasks) == 1 else (name,)
-        shuffled = derived_seed(seed, "labels", *seed_parts) if mixture.shuffle_labels else None
-        tasks.append(_task(offered, part, SOURCE_LANGUAGE, seed_parts, make, shuffled))
-    return tasks
+        chosen.append(_choice(offered, part, SOURCE_LANGUAGE, () if len(mixture.tasks) == 1 else (name,)))
+    return chosen
 
 
-def _task(
-    offered: Mapping[str, tuple[Path, Meta]],
-    part: Part,
-    source: str,
-    seed_parts: tuple[str, ...],
-    make: Callable[[Meta], Form],
-    shuffled: int | None,
-) -> Task:
-    """Read and encode a task that is scored on its `source` language; `shuffled` is the seed to shuffle labels with."""
+def _choice(offered: Mapping[str, tuple[Path, Meta]], part: Part, source: str, seed_parts: tuple[str, ...]) -> Choice:
+    """Choose from what is there of a task that is scored on its `source` language."""
     path, meta = offered.get(source) or offered[part.languages[0]]
     for other_path, other in offered.values():
         if (other.kind, other.labels, other.metrics) != (meta.kind, meta.labels, meta.metrics):
@@ -170,30 +167,53 @@ def _task(
         # Plain text is in many languages, and perhaps not in the source language.
         there = "dev" in meta.counts and meta.language == source
         dev_languages = part.languages if meta.kind == "text" and not there else (source,)
-    form = make(meta)
-    train_rows = [row for language in part.languages for row in read_rows(offered[language][0], "train")]
-    dev_rows = [
-        row for language in dev_languages if language in offered for row in read_rows(offered[language][0], "dev")
-    ]
-    if not train_rows or (dev_languages and not dev_rows):
-        counts = {language: about.counts for language, (_, about) in offered.items()}
+    counts = {language: about.counts for language, (_, about) in offered.items()}
+    lacking = not any("train" in counts[language] for language in part.languages) or (
+        dev_languages and not any("dev" in counts.get(language, {}) for language in dev_languages)
+    )
+    if lacking:
         raise UserError(
             f"{path}: training needs the splits train and dev, dev in {' '.join(dev_languages)}; there are {counts}."
         )
+    used = [language for language in sorted({*part.languages, *dev_languages}) if language in offered]
+    return Choice(
+        meta=meta,
+        part=part,
+        files={language: offered[language][0] for language in used},
+        dev_languages=dev_languages,
+        digests={language: offered[language][1].sha256 for language in used},
+        seed_parts=seed_parts,
+    )
+
+
+def load(choice: Choice, form: Form, *, shuffled: int | None) -> Task:
+    """Read and encode a task.
+
+    Args:
+      choice: what of it.
+      form: the task's; it learns its options from the training rows.
+      shuffled: seed to shuffle labels with, None to leave them.
+
+    Raises:
+      UserError: there is nothing to be learnt from.
+    """
+    files = choice.files
+    train_rows = [row for language in choice.part.languages for row in read_rows(files[language], "train")]
+    dev_rows = [
+        row for language in choice.dev_languages if language in files for row in read_rows(files[language], "dev")
+    ]
     if shuffled is not None:
-        train_rows = shuffle_labels(meta.kind, train_rows, shuffled)
+        train_rows = shuffle_labels(choice.meta.kind, train_rows, shuffled)
     form.learn_options(train_rows)
     examples = form.encode(train_rows, training=True)
     if not examples:
+        path = next(iter(files.values()))
         raise UserError(f"{path}: not one training example can be learnt from at max_length {form.limits.max_length}.")
     return Task(
-        meta=meta,
-        part=part,
+        **vars(choice),
         form=form,
-        digests={language: offered[language][1].sha256 for language in sorted({*part.languages, *dev_languages})},
         rows=sum(row.get("side") != "candidate" for row in train_rows),
         examples=examples,
         dev_rows=dev_rows,
         dev_examples=form.encode(dev_rows, training=False) if dev_rows else [],
-        seed_parts=seed_parts,
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..settings import TrainingSettings
+from .processes import Team, Whole
 
 
 def build(
-    backbone: Iterable[tuple[str, nn.Parameter]], heads: nn.Module, settings: TrainingSettings
+    backbone: Iterable[tuple[str, nn.Parameter]], heads: nn.Module, settings: TrainingSettings, team: Team
 ) -> torch.optim.Optimizer:
     """Return the optimizer of a run; each group's `lr` is its peak.
 
@@ -31,8 +33,11 @@ def build(
     if settings.optimizer == "adafactor":
         from transformers.optimization import Adafactor
 
-        # mT5's recipe: constant rate, no relative steps, updates scaled by the parameters' root mean square.
-        return Adafactor(  # type: ignore[no-untyped-call]
-            listed, scale_parameter=True, relative_step=False, warmup_init=False
-        )
+        def adafactor(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+            # mT5's recipe: constant rate, no relative steps, updates scaled by the parameters' root mean square.
+            return Adafactor(  # type: ignore[no-untyped-call]
+                groups, scale_parameter=True, relative_step=False, warmup_init=False
+            )
+
+        return adafactor(listed) if team.size == 1 else Whole(listed, team, adafactor)
     return torch.optim.AdamW(listed, fused=True)

@@ -20,6 +20,7 @@ from ..files import digest, digest_file, read_json, write_json
 from ..lock import LOCKS
 from ..models.load import read_tensors, save_tensors
 from .plan import derived_seed
+from .processes import Team
 
 log = logging.getLogger(__name__)
 _KEEP = 2
@@ -152,24 +153,28 @@ def _differing(saved: Any, wanted: Any, path: str = "") -> list[str]:
     return [f"{path} ({old}, now {new})" if len(old) + len(new) < _SHORT else path]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, team: Team) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split an optimizer's state into tensors by name and plain values by name."""
     tensors: dict[str, Tensor] = {}
     values: dict[str, Any] = {}
     for index, entries in optimizer.state_dict()["state"].items():
         for key, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
+                tensors[f"optimizer.{index}.{key}"] = team.whole(value.detach()).cpu().contiguous()
             else:
                 values[f"optimizer.{index}.{key}"] = value
     return tensors, values
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any], team: Team
+) -> None:
     """Put a saved state back into an optimizer with the same parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **values}.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = value
+            cut = team.cut(value, parameters[int(index)]) if isinstance(value, Tensor) else value
+            state.setdefault(int(index), {})[key] = cut
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

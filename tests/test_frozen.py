@@ -1,0 +1,204 @@
+"""States of frozen layers kept on disk: the same bytes with and without them, and only where they are the model's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from stiltsweep.kinds import Limits, Representation
+from stiltsweep.models import frozen
+from stiltsweep.models.batches import Batch
+from stiltsweep.models.load import TaskModel
+from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.settings import TrainingSettings
+from stiltsweep.training import loop
+
+REPRESENTATION = Representation("mean", -1, "mean", "")
+SETTINGS = TrainingSettings(
+    epochs=1,
+    batch_size=8,
+    learning_rate=5e-3,
+    head_learning_rate=2e-2,
+    max_length=32,
+    micro_batch_tokens=64,
+    dropout=0.0,
+    freeze_embeddings=True,
+    freeze_layers=1,
+    evaluations=2,
+)
+PREDICTION = PredictionSettings(Limits(32, 4, 8), REPRESENTATION, 64, prune=True)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frozen")
+    tiny.encoder(folder / "model", layers=3)
+    tiny.classification(folder / "data")
+    return folder
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(prepared, tmp_path / "run"))
+
+
+def made(folder: Path, name: str, settings: TrainingSettings = SETTINGS, *, start: str = "model/model.json") -> Path:
+    """Train from `start` and predict; return the folder of the checkpoint."""
+    output = folder / name / "seed0" / "checkpoint.json"
+    loop.train(
+        loop.Run(
+            start=folder / start,
+            data=[folder / "data" / "en.parquet"],
+            output=output,
+            settings=settings,
+            representation=REPRESENTATION,
+            seed=0,
+            prune=True,
+            chance=25.0,
+            identity={},
+        )
+    )
+    predicted(folder, output, output.parent)
+    return output.parent
+
+
+def predicted(folder: Path, start: Path, output: Path) -> None:
+    data = {language: folder / "data" / f"{language}.parquet" for language in ("en", "de")}
+    predict(start, data, output / "predictions.json", PREDICTION, identity={})
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Everything a job made, but for what it cost."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "timing.json"}
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "model" / frozen.FOLDER).glob("*")}
+
+
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the layers of every pass through an encoder from here on."""
+    found: list[int] = []
+    forward = TaskModel.hidden
+
+    def counting(self: TaskModel, batch: Batch, layer: int = -1) -> torch.Tensor:
+        hooks = [one.register_forward_hook(lambda *_: found.append(1)) for one in self.backbone.encoder.layer]
+        try:
+            return forward(self, batch, layer)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    monkeypatch.setattr(TaskModel, "hidden", counting)
+    return found
+
+
+def test_the_bytes_are_those_without_and_the_frozen_layer_runs_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "share", lambda *_: None)
+        alone = results(made(folder, "alone"))
+        assert not kept(folder)
+    with monkeypatch.context() as patch:
+        layers = runs(patch)
+        first = results(made(folder, "first"))
+    known = kept(folder)
+    with monkeypatch.context() as patch:
+        again = runs(patch)
+        second = results(made(folder, "second"))
+    assert first == second
+    # Where a checkpoint lies in relation to its base is the same for all three.
+    assert first == alone
+    assert known
+    assert kept(folder) == known
+    # Of three layers one is frozen; dev is read twice already in the first run.
+    assert len(again) % 2 == 0
+    assert len(again) < len(layers) < len(again) * 3 / 2
+
+
+def test_a_checkpoint_over_a_checkpoint_shares_with_the_base(folder: Path) -> None:
+    made(folder, "first")
+    before = kept(folder)
+    made(folder, "over", start="first/seed0/checkpoint.json")
+    assert kept(folder) == before  # another upper half, the same batches
+
+
+def test_how_deep_a_model_is_the_base() -> None:
+    """All of it where nothing was trained, as in retrieval, where all seeds are one and the same model."""
+    backbone = torch.nn.Module()
+    backbone.encoder = torch.nn.Module()
+    backbone.encoder.layer = torch.nn.ModuleList([torch.nn.Linear(1, 1) for _ in range(12)])
+    assert frozen._depth(backbone, set()) == 12
+    assert frozen._depth(backbone, {"encoder.layer.10.x", "encoder.layer.11.x"}) == 10
+    assert frozen._depth(backbone, {"encoder.layer.1.x"}) == 1  # not 10 or 11, whose names begin alike
+    assert frozen._depth(backbone, {"embeddings.word_embeddings.weight"}) == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
+def test_damaged_states_are_computed_anew(folder: Path, damage: str) -> None:
+    first = results(made(folder, "first"))
+    for path in (folder / "model" / frozen.FOLDER).iterdir():
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-4] if damage == "cut" else b"")
+    assert results(made(folder, "second")) == first
+
+
+def test_nothing_is_kept_where_there_is_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "_ROOM", 0)
+    full = results(made(folder, "full"))
+    assert not kept(folder)
+    monkeypatch.undo()
+    assert results(made(folder, "first")) == full
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_but_time(folder: Path) -> None:
+    (folder / "model" / frozen.FOLDER).write_text("in the way")
+    blocked = results(made(folder, "blocked"))
+    (folder / "model" / frozen.FOLDER).unlink()
+    assert results(made(folder, "first")) == blocked
+
+
+@pytest.mark.parametrize(
+    "change", [{"freeze_embeddings": False}, {"freeze_layers": 0}], ids=["trained embeddings", "no frozen layer"]
+)
+def test_nothing_is_shared_of_what_is_trained(folder: Path, change: dict[str, bool | int]) -> None:
+    made(folder, "all", dataclasses.replace(SETTINGS, **change))
+    # Frozen embeddings alone are no layer.
+    assert not kept(folder)
+
+
+def test_dropout_draws_anew_in_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = dataclasses.replace(SETTINGS, dropout=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, "share", lambda *_: None)
+        alone = results(made(folder, "alone", settings))
+    assert results(made(folder, "first", settings)) == alone
+    assert kept(folder)  # of dev and test
+
+
+def test_another_base_has_states_of_its_own(folder: Path) -> None:
+    made(folder, "first")
+    before = set(kept(folder))
+    tiny.encoder(folder / "other", layers=3, seed=1)
+    shutil.move(folder / "model" / frozen.FOLDER, folder / "other" / frozen.FOLDER)
+    made(folder, "second", start="other/model.json")
+    after = {path.name for path in (folder / "other" / frozen.FOLDER).iterdir()}
+    assert before < after
+    assert len(after) == 2 * len(before)
+
+
+def test_kept_states_are_what_is_used(folder: Path) -> None:
+    """A planted fault: states that are whole and wrong are believed."""
+    first = results(made(folder, "first"))
+    for path in (folder / "model" / frozen.FOLDER).iterdir():
+        np.save(path, -np.load(path))
+    assert results(made(folder, "second"))["model.safetensors"] != first["model.safetensors"]
