@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import feats
 from .errors import UserError
 from .files import canonical, read_json, replacing, write_json
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 """One example: `id` (unique within its split), `split`, and the columns of its kind."""
+
+UNPREPARED = ".failed"
+"""Suffix of the note that lies in a prepared file's place when it could not be made: the definition, and why."""
 
 SPLITS = ("train", "dev", "test")
 
@@ -36,6 +40,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     "mining": {"side": "string", "text": "string", "gold": "list<string>"},
     # Plain text, for span corruption.
     "text": {"text": "string"},
+    # Words and their morphology (see `feats`), for probes; nothing is trained on them or predicted.
+    "word_features": {"tokens": "list<string>", "features": "list<string>", "space_after": "list<bool>?"},
 }
 KINDS = tuple(COLUMNS)
 SIDED = ("retrieval", "mining")
@@ -135,6 +141,19 @@ def _wanted(batch: pa.RecordBatch, split: str | None, candidates: bool) -> bool:
     if split is not None and split not in batch.column("split").to_pylist():
         return False
     return candidates or "side" not in batch.schema.names or "query" in batch.column("side").to_pylist()
+
+
+def text_and_spans(row: Row) -> tuple[str, list[tuple[int, int]]]:
+    """Rebuild a tagging row's sentence from its tokens; return it and each token's (start, end) in code points."""
+    spaces = row.get("space_after") or [True] * len(row["tokens"])
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for token, space in zip(row["tokens"], spaces, strict=True):
+        spans.append((at, at + len(token)))
+        parts.append(token + " " * bool(space))
+        at += len(parts[-1])
+    return "".join(parts).rstrip(" "), spans
 
 
 def write_rows(
@@ -280,14 +299,20 @@ def _multiple_choice_fault(row: Row, labels: set[str]) -> str:
 
 
 def _tagging_fault(row: Row, labels: set[str]) -> str:
-    if not row["tokens"] or not all(token.strip() for token in row["tokens"]):
-        return "tokens must be non-empty texts"
-    if len(row["tokens"]) != len(row["tags"]):
-        return f"{len(row['tokens'])} tokens but {len(row['tags'])} tags"
-    if row.get("space_after") is not None and len(row["space_after"]) != len(row["tokens"]):
-        return f"{len(row['tokens'])} tokens but {len(row['space_after'])} space_after marks"
+    if fault := _tokens_fault(row, "tags"):
+        return fault
     unknown = sorted(set(row["tags"]) - labels)
     return f"tag {unknown[0]!r} is not one of {sorted(labels)}" if unknown else ""
+
+
+def _tokens_fault(row: Row, beside: str) -> str:
+    if not row["tokens"] or not all(token.strip() for token in row["tokens"]):
+        return "tokens must be non-empty texts"
+    if len(row["tokens"]) != len(row[beside]):
+        return f"{len(row['tokens'])} tokens but {len(row[beside])} {beside}"
+    if row.get("space_after") is not None and len(row["space_after"]) != len(row["tokens"]):
+        return f"{len(row['tokens'])} tokens but {len(row['space_after'])} space_after marks"
+    return ""
 
 
 def _span_qa_fault(row: Row, labels: set[str]) -> str:
@@ -316,6 +341,17 @@ def _text_fault(row: Row, labels: set[str]) -> str:
     return "" if row["text"].strip() else "text is empty"
 
 
+def _word_features_fault(row: Row, labels: set[str]) -> str:
+    if fault := _tokens_fault(row, "features"):
+        return fault
+    try:
+        for text in row["features"]:
+            feats.parse(text)
+    except ValueError as error:
+        return f"features: {error}"
+    return ""
+
+
 _KIND_FAULTS = {
     "text": _text_fault,
     "classification": _classification_fault,
@@ -324,4 +360,5 @@ _KIND_FAULTS = {
     "span_qa": _span_qa_fault,
     "retrieval": _retrieval_fault,
     "mining": _mining_fault,
+    "word_features": _word_features_fault,
 }

@@ -11,24 +11,11 @@ from torch.nn import functional
 
 from ..metrics.spans import chunks
 from ..models.batches import Batch, Example
-from ..records import Row
+from ..records import Row, text_and_spans
 from .base import Form, Layout, windows
 from .text2text import TextForm, fill, locate
 
 OUTSIDE = "O"
-
-
-def text_and_spans(row: Row) -> tuple[str, list[tuple[int, int]]]:
-    """Rebuild a sentence from its tokens; return it and each token's (start, end) in code points."""
-    spaces = row.get("space_after") or [True] * len(row["tokens"])
-    parts: list[str] = []
-    spans: list[tuple[int, int]] = []
-    at = 0
-    for token, space in zip(row["tokens"], spaces, strict=True):
-        spans.append((at, at + len(token)))
-        parts.append(token + " " * bool(space))
-        at += len(parts[-1])
-    return "".join(parts).rstrip(" "), spans
 
 
 def first_pieces(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[int]:

@@ -16,7 +16,7 @@ PAIR = {"query": "string", "candidate": "string", "candidate_id": "string?"}
 """Retrieval may map these instead of side, text and gold: a row is a query and its one right candidate. The candidate's
 id is the row's, or `candidate_id`, if rows have candidates in common; such a candidate is read once."""
 
-KEYS = ("column", "template", "value", "map", "others", "text", "start")
+KEYS = ("column", "template", "value", "map", "others", "lacks", "text", "start")
 ROW_FACTS = ("$row", "$file", "$language", "$name")
 """Columns that every upstream row has beside its own: its number in the file from 0, the file's name without ending (of
 a hub data set the configuration), the language, and upstream's name for it."""
@@ -176,6 +176,8 @@ def _getter(spec: Any, place: str, type_: str) -> _Getter:
         get = _column(given) if origins[0] == "column" else _template(given)
     if "others" in spec and ("map" not in spec or spec["others"] != "keep"):
         raise UserError(f"{place}.others: {spec['others']!r} is not allowed; beside a map it may be: keep.")
+    if "lacks" in spec:
+        return _lacking(get, spec, place)
     return _mapped(get, spec["map"], "others" in spec, place) if "map" in spec else get
 
 
@@ -220,6 +222,20 @@ def _mapped(get: _Getter, given: Any, keep_others: bool, place: str) -> _Getter:
         return [one(item) for item in value] if isinstance(value, list) else one(value)
 
     return mapped
+
+
+def _lacking(get: _Getter, spec: Mapping[str, Any], place: str) -> _Getter:
+    """Compile a question: whether a text of items between bars (CoNLL-U's MISC) lacks one; lists item by item."""
+    item = spec["lacks"]
+    if not isinstance(item, str) or not item or "map" in spec:
+        raise UserError(f"{place}.lacks: {item!r} is not a text, or a map stands beside it. Name the item alone.")
+
+    def lacking(row: Mapping[str, Any]) -> Any:
+        value = get(row)
+        lacks = [item not in _text(text).split("|") for text in (value if isinstance(value, list) else [value])]
+        return lacks if isinstance(value, list) else lacks[0]
+
+    return lacking
 
 
 def _answers(spec: Mapping[str, Any], place: str) -> _Getter:

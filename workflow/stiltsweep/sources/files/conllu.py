@@ -9,7 +9,8 @@ from typing import Any
 from ...errors import UserError
 from .text import blocks
 
-COLUMNS = {"id": "sent_id", "tokens": "tokens", "tags": "upos", "space_after": "space_after"}
+_WORDS = {"id": "sent_id", "tokens": "tokens", "space_after": "space_after"}
+COLUMNS = {"tagging": {**_WORDS, "tags": "upos"}, "word_features": {**_WORDS, "features": "feats"}}
 
 # Which tag wins between words of equal depth, in the order of the XTREME conversion (ud-conversion-tools' default).
 PRECEDENCE = (
@@ -21,7 +22,7 @@ _NO_SPACE = "SpaceAfter=No"
 
 
 def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line of its first token, sentence): tokens, upos, xpos, space_after, and every `# key = value` comment.
+    """Yield (line of its first token, sentence): tokens, upos, xpos, feats, space_after, every `# key = value` comment.
 
     Empty nodes (8.1) are no words of the sentence and are left out. Multi-word tokens (3-4) either give way to their
     syntactic words (no space between those) or replace them (`words: fused`).
@@ -62,13 +63,14 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
         tokens = _fused(words, spans, precedence) if fused else _syntactic(words, spans)
         if settings["hidden"] == "drop" and _is_hidden([token[0] for token in tokens]):
             continue
-        for name, values in zip(("tokens", "upos", "xpos", "space_after"), zip(*tokens, strict=True), strict=True):
+        for name, values in zip(_NAMES, zip(*tokens, strict=True), strict=True):
             sentence[name] = list(values)
         yield first, sentence
 
 
-_Token = tuple[str, str, str, bool]
-"""Form, UPOS, XPOS, whether a space follows."""
+_Token = tuple[str, str, str, str, bool]
+"""Form, UPOS, XPOS, FEATS, whether a space follows."""
+_NAMES = ("tokens", "upos", "xpos", "feats", "space_after")
 
 
 def _space(misc: str) -> bool:
@@ -79,23 +81,27 @@ def _syntactic(words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[
     spaces = [_space(word[9]) for word in words]
     for start, end, token in spans:
         spaces[start - 1 : end] = [False] * (end - start) + [_space(token[9])]
-    return [(word[1], word[3], word[4], space) for word, space in zip(words, spaces, strict=True)]
+    return [_token(word, space) for word, space in zip(words, spaces, strict=True)]
+
+
+def _token(word: Sequence[str], space: bool) -> _Token:
+    return word[1], word[3], word[4], word[5], space
 
 
 def _fused(
     words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]], precedence: Sequence[str]
 ) -> list[_Token]:
-    """Replace the words of each multi-word token by the token, tagged as its word nearest to the root."""
+    """Replace the words of each multi-word token by the token, with tag and features of its word nearest the root."""
     depths = _depths(words)
     ranks = {tag: rank for rank, tag in enumerate(precedence)}
     tokens: list[_Token] = []
     done = 0
     for start, end, token in spans:
-        tokens += [(w[1], w[3], w[4], _space(w[9])) for w in words[done : start - 1]]
+        tokens += [_token(w, _space(w[9])) for w in words[done : start - 1]]
         head = min(range(start - 1, end), key=lambda i: (depths[i], ranks.get(words[i][3], len(ranks)), i))
-        tokens.append((token[1], words[head][3], words[head][4], _space(token[9])))
+        tokens.append((token[1], *_token(words[head], _space(token[9]))[1:]))
         done = end
-    return tokens + [(w[1], w[3], w[4], _space(w[9])) for w in words[done:]]
+    return tokens + [_token(w, _space(w[9])) for w in words[done:]]
 
 
 def _depths(words: Sequence[list[str]]) -> list[int]:

@@ -1,0 +1,69 @@
+"""Probe: what of words' morphology can be read off a checkpoint's hidden states, layer by layer (`probes:` in the configuration).
+
+NEEDS   a model or a checkpoint, <results>/data/{task}/{language}.parquet of a probing task in every language
+MAKES   <results>/probes/{checkpoint}/{task}.json, {checkpoint} being the checkpoint's own folder below the results;
+        then <results>/probes/probes.csv with all of them
+"""
+
+PROBES = ["<results>/probes/probes.csv"] if SWEEP.probed else []
+
+
+rule probe:
+    """Read one checkpoint once and probe it in every language of one task."""
+    input:
+        start=lambda wildcards: SWEEP.probed[wildcards.checkpoint].record,
+        data=lambda wildcards: [
+            SWEEP.data(wildcards.task, language)
+            for language in SWEEP.probe_tasks[wildcards.task]
+        ],
+    output:
+        "<results>/probes/{checkpoint}/{task}.json",
+    log:
+        "<logs>/probe/{checkpoint}/{task}.log",
+    benchmark:
+        "<benchmarks>/probe/{checkpoint}/{task}.jsonl"
+    wildcard_constraints:
+        checkpoint=one_of(SWEEP.probed),
+        task=one_of(SWEEP.probe_tasks),
+    conda:
+        "../envs/stiltsweep.yaml"
+    threads: 1
+    resources:
+        gpu=NEEDS.gpus,
+        mem_mb=lambda wildcards, attempt: NEEDS.memory_mb("probe", wildcards, attempt),
+        runtime=lambda wildcards, attempt: NEEDS.minutes("probe", wildcards, attempt),
+    params:
+        languages=lambda wildcards: SWEEP.probe_tasks[wildcards.task],
+        settings=lambda wildcards: SWEEP.probe_settings(),
+        identity=lambda wildcards: SWEEP.probe_identity(
+            wildcards.checkpoint, wildcards.task
+        ),
+    message:
+        "probe {wildcards.checkpoint} for {wildcards.task}"
+    shell:
+        """
+        python workflow/scripts/probe.py --start {input.start:q} --data {input.data:q} --languages {params.languages} \
+            --settings {params.settings:q} --identity {params.identity:q} --threads {threads} --output {output:q} &>{log:q}
+        """
+
+
+rule probes:
+    """Put all probes of the sweep into one table."""
+    input:
+        SWEEP.probe_files(),
+    output:
+        "<results>/probes/probes.csv",
+    log:
+        "<logs>/probes.log",
+    localrule: True
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        families=lambda wildcards: SWEEP.probe_families(),
+        code=code_digest("probes"),
+    message:
+        "put all probes together"
+    shell:
+        """
+        python workflow/scripts/probes.py --inputs {input:q} --families {params.families:q} --output {output:q} &>{log:q}
+        """

@@ -1,0 +1,128 @@
+"""One checkpoint's probes of one task in all its languages: read once, probed language by language, one JSON file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import threadpoolctl
+
+from .. import __version__
+from ..errors import UserError
+from ..files import write_json
+from ..models.device import choose as choose_device
+from ..models.load import Source, TaskModel, build, vocabulary
+from ..models.tokenizer import Tokenizer
+from ..records import read_meta, read_rows
+from . import linear, representations
+from .words import Language, Selection, choose_sentences, choose_words
+
+log = logging.getLogger(__name__)
+
+
+def probe(
+    start: Path,
+    data: Mapping[str, Path],
+    output: Path,
+    settings: Mapping[str, Any],
+    *,
+    identity: Mapping[str, Any],
+    threads: int = 1,
+) -> None:
+    """Probe a checkpoint and write what was found.
+
+    Args:
+      start: model.json or checkpoint.json.
+      data: language -> prepared Parquet file of kind `word_features`.
+      output: the JSON file.
+      settings: `batch_tokens`, `pooling`, and what `Selection.of` reads.
+      identity: stage, model, intermediate, training, seed and task, for the record.
+      threads: CPU threads; another number rounds differently.
+
+    Raises:
+      UserError: the model cannot be built, data are missing, or there is not one feature to probe.
+    """
+    source = Source.read(start)
+    device = choose_device("fp32", source.model_type, threads)
+    tokenizer = Tokenizer.from_directory(source.base)
+    selection = Selection.of(settings)
+    longest = min(representations.LONGEST, source.about.get("max_positions") or representations.LONGEST)
+    chosen: dict[str, tuple[Language, list[representations.Encoded]]] = {}
+    digests: dict[str, str] = {}
+    for language, path in data.items():
+        digests[language] = read_meta(path).sha256
+        chosen[language] = _chosen(path, tokenizer, selection, longest)
+    if not any(found.features for found, _ in chosen.values()):
+        reasons = "; ".join(f"{language}: {_reasons(found)}" for language, (found, _) in chosen.items())
+        raise UserError(
+            f"{output}: nothing to probe; {reasons}. Name other features under probes.features, or ask for less under "
+            "probes.minimum."
+        )
+    reading = representations.Reading()
+    examples = [sentence.example for _, encoded in chosen.values() for sentence in encoded]
+    # No hidden state depends on rows of the vocabulary that no sentence needs.
+    model = build(source, reading, kept=vocabulary(source, [(reading, examples)], prune=True), seed=0, dropout=0.0)
+    model.to(device.torch).eval()
+    probes: list[dict[str, Any]] = []
+    with threadpoolctl.threadpool_limits(threads):
+        for language, (found, encoded) in chosen.items():
+            probes += [{"language": language, **one} for one in _probe_language(model, found, encoded, settings)]
+            log.info("%s: %d features of %d words", language, len(found.features), len(found.words))
+    write_json(
+        output,
+        {
+            **identity,
+            "checkpoint_sha256": source.weights_sha256,
+            "data": digests,
+            "settings": dict(settings),
+            "probes": probes,
+            "skipped": [
+                {"language": language, "feature": feature, "reason": reason}
+                for language, (found, _) in chosen.items()
+                for feature, reason in found.skipped.items()
+            ],
+            "versions": {"stiltsweep": __version__},
+        },
+    )
+
+
+def _reasons(language: Language) -> str:
+    return ", ".join(f"{feature}: {reason}" for feature, reason in language.skipped.items())
+
+
+def _chosen(
+    path: Path, tokenizer: Tokenizer, selection: Selection, longest: int
+) -> tuple[Language, list[representations.Encoded]]:
+    """Read and encode a language's sentences and choose its words among those the model sees something of."""
+    sentences = choose_sentences(read_rows(path), selection.sentences)
+    encoded = representations.encode(sentences, tokenizer, longest)
+    return choose_words(sentences, selection, [one.seen for one in encoded]), encoded
+
+
+def _probe_language(
+    model: TaskModel,
+    language: Language,
+    encoded: list[representations.Encoded],
+    settings: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    if not language.features:
+        return []
+    vectors = representations.vectors(model, encoded, language.words, settings["pooling"], settings["batch_tokens"])
+    return [
+        {
+            "feature": feature.name,
+            "pooling": pooling,
+            **asdict(score),
+            "majority": linear.majority(feature),
+            "n_train": len(feature.train.words),
+            "n_test": len(feature.test.words),
+            "n_unseen": len(feature.unseen.words),
+            "classes": len(feature.values),
+        }
+        for feature in language.features
+        for pooling in settings["pooling"]
+        for score in linear.score(vectors[pooling], feature, language)
+    ]

@@ -1,0 +1,144 @@
+"""A linear probe of one feature at every layer, its control, and intervals over sentences.
+
+The probe is a ridge classifier: least squares from standardised vectors to one indicator a value, the largest output
+wins. It has a closed form, so its answer depends on no starting point or stopping rule, and one factorisation serves
+the feature and its control task. docs/probes.md compares it with logistic regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..significance.draws import Counts
+from ..significance.intervals import percentile
+from .words import Examples, Feature, Language
+
+Vectors = NDArray[np.float32]
+
+PENALTY = 0.3
+"""Ridge penalty per word trained on; docs/probes.md says how it was chosen."""
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one layer did; points, 0 to 100."""
+
+    layer: int
+    """0: the embeddings' output."""
+    accuracy: float
+    """Share of words of held-out sentences that are right."""
+    ci_low: float
+    ci_high: float
+    """Interval of the accuracy over sentences."""
+    form_accuracy: float | None
+    """The same of words whose form is held out too; None where there are none."""
+    control_accuracy: float
+    """Accuracy of a probe trained on the control task, on the words of `accuracy`."""
+    selectivity: float
+    """Accuracy less control accuracy."""
+    selectivity_low: float
+    selectivity_high: float
+
+
+def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]:
+    """Train and score a probe at every layer.
+
+    Args:
+      vectors: (layers, words of the language, width).
+      feature: what is probed.
+      language: whose it is.
+    """
+    right = [_answers(layer, feature) for layer in vectors]
+    hits = np.stack([answers for answers, _, _ in right]).astype(np.float64)
+    control = np.stack([answers for _, answers, _ in right]).astype(np.float64)
+    sentences = np.array([language.words[at].sentence for at in feature.test.words], dtype=np.intp)
+    identities = [row["id"] for row in language.sentences]
+    of_accuracy, of_selectivity = intervals(hits, control, sentences, identities)
+    found = []
+    for layer, (_, _, unseen) in enumerate(right):
+        accuracy, remembered = 100 * float(hits[layer].mean()), 100 * float(control[layer].mean())
+        found.append(
+            Score(
+                layer=layer,
+                accuracy=accuracy,
+                ci_low=float(of_accuracy[layer, 0]),
+                ci_high=float(of_accuracy[layer, 1]),
+                form_accuracy=100 * float(unseen.mean()) if len(unseen) else None,
+                control_accuracy=remembered,
+                selectivity=accuracy - remembered,
+                selectivity_low=float(of_selectivity[layer, 0]),
+                selectivity_high=float(of_selectivity[layer, 1]),
+            )
+        )
+    return found
+
+
+def majority(feature: Feature) -> float:
+    """Return the accuracy, in points, of always answering the value most often trained on."""
+    commonest = np.bincount(feature.train.labels, minlength=len(feature.values)).argmax()
+    return 100 * float((feature.test.labels == commonest).mean())
+
+
+Right = NDArray[np.bool_]
+
+
+def _answers(vectors: Vectors, feature: Feature) -> tuple[Right, Right, Right]:
+    """Return which answers are right: held-out sentences, the control there, held-out forms."""
+    train, values = feature.train, len(feature.values)
+    probe = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * len(train.words), solver="cholesky"))
+    probe.fit(vectors[train.words], np.hstack([_indicators(train.labels, values), _indicators(train.control, values)]))
+
+    def answers(examples: Examples) -> tuple[Right, Right]:
+        if not len(examples.words):
+            return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
+        outputs = probe.predict(vectors[examples.words])
+        real, control = outputs[:, :values], outputs[:, values:]
+        return real.argmax(1) == examples.labels, control.argmax(1) == examples.control
+
+    return *answers(feature.test), answers(feature.unseen)[0]
+
+
+def _indicators(labels: NDArray[np.intp], values: int) -> Vectors:
+    """Return (n, values) of 1 where a label is and -1 elsewhere."""
+    return np.where(np.arange(values) == labels[:, None], np.float32(1), np.float32(-1))
+
+
+def intervals(
+    hits: NDArray[np.float64],
+    control: NDArray[np.float64],
+    sentences: NDArray[np.intp],
+    identities: Sequence[str],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (layers, 2) percentile intervals, in points, of accuracy and of selectivity.
+
+    Whole sentences are resampled, since words of a sentence are not independent; the probes stay as trained. The draws
+    depend on the sentences alone: all layers, checkpoints and poolings meet the same.
+
+    Args:
+      hits: (layers, words) 1 where the probe is right.
+      control: (layers, words) 1 where the control's is.
+      sentences: (words,) number of each word's sentence.
+      identities: id of each sentence.
+    """
+    numbers, owner = np.unique(sentences, return_inverse=True)
+    member = np.zeros((len(owner), len(numbers)))
+    member[np.arange(len(owner)), owner] = 1
+    digest = sha256("\n".join(identities[number] for number in numbers).encode("utf-8")).hexdigest()
+    draws = Counts(0, digest, len(numbers)).take(RESAMPLES).astype(np.float64)
+    words = draws @ member.sum(0)
+    found = []
+    for values in (hits, hits - control):
+        estimate = 100 * values.mean(1)
+        resampled = 100 * (values @ member) @ draws.T / words
+        found.append(percentile(estimate, resampled - estimate[:, None], CONFIDENCE))
+    return found[0], found[1]

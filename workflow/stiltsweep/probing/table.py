@@ -1,0 +1,111 @@
+"""All probes of a sweep as one CSV file, one row a checkpoint, language, feature, pooling and layer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files import read_json, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One row; accuracies are in points, see `linear.Score`."""
+
+    model: str
+    stage: str
+    """`pretrained`, `intermediate` or `target`."""
+    intermediate: str
+    """Arm behind the checkpoint; `none` for the pretrained model and for targets of the baseline."""
+    training: str
+    """What a target checkpoint was trained on; empty for the other stages."""
+    seed: int | None
+    """None for the pretrained model."""
+    task: str
+    language: str
+    family: str
+    feature: str
+    pooling: str
+    layer: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    form_accuracy: float | None
+    control_accuracy: float
+    selectivity: float
+    majority: float
+    n_train: int
+    n_test: int
+    classes: int
+    selectivity_low: float
+    selectivity_high: float
+    n_unseen: int
+    """Words of `form_accuracy`."""
+
+
+COLUMNS = tuple(field.name for field in fields(Probe))
+_FROM_JOB = ("model", "stage", "intermediate", "training", "seed", "task")
+
+
+def gather(paths: Iterable[Path], families: Mapping[str, str]) -> list[Probe]:
+    """Read the files of `job.probe`.
+
+    Args:
+      paths: in the order wanted.
+      families: language -> family, empty where it has none.
+
+    Raises:
+      UserError: a file is missing or not whole.
+    """
+    found = []
+    for path in paths:
+        about = read_json(path)
+        names = {key: about[key] for key in _FROM_JOB}
+        found += [Probe(**names, family=families[one["language"]], **one) for one in about["probes"]]
+    return found
+
+
+def write(path: Path, probes: Iterable[Probe]) -> None:
+    """Write probes as CSV; what is None is empty, and numbers are written so that they read back the same."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for probe in probes:
+        values = (getattr(probe, name) for name in COLUMNS)
+        writer.writerow(
+            "" if value is None else round(value, 6) if isinstance(value, float) else value for value in values
+        )
+    write_text(path, text.getvalue())
+
+
+def read(path: Path) -> list[Probe]:
+    """Read probes.csv.
+
+    Raises:
+      UserError: it is missing, or its columns are not those of `Probe`.
+    """
+    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise UserError(f"{path}: its columns are not those of this version. {rebuild}")
+            return [Probe(**{name: _READERS[name](text) for name, text in row.items()}) for row in reader]
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}). {rebuild}") from None
+
+
+def _reader(kind: str) -> Callable[[str], Any]:
+    # Names recur in every row: each is held once.
+    known: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": sys.intern}
+    convert = known[kind.removesuffix(" | None")]
+    return (lambda text: convert(text) if text else None) if kind.endswith("| None") else convert
+
+
+_READERS = {field.name: _reader(str(field.type)) for field in fields(Probe)}
