@@ -22,6 +22,7 @@ from stiltsweep.files import read_json, write_json
 from stiltsweep.languages import Languages
 from stiltsweep.significance import COLUMNS, Settings, compare, estimands, read, regression, resample, sensitivity
 from stiltsweep.significance import table as tables
+from stiltsweep.significance.strata import stratify
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 GRID = {"intermediates": ("none", "pairs"), "seeds": (0, 1, 2), "languages": ("en", "fi", "hu", "de", "ru", "ar")}
@@ -63,6 +64,16 @@ def test_rows_in_another_order_are_the_same_test(results):
     found = reading(results)
     assert rows_of(found) == expected
     assert rows_of(reading(results, languages=GRID["languages"][::-1], seeds=(2, 0, 1))) == expected
+
+
+def test_equal_ids_of_data_that_are_not_parallel_are_told_apart(results):
+    """Many data sets number the examples of every language from zero: no example is in two languages for that."""
+    assert {row["n_examples"] for row in rows_of(reading(results)) if row["group"] == "all"} == {60}
+    for path in results.glob("cells/**/*.json"):
+        edit(path, parallel="none")
+    statistics = reading(results)
+    assert {row["n_examples"] for row in rows_of(statistics) if row["group"] == "all"} == {5 * 60}
+    assert len(stratify(statistics.ids)) == 5
 
 
 def test_missing_cells_are_refused_and_named(results):

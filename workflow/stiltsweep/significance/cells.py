@@ -53,7 +53,7 @@ class Statistics:
     held: Mapping[str, frozenset[str]]
     """Arm -> languages that every used run of it holds."""
     ids: Mapping[str, tuple[str, ...]]
-    """Language -> ids of its test examples, sorted."""
+    """Language -> ids of its test examples, sorted; the same in two languages only for the same example."""
     values: Mapping[tuple[str, int, str], Array]
     """(arm, seed, language) -> (examples, 2) numerator and denominator of the score, rows in the order of `ids`."""
     gaps: tuple[Gap, ...] = ()
@@ -67,6 +67,14 @@ class Statistics:
     def intermediates(self) -> tuple[str, ...]:
         """Every arm but the baseline, in the order asked for."""
         return tuple(arm for arm in self.seeds if arm != BASELINE)
+
+
+def told_apart(language: str, ids: Iterable[str], parallel: str) -> tuple[str, ...]:
+    """Return ids that no other language's example has where the data are not parallel (`none`).
+
+    Many data sets number the examples of every language from zero.
+    """
+    return tuple(f"{language}\t{name}" for name in ids) if parallel == "none" else tuple(ids)
 
 
 def gap(model: str, arm: str, target: str, seed: int, language: str, why: str) -> Gap:
@@ -135,6 +143,7 @@ def read(
             f"{model}/{target}: cells are scored by different metrics ({', '.join(names)}); score them anew."
         )
     used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)))
+    parallel = str(next(iter(cells.values()))["parallel"])
     ids, values = _values(results, model, target, metric(names[0]), cells, used, held)
     undefined = [
         gap(model, arm, target, s, code, "undefined") for (arm, s, code), v in values.items() if not v[:, 1].sum()
@@ -146,7 +155,7 @@ def read(
         languages=transfer,
         seeds=used,
         held=held,
-        ids=ids,
+        ids={code: told_apart(code, own, parallel) for code, own in ids.items()},
         values=values,
         gaps=(*gaps, *(gap(model, arm, target, s, "", why) for (arm, s), why in left_out.items()), *undefined),
         contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),

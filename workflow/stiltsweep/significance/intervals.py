@@ -79,7 +79,8 @@ def p_value(estimate: Array, deviations: Array, undefined: Array | int = 0) -> A
     """
     # ">=", not ">": accuracies tie often, and ties must count against a finding.
     extreme = np.count_nonzero(np.abs(deviations) >= np.abs(estimate)[:, None] - TIE, axis=1)
-    return np.asarray((1 + extreme + undefined) / (1 + deviations.shape[1]))
+    # A draw without a value is held as a deviation of 0, which is extreme already where the estimate is 0.
+    return np.asarray(np.minimum(1.0, (1 + extreme + undefined) / (1 + deviations.shape[1])))
 
 
 def detectable(deviations: Array, confidence: float, power: float = 0.8) -> Array:

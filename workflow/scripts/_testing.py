@@ -1,0 +1,60 @@
+"""What the scripts that test lifts share: their options, and what they read by them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import _path
+from stiltsweep.languages import Languages
+from stiltsweep.significance import LEVELS, Settings, Statistics, read
+
+_TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what to test, and how."""
+    default = Settings()
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--intermediates", nargs="+", required=True, help="arms; none, the baseline, among them")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("--languages", nargs="+", required=True, help="the target's languages; English is left out")
+    parser.add_argument("--families", default="family", help="column of the main grouping, with contrasts")
+    parser.add_argument("--tables", nargs="+", type=Path, default=[_TABLE], help="languages.csv files, later ones win")
+    parser.add_argument("--resamples", type=int, default=default.resamples)
+    parser.add_argument("--seed", type=int, default=default.seed, help="of the draws")
+    parser.add_argument("--confidence", type=float, default=default.confidence)
+    parser.add_argument("--resampling", choices=LEVELS, default=default.resampling, help="what is resampled")
+    parser.add_argument("--pair-seeds", action="store_true", help="pair runs of both arms that share a seed")
+    parser.add_argument("--allow-missing", action="store_true", help="test what is there, and name what is not")
+    return parser
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """Return how to test."""
+    return Settings(
+        arguments.resamples, arguments.seed, arguments.confidence, arguments.resampling, arguments.pair_seeds
+    )
+
+
+def inputs(
+    arguments: argparse.Namespace, columns: Sequence[str]
+) -> tuple[Statistics, Languages, Mapping[str, Mapping[str, Sequence[str]]]]:
+    """Read the statistics, the table of languages, and their groups by some of its columns."""
+    table = Languages.read(arguments.tables)
+    for column in columns:  # a wrong column must fail before anything is read
+        table.groups(column, arguments.languages)
+    statistics = read(
+        arguments.results,
+        arguments.model,
+        arguments.target,
+        intermediates=arguments.intermediates,
+        seeds=arguments.seeds,
+        languages=arguments.languages,
+        allow_missing=arguments.allow_missing,
+    )
+    return statistics, table, {column: table.groups(column, statistics.languages) for column in columns}
