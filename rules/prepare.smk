@@ -1,12 +1,15 @@
 """Prepare data: one task in one language.
 
-NEEDS   the task's source: an installed package, files, or a hub data set (so it runs on the submitting host)
+NEEDS   the task's source: an installed package, files, templates, or a hub data set (so it runs on the submitting host)
 MAKES   <results>/data/{task}/{language}.parquet, and beside it .json with counts, labels, digest and origin
 """
 
 
 rule prepare:
     """Read one task in one language from its source and check every row."""
+    input:
+        # Templates are edited in place, so their content counts; nobody edits packages and published files.
+        lambda wildcards: SWEEP.templates(wildcards.task, wildcards.language),
     output:
         data="<results>/data/{task}/{language}.parquet",
         meta="<results>/data/{task}/{language}.json",

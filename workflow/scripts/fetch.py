@@ -13,6 +13,8 @@ import _path  # noqa: F401
 from stiltsweep import scriptlog
 from stiltsweep.catalog import Model
 from stiltsweep.errors import run_script
+from stiltsweep.files import remove_leftovers
+from stiltsweep.lock import lock
 from stiltsweep.models.fetch import fetch
 
 
@@ -24,7 +26,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
-    fetch(Model(arguments.model, arguments.definition), arguments.output.parent)
+    folder = arguments.output.parent
+    # A copy that a killed controller has left may be at it with an older definition: the later one must end last.
+    with lock(folder / "state"):
+        remove_leftovers(folder)
+        fetch(Model(arguments.model, arguments.definition), folder)
 
 
 run_script(main)

@@ -12,6 +12,7 @@ import _path  # noqa: F401
 from stiltsweep import catalog, scriptlog, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import run_script
+from stiltsweep.lock import lock
 
 
 def main() -> None:
@@ -28,7 +29,9 @@ def main() -> None:
         task = Task(arguments.task, "task", json.loads(arguments.definition))
     else:
         task = catalog.read(arguments.catalog).task(arguments.task)
-    sources.prepare(task, arguments.language, arguments.output)
+    # A copy that a killed controller has left may be at it with an older definition: the later one must end last.
+    with lock(arguments.output.with_suffix(".state")):
+        sources.prepare(task, arguments.language, arguments.output)
 
 
 run_script(main)

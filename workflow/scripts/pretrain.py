@@ -13,6 +13,7 @@ import _path  # noqa: F401
 from stiltsweep import scriptlog
 from stiltsweep.catalog import Model
 from stiltsweep.errors import run_script
+from stiltsweep.lock import lock
 from stiltsweep.settings import TrainingSettings
 
 
@@ -29,7 +30,9 @@ def main() -> None:
     settings = TrainingSettings(**arguments.settings)
     from stiltsweep.training.pretrain import pretrain
 
-    pretrain(Model(arguments.model, arguments.definition), arguments.output, settings, arguments.threads)
+    # A copy that a killed controller has left may still be at it.
+    with lock(arguments.output.parent / "state"):
+        pretrain(Model(arguments.model, arguments.definition), arguments.output, settings, arguments.threads)
 
 
 run_script(main)

@@ -1,4 +1,4 @@
-"""Where examples come from: installed packages, files in upstream formats, or a hub data set; one way out (`prepare`).
+"""Where examples come from: installed packages, files, templates, or a hub data set; one way out (`prepare`).
 
 A reader is a function  read(definition, language) -> iterator of rows  (see `records`), where `definition` is the
 task's YAML as a mapping. It yields the splits on offer one after the other, each in a fixed order.
@@ -6,6 +6,7 @@ task's YAML as a mapping. It yields the splits on offer one after the other, eac
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 
 from ..catalog import Task
 from ..errors import UserError, nearest
-from ..files import inside
-from ..records import Meta, Row, write_rows
+from ..files import digest, inside, write_json
+from ..records import UNPREPARED, Meta, Row, write_rows
 from .parts import root
 
 # Source type -> module of this package. Readers are imported only when a task asks for one.
-READERS = {"package": "package", "files": "files", "hub": "hub"}
+READERS = {"package": "package", "files": "files", "hub": "hub", "templates": "templates"}
 
 
 def read(task: Task, language: str) -> tuple[Iterator[Row], dict[str, Any]]:
@@ -41,9 +42,24 @@ def read(task: Task, language: str) -> tuple[Iterator[Row], dict[str, Any]]:
 def prepare(task: Task, language: str, output: Path) -> Meta:
     """Read one task in one language and write its checked rows and their `Meta`.
 
+    A failure leaves a note beside the output, so that the next run predicts the task's other languages meanwhile (see
+    `Sweep.prediction_data`); success takes it away.
+
     Raises:
       UserError: see `read` and `records.write_rows`.
     """
+    note = output.with_suffix(UNPREPARED)
+    try:
+        meta = _prepare(task, language, output)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            write_json(note, {"definition": digest(task.definition), "error": str(error)})
+        raise
+    note.unlink(missing_ok=True)
+    return meta
+
+
+def _prepare(task: Task, language: str, output: Path) -> Meta:
     try:
         rows, origin = read(task, language)
     except UserError as error:

@@ -14,7 +14,7 @@ from ...errors import UserError, nearest
 from ...files import inside
 from ...records import Row
 from ..parts import ROOT_VARIABLE, Part, for_language, plan, root
-from . import bitext, conllu, iob, mewslix, sentences, squad, tables
+from . import bitext, checklist, conllu, iob, mewslix, sentences, squad, tables
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,8 @@ class Format:
     """What the numbers of its rows count."""
     options: frozenset[str] = frozenset()
     """Keys of the source that only some formats take, and this one does."""
-    kind: str = ""
-    """The kind of task whose columns need not be spelled out, because `columns` does."""
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Kinds of task whose columns need not be spelled out -> these columns."""
     joined: bool = False
     """Whether several files make one table, line by line."""
 
@@ -37,19 +36,21 @@ class Format:
 _TABLE = frozenset({"fields", "quotes"})
 _CONLLU = frozenset({"words", "precedence", "hidden"})
 _IOB = frozenset({"scheme", "token_field", "tag_field", "separator", "comments", "token_prefix"})
+_CHECKLIST = frozenset({"people", "sample"})
 FORMATS = {
-    "conllu": Format(conllu.rows, "line", _CONLLU, "tagging", conllu.COLUMNS),
-    "iob": Format(iob.rows, "line", _IOB, "tagging", iob.COLUMNS),
-    "squad": Format(squad.rows, "question", frozenset(), "span_qa", squad.COLUMNS),
-    "squad_sentences": Format(sentences.answers, "question", frozenset(), "retrieval", sentences.PAIR_COLUMNS),
-    "xquad_r": Format(sentences.xquad_r, "row", frozenset(), "retrieval", sentences.COLUMNS, joined=True),
+    "conllu": Format(conllu.rows, "line", _CONLLU, conllu.COLUMNS),
+    "iob": Format(iob.rows, "line", _IOB, {"tagging": iob.COLUMNS}),
+    "squad": Format(squad.rows, "question", frozenset(), {"span_qa": squad.COLUMNS}),
+    "squad_sentences": Format(sentences.answers, "question", frozenset(), {"retrieval": sentences.PAIR_COLUMNS}),
+    "xquad_r": Format(sentences.xquad_r, "row", frozenset(), {"retrieval": sentences.COLUMNS}, joined=True),
+    "checklist": Format(checklist.rows, "draw", _CHECKLIST, {"span_qa": checklist.COLUMNS}),
     "mewslix": Format(mewslix.rows, "line"),
-    "bitext": Format(bitext.rows, "sentence", frozenset(), "mining", bitext.COLUMNS, joined=True),
+    "bitext": Format(bitext.rows, "sentence", frozenset(), {"mining": bitext.COLUMNS}, joined=True),
     "tsv": Format(tables.tsv, "line", _TABLE),
     "csv": Format(tables.comma, "line", _TABLE),
     "jsonl": Format(tables.jsonl, "line"),
     "parquet": Format(tables.parquet, "row"),
-    "lines": Format(tables.parallel, "line", frozenset({"fields"}), "retrieval", tables.PAIR_COLUMNS, joined=True),
+    "lines": Format(tables.parallel, "line", frozenset({"fields"}), {"retrieval": tables.PAIR_COLUMNS}, joined=True),
 }
 
 
@@ -62,13 +63,12 @@ def check(definition: Mapping[str, Any]) -> list[Part]:
     kind = definition["kind"]
 
     def columns(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        about = FORMATS[settings["format"]]
-        return about.columns if about.kind == kind else {}
+        return FORMATS[settings["format"]].columns.get(kind, {})
 
     parts = plan(definition, "source_files", "path", columns)
     for part in parts:
         about = FORMATS[part.settings["format"]]
-        foreign = sorted(part.given & ((_TABLE | _CONLLU | _IOB) - about.options))
+        foreign = sorted(part.given & ((_TABLE | _CONLLU | _IOB | _CHECKLIST) - about.options))
         if foreign:
             allowed = ", ".join(sorted(about.options)) or "none"
             raise UserError(
@@ -98,7 +98,7 @@ def read(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 def _stream(opened: Iterable[tuple[Part, list[list[Path]]]]) -> Iterator[Row]:
     for part, groups in opened:
         about = FORMATS[part.settings["format"]]
-        settings = dict(part.settings)
+        settings = {**part.settings, "name": part.placeholders["name"]}
         if "token_prefix" in settings:
             settings["token_prefix"] = part.fill(settings["token_prefix"])
         for group in groups:

@@ -1,0 +1,39 @@
+"""Behavioural tests: failures by capability, for sweeps with targets that have some.
+
+NEEDS   every cell of those targets, with its statistics, predictions and data
+MAKES   <results>/behaviour/failures.csv, and beside it examples.json with failing examples
+"""
+
+
+rule behaviour:
+    """Count failures by capability and language, and write some of them out."""
+    input:
+        cells=lambda wildcards: [
+            file
+            for target in SWEEP.behavioural
+            for file in SWEEP.cell_files(target=target)
+        ],
+    output:
+        failures=report(
+            "<results>/behaviour/failures.csv",
+            category="Tests",
+            labels={"tests": "behavioural tests"},
+            caption="captions/behaviour.rst",
+        ),
+        examples="<results>/behaviour/examples.json",
+    log:
+        "<logs>/behaviour.log",
+    localrule: True
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        arguments=lambda wildcards: SWEEP.behaviour_arguments(),
+        code=code_digest("behaviour"),
+        results=lambda wildcards: SWEEP.results,
+    message:
+        "count failures of behavioural tests"
+    shell:
+        """
+        python workflow/scripts/behaviour.py --results {params.results:q} {params.arguments} --output {output.failures:q} \
+            &>{log:q}
+        """
