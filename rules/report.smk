@@ -41,6 +41,13 @@ rule report:
         ],
         run="<results>/report/run.json",
         cells=SWEEP.cell_files(),
+        # What the section "why" is made of, as far as the sweep has it; read where it lies.
+        why=[
+            *SWEEP.measure_files,
+            *SWEEP.diagnosis_files,
+            *SWEEP.behaviour_files,
+            *PROBES,
+        ],
     output:
         page=report(
             "<results>/report/index.html",

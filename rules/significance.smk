@@ -45,6 +45,8 @@ rule lift:
             for target in SWEEP.languages
         ],
         tables=TABLES,
+        measures=SWEEP.measure_files,
+        probes=PROBES,
     output:
         lift=report(
             "<results>/significance/lift.csv",
@@ -82,5 +84,6 @@ rule lift:
         "put all comparisons together"
     shell:
         """
-        python workflow/scripts/lift.py --inputs {input.tests:q} --tables {input.tables:q} --output {output.lift:q} &>{log:q}
+        python workflow/scripts/lift.py --inputs {input.tests:q} --tables {input.tables:q} --measures {input.measures:q} \
+            --probes {input.probes:q} --output {output.lift:q} &>{log:q}
         """

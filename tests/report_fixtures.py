@@ -127,6 +127,7 @@ def description(
             {**about, "name": t, "notes": [NOTE], "languages": list(languages), "trainings": [t]} for t in targets
         ],
         "tasks": [{**about, "name": "wikipedia", "kind": "text", "description": "A text of the tests."}],
+        "probes": [],
         "benchmarks": {},
         "seeds": list(seeds),
         "languages": {code: dict(TABLE.rows[code]) for code in languages},

@@ -36,7 +36,7 @@ from stiltsweep.report.canvas import scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
 from stiltsweep.report.run import describe, read_run
-from stiltsweep.report.tables import Column, Table
+from stiltsweep.report.table import Column, Table
 from stiltsweep.sweep import Sweep
 
 VOID = {"meta", "link", "br", "input", "hr", "img"}
@@ -469,6 +469,8 @@ def test_describe_keeps_order_and_says_what_is_left_out():
         "arms": {"multi_task": {"cap": 9, "temperature": 1.0}, "mlm": {}, "translated": {}},
         "targets": {"intent": ["en", "fi", "tr"], "search": ["fi"]},
         "seeds": [3],
+        "training": {},
+        "probes": {"tasks": []},
         "families": "family",
         "minimum_examples": 30,
         "significance": {"confidence": 0.9, "resamples": 100, "resampling": "examples"},

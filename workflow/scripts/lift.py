@@ -18,7 +18,7 @@ import _path
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.languages import Languages
-from stiltsweep.significance import controls, regression, sensitivity, table
+from stiltsweep.significance import controls, covariates, regression, sensitivity, table
 
 TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
 
@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", nargs="+", type=Path, required=True, help="JSON files of scripts/significance.py")
     parser.add_argument("--tables", nargs="+", type=Path, default=[TABLE], help="languages.csv files, later ones win")
+    parser.add_argument(
+        "--measures", nargs="*", type=Path, default=[], help="measures of tokenizers, for the regression"
+    )
+    parser.add_argument("--probes", nargs="*", type=Path, default=[], help="probes.csv, for the regression")
     parser.add_argument("--output", type=Path, required=True, help="lift.csv")
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
@@ -40,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     compared = sensitivity.compared(documents)
     table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
     settings = documents[0]["settings"]
-    fitted = regression.fit(rows, Languages.read(arguments.tables), settings["families"], settings["confidence"])
+    measured = covariates.measured(arguments.measures, arguments.probes)
+    table_of_languages = Languages.read(arguments.tables)
+    fitted = regression.fit(rows, table_of_languages, settings["families"], settings["confidence"], measured)
     table.write_csv(arguments.output.with_name("regression.csv"), fitted, regression.COLUMNS)
     print(f"{len(rows)} comparisons of {len(documents)} model and target pairs: {arguments.output}")
 

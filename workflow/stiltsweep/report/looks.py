@@ -5,9 +5,10 @@ Families differ by marker as well as by colour, so that grey print loses nothing
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from .canvas import COLOURS, GREY, INK, MARKERS
+from .canvas import COLOURS, GREY, INK, MARKERS, SMALL
 from .results import ALL, Results
 
 
@@ -25,6 +26,22 @@ def legend(results: Results) -> list[Line2D]:
         for group, (colour, marker) in palette(results).items()
         if group in present and group not in (ALL, "")
     ]
+
+
+def place_legend(figure: Canvas, handles: list[Line2D]) -> None:
+    """Put a legend of families at the foot of a figure, in two columns."""
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=SMALL,
+        handletextpad=0.2,
+        columnspacing=1.6,
+        labelspacing=0.3,
+        borderpad=0,
+        borderaxespad=0,
+    )
 
 
 def title(results: Results, model: str, target: str) -> str:

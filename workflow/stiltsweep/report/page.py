@@ -14,13 +14,14 @@ from markupsafe import Markup
 
 from ..arms import MULTI_TASK
 from ..files import write_text
-from . import text
+from . import text, why, why_tables
 from .answer import Answer, answer
 from .canvas import Figure
 from .figures import draw
 from .jobs import STAGES, costs
 from .results import Results
-from .tables import Table, build, write
+from .table import Table, write
+from .tables import build
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -38,8 +39,8 @@ def build_report(results: Results, output: Path) -> Answer:
       The answer the page opens with.
     """
     found = answer(results)
-    figures = draw(results)
-    tables = build(results)
+    figures = {**draw(results), **why.draw(results)}
+    tables = {**build(results), **why_tables.build(results)}
     folder = output.parent
     written: set[Path] = set()
     for section in figures.values():
@@ -90,6 +91,7 @@ def render(
         excluded=Counter(entry.what for entry in results.exclusions),
         missing=len(results.missing),
         spent=spent,
+        why=any(tables[name].rows for name in ("probes", "tokenization", "buckets", "behaviour")),
         variants=any("+" in name or name == MULTI_TASK for name in run.intermediates),
         gpu_seconds=sum(c.gpu_seconds for c in spent),
         seconds={stage: sum(c.seconds for c in spent if c.stage == stage) for stage in STAGES},

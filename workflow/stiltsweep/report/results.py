@@ -16,6 +16,7 @@ from ..languages import SOURCE_LANGUAGE
 from ..sweep import Cell as CellId
 from ..sweep import cell_path
 from .jobs import Job, failure, read_jobs, read_models
+from .measured import Measured
 from .rows import (
     Coefficient,
     Comparison,
@@ -82,6 +83,7 @@ class Results:
         jobs: Sequence[Job] = (),
         models: Mapping[str, Mapping[str, Any]] | None = None,
         failures: Mapping[CellId, str] | None = None,
+        measured: Measured | None = None,
     ) -> None:
         self.run = run
         order = [{name: i for i, name in enumerate(names)} for names in (run.models, run.targets, run.intermediates)]
@@ -97,6 +99,7 @@ class Results:
         self.jobs = list(jobs)
         self.models = dict(models or {})
         self.failures = dict(failures or {})
+        self.measured = measured or Measured()
 
     @classmethod
     def read(cls, run: Run, results: str | Path, lift: str | Path) -> Results:
@@ -144,6 +147,7 @@ class Results:
             jobs=read_jobs(run, Path(results)),
             models=read_models(run, Path(results)),
             failures=failures,
+            measured=Measured.read(run, Path(results)),
         )
 
     def select(self, scope: str, **equal: str) -> list[Comparison]:

@@ -128,6 +128,55 @@ class Coefficient:
     reason: str
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """One row of a diagnosis: the lift over the examples of one bucket, in a family, over all, or between families."""
+
+    model: str
+    target: str
+    metric: str
+    intermediate: str
+    attribute: str
+    bucket: str
+    group: str
+    baseline_score: float | None
+    score: float | None
+    lift: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    n_examples: int
+    n_languages: int
+    status: str
+    reason: str
+    p_holm: float | None
+    p_bh: float | None
+    scope: str
+
+    def significant(self, alpha: float) -> bool:
+        """Whether the lift differs from zero after Holm's correction (within its attribute) at level `alpha`."""
+        return self.lift is not None and self.p_holm is not None and self.p_holm < alpha
+
+
+@dataclass(frozen=True)
+class Failures:
+    """One row of failures.csv: how often a model failed at a capability."""
+
+    model: str
+    intermediate: str
+    target: str
+    seed: int
+    language: str
+    family: str
+    capability: str
+    failures: int
+    n: int
+    failure_rate: float | None
+    ci_low: float | None
+    ci_high: float | None
+    review: str
+
+
 def _parse(kind: type, row: Mapping[str, str]) -> dict[str, Any]:
     annotations = {f.name: str(f.type) for f in fields(kind)}
     return {name: _PARSERS[text](row[name]) for name, text in annotations.items() if text in _PARSERS}
@@ -172,6 +221,24 @@ def read_coefficients(path: str | Path) -> list[Coefficient]:
       UserError: see `read_comparisons`.
     """
     return _read(path, lambda row: Coefficient(**_parse(Coefficient, row)), Coefficient.__annotations__)
+
+
+def read_buckets(path: str | Path) -> list[Bucket]:
+    """Read a diagnosis.
+
+    Raises:
+      UserError: see `read_comparisons`.
+    """
+    return _read(path, lambda row: Bucket(**_parse(Bucket, row)), Bucket.__annotations__)
+
+
+def read_failures(path: str | Path) -> list[Failures]:
+    """Read failures.csv.
+
+    Raises:
+      UserError: see `read_comparisons`.
+    """
+    return _read(path, lambda row: Failures(**_parse(Failures, row)), Failures.__annotations__)
 
 
 def _read(path: str | Path, parse: Callable[[Mapping[str, str]], Row], wanted: Iterable[str]) -> list[Row]:

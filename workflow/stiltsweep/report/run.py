@@ -36,6 +36,8 @@ class Run:
     of those before its predictions."""
     tasks: Mapping[str, Mapping[str, Any]]
     """Every other task that is trained on -> description, licence ..."""
+    probes: Mapping[str, Mapping[str, Any]]
+    """Probing task -> description, licence ..."""
     benchmarks: Members
     """Those that some target belongs to, with all their tasks."""
     seeds: list[int]
@@ -107,6 +109,7 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
             for name in sweep.tasks
             if name not in sweep.languages and name not in sweep.intermediates
         },
+        probes={name: _origin(catalog.task(name)) for name in sweep.probe_tasks},
         benchmarks={
             name: tasks
             for name, tasks in members({name: task.benchmarks for name, task in catalog.targets.items()}).items()
@@ -125,7 +128,7 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
     return described
 
 
-_NAMED = ("models", "intermediates", "targets", "tasks")
+_NAMED = ("models", "intermediates", "targets", "tasks", "probes")
 _ORIGIN = (
     "kind",
     "interface",

@@ -23,6 +23,8 @@ class Covariate:
 
     name: str
     """Of the figures' files."""
+    title: str
+    """In tables."""
     what: str
     """In captions, after "against"."""
     axis: str
@@ -42,6 +44,7 @@ def tokens(results: Results, language: str) -> float | None:
 
 PRETRAINING = Covariate(
     "pretraining",
+    "pre-training size",
     "pre-training size",
     "billion mC4 tokens, log scale",
     lambda results, row: tokens(results, row.group),
@@ -117,17 +120,6 @@ def against(results: Results, model: str, target: str, covariate: Covariate) -> 
         scatter(axes, panel)
     label = f"across: {covariate.axis}; up: lift (points)"
     figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
-    figure.legend(
-        handles=legend,
-        loc="lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=SMALL,
-        handletextpad=0.2,
-        columnspacing=1.6,
-        labelspacing=0.3,
-        borderpad=0,
-        borderaxespad=0,
-    )
+    looks.place_legend(figure, legend)
     caption = f"Lift of {model} on {target} against {covariate.what}, one point for each language."
     return finish(figure, f"{model}/{target}/{covariate.name}", looks.title(results, model, target), caption)

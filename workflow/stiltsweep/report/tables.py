@@ -1,208 +1,20 @@
-"""The tables: one definition each, written as CSV, Parquet and LaTeX (booktabs) and shown in the page."""
+"""What the tables of the report hold."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..aggregates import Aggregate, aggregates
 from ..arms import BASELINE
-from ..files import replacing, write_text
 from ..languages import SOURCE_LANGUAGE
 from . import text
 from .jobs import costs
 from .results import ALL, Results
 from .rows import Comparison
 from .scatters import PRETRAINING, Covariate, pairs, rank_correlation
-
-Value = str | int | float | bool | None | tuple[float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table."""
-
-    name: str
-    """In CSV and Parquet; an interval becomes name_low and name_high."""
-    heading: str
-    """In the page and in LaTeX."""
-    kind: str = "text"
-    """`text`, `score`, `lift`, `p`, `interval`, `count`, `number`, `flag` or `digest`."""
-    choose: bool = False
-    """Whether the page offers a menu of its values."""
-    of: Callable[[Any], Value] | None = None
-    """What it shows of the object a row is about; left out, the attribute of its name."""
-
-    @property
-    def numeric(self) -> bool:
-        return self.kind not in ("text", "flag", "digest")
-
-    def value(self, about: Any) -> Value:
-        """Return what the column holds of the object a row is about."""
-        if self.of:
-            return self.of(about)
-        if self.kind == "interval":
-            return getattr(about, f"{self.name}_low"), getattr(about, f"{self.name}_high")
-        found: Value = getattr(about, self.name)
-        return found
-
-    def show(self, value: Value) -> str:
-        """Write one value for a reader."""
-        if isinstance(value, tuple):
-            return text.interval(*value)
-        if value is None:
-            return "n/a" if self.kind in ("score", "lift", "p", "interval") else ""
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, str):
-            return _DIGEST.sub(lambda match: match[0][:12], value)
-        if self.kind in _NUMBERS:
-            return _NUMBERS[self.kind](value)
-        return f"{value:g}".replace("-", text.MINUS)
-
-
-_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-"""A sha256 is shown by its beginning; the files have it whole."""
-
-_NUMBERS: dict[str, Callable[[float], str]] = {
-    "score": text.points,
-    "lift": text.lift,
-    "p": text.probability,
-    "count": "{:,.0f}".format,
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table; `rows` hold plain values, as they go into the files."""
-
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Value]]
-    note: str = ""
-    """Shown under the table."""
-    marks: Sequence[bool] = field(default_factory=list)
-    """Row -> whether it is significant; shown bold."""
-
-    @classmethod
-    def of(cls, name: str, caption: str, columns: Sequence[Column], about: Iterable[Any], **more: Any) -> Table:
-        """Return a table with one row for each of some objects."""
-        return cls(name, caption, columns, [[column.value(one) for column in columns] for one in about], **more)
-
-    def slim(self) -> Table:
-        """Return the table without columns that tell a reader of the page nothing: the only model, empty remarks."""
-        kept = [
-            i
-            for i, column in enumerate(self.columns)
-            if not (column.name == "model" and len({row[i] for row in self.rows}) == 1)
-            and not (column.name == "remarks" and not any(row[i] for row in self.rows))
-        ]
-        columns, rows = [self.columns[i] for i in kept], [[row[i] for i in kept] for row in self.rows]
-        return replace(self, columns=columns, rows=rows)
-
-    def shown(self) -> list[list[str]]:
-        """Return the rows as a reader sees them."""
-        return [[column.show(value) for column, value in zip(self.columns, row, strict=True)] for row in self.rows]
-
-    def flat(self) -> tuple[list[str], list[list[Any]]]:
-        """Return names and rows for files, with intervals as two columns."""
-        names: list[str] = []
-        for column in self.columns:
-            names += [f"{column.name}_low", f"{column.name}_high"] if column.kind == "interval" else [column.name]
-        rows = []
-        for row in self.rows:
-            flat: list[Any] = []
-            for value in row:
-                flat += value if isinstance(value, tuple) else [value]
-            rows.append(flat)
-        return names, rows
-
-    def csv(self) -> str:
-        """Return the table as CSV; what is not known is empty, truth is `true` or `false`."""
-        buffer = io.StringIO()
-        names, rows = self.flat()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(
-            [str(v).lower() if isinstance(v, bool) else "" if v is None else v for v in row] for row in rows
-        )
-        return buffer.getvalue()
-
-    def latex(self) -> str:
-        """Return the table as LaTeX that needs the packages booktabs and longtable."""
-        layout = "".join("r" if column.numeric else "l" for column in self.columns)
-        heading = " & ".join(_latex(column.heading) for column in self.columns)
-        lines = [" & ".join(_latex(value) for value in row) + r" \\" for row in self.shown()]
-        return "\n".join(
-            [
-                "% needs \\usepackage{booktabs,longtable}",
-                rf"\begin{{longtable}}{{@{{}}{layout}@{{}}}}",
-                rf"\caption{{{_latex(self.caption)}}}\\",
-                r"\toprule",
-                heading + r" \\",
-                r"\midrule",
-                r"\endfirsthead",
-                r"\toprule",
-                heading + r" \\",
-                r"\midrule",
-                r"\endhead",
-                r"\bottomrule",
-                r"\endlastfoot",
-                *lines,
-                r"\end{longtable}",
-                "",
-            ]
-        )
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\ensuremath{<}",
-    ">": r"\ensuremath{>}",
-    text.MINUS: r"\ensuremath{-}",
-    "→": r"\ensuremath{\rightarrow}",
-    "†": r"\dag{}",
-    "ρ": r"\ensuremath{\rho}",
-    # A row that begins with a bracket would be read as the argument of the line break before it.
-    "[": "{[}",
-}
-
-
-def _latex(value: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(value.split()))
-
-
-def write(table: Table, folder: Path) -> list[Path]:
-    """Write a table in all three formats and return the files."""
-    paths = [folder / f"{table.name}.{suffix}" for suffix in ("csv", "parquet", "tex")]
-    write_text(paths[0], table.csv())
-    names, rows = table.flat()
-    columns = [pa.array(list(values)) for values in zip(*rows, strict=True)] if rows else [pa.nulls(0)] * len(names)
-    with replacing(paths[1]) as temporary:
-        pq.write_table(pa.table(dict(zip(names, columns, strict=True))), temporary)
-    write_text(paths[2], table.latex())
-    return paths
-
-
-# What the tables hold.
+from .table import Column, Table, Value
 
 
 def _remarks(row: Comparison) -> str:
@@ -212,18 +24,18 @@ def _remarks(row: Comparison) -> str:
     return "; ".join(remarks)
 
 
-def _minus(name: str) -> str:
+def minus(name: str) -> str:
     """Write a contrast with a true minus sign."""
     return name.replace(" - ", f" {text.MINUS} ")
 
 
-_LIFT = [
+LIFT = [
     Column("lift", "lift", "lift"),
     Column("ci", "interval", "interval"),
     Column("p", "p", "p"),
     Column("p_holm", "p Holm", "p"),
 ]
-_TESTS = [Column("baseline_score", "none", "score"), Column("score", "with", "score"), *_LIFT]
+_TESTS = [Column("baseline_score", "none", "score"), Column("score", "with", "score"), *LIFT]
 _MORE_TESTS = [
     Column("p_bh", "p BH", "p"),
     Column("p_signflip", "p sign-flip", "p"),
@@ -238,13 +50,13 @@ _SIZES = [
     Column("n_seeds", "seeds", "count"),
 ]
 _REMARKS = [Column("remarks", "remarks", of=_remarks)]
-_IDENTITY = [
+IDENTITY = [
     Column("model", "model", choose=True),
     Column("target", "target", choose=True),
     Column("intermediate", "intermediate", choose=True),
 ]
-_GROUPING = Column("grouping", "grouping", choose=True)
-_GROUP = Column("group", "group", choose=True)
+GROUPING = Column("grouping", "grouping", choose=True)
+GROUP = Column("group", "group", choose=True)
 
 _HOW = (
     "none: score without intermediate training; with: score with it; lift and intervals in points. "
@@ -268,7 +80,7 @@ def _marks(results: Results, rows: Sequence[Comparison]) -> list[bool]:
 def overall(results: Results) -> Table:
     """Lift over all transfer languages."""
     rows = results.select(ALL)
-    columns = [*_IDENTITY, Column("metric", "metric"), *_TESTS, *_MORE_TESTS, *_SIZES, *_REMARKS]
+    columns = [*IDENTITY, Column("metric", "metric"), *_TESTS, *_MORE_TESTS, *_SIZES, *_REMARKS]
     return Table.of(
         "overall", "Lift over all transfer languages", columns, rows, note=_HOW, marks=_marks(results, rows)
     )
@@ -278,15 +90,15 @@ def groups(results: Results) -> Table:
     """Lift per family and per group of every further grouping."""
     rows = results.select("group")
     which = Column("languages", "which", of=lambda row: " ".join(row.languages))
-    columns = [*_IDENTITY, _GROUPING, _GROUP, *_TESTS, *_MORE_TESTS, *_SIZES, which, *_REMARKS]
+    columns = [*IDENTITY, GROUPING, GROUP, *_TESTS, *_MORE_TESTS, *_SIZES, which, *_REMARKS]
     return Table.of("groups", "Lift by group of languages", columns, rows, note=_HOW, marks=_marks(results, rows))
 
 
 def contrasts(results: Results) -> Table:
     """Differences of lift between groups."""
     rows = results.select("contrast")
-    named = Column("contrast", "contrast", choose=True, of=lambda row: _minus(row.group))
-    columns = [*_IDENTITY, _GROUPING, named, *_LIFT, *_MORE_TESTS, *_SIZES, *_REMARKS]
+    named = Column("contrast", "contrast", choose=True, of=lambda row: minus(row.group))
+    columns = [*IDENTITY, GROUPING, named, *LIFT, *_MORE_TESTS, *_SIZES, *_REMARKS]
     note = "lift: lift in the first group minus lift in the second, in points. Bold: significant after Holm."
     marks = _marks(results, rows)
     return Table.of("contrasts", "Contrasts between groups of languages", columns, rows, note=note, marks=marks)
@@ -297,8 +109,8 @@ def compared(results: Results) -> Table:
     rows = results.controls
     against = Column("against", "against", choose=True)
     scores = [Column("baseline_score", "its score", "score"), Column("score", "score", "score")]
-    difference = [Column("lift", "difference", "lift"), *_LIFT[1:]]
-    columns = [*_IDENTITY, against, _GROUP, *scores, *difference, *_MORE_TESTS, *_SIZES, *_REMARKS]
+    difference = [Column("lift", "difference", "lift"), *LIFT[1:]]
+    columns = [*IDENTITY, against, GROUP, *scores, *difference, *_MORE_TESTS, *_SIZES, *_REMARKS]
     note = (
         "difference: score of the arm less that of the one it is held against, which is the difference of their lifts; "
         "in points. Bold: significant after Holm, within one model and target."
@@ -318,7 +130,7 @@ def per_language(results: Results) -> Table:
     columns = [
         Column("name", "language", of=lambda r: results.run.language_name(r.group)),
         Column("family", results.run.families, choose=True, of=lambda r: results.group_of.get(r.group, "")),
-        *_IDENTITY,
+        *IDENTITY,
         *_TESTS,
         *_SIZES[1:],
         Column("language", "code", of=lambda r: r.group),
@@ -331,24 +143,25 @@ def per_language(results: Results) -> Table:
 def pretraining(results: Results) -> Table:
     """Rank correlation of lift with pre-training size."""
     note = "Rank correlation of a language's lift with its mC4 tokens; descriptive, not a test."
-    return _correlations("pretraining", "Lift and pre-training size", results, [PRETRAINING], note)
+    return correlations("pretraining", "Lift and pre-training size", results, [PRETRAINING], note)
 
 
-def _correlations(name: str, caption: str, results: Results, covariates: Sequence[Covariate], note: str) -> Table:
-    columns = [*_IDENTITY, _SIZES[0], Column("spearman", "Spearman's ρ", "number")]
+def correlations(name: str, caption: str, results: Results, covariates: Sequence[Covariate], note: str) -> Table:
+    """Rank correlation of lift with each of some covariates."""
+    columns = [*IDENTITY, Column("covariate", "with"), _SIZES[0], Column("spearman", "Spearman's ρ", "number")]
     values: list[list[Value]] = []
     for covariate in covariates:
         for arm, found in pairs(results, covariate).items():
             rho = rank_correlation([(value, lift) for _, value, lift in found])
-            values.append([*arm, len(found), None if rho is None else round(rho, 3)])
+            values.append([*arm, covariate.title, len(found), None if rho is None else round(rho, 3)])
     return Table(name, caption, columns, values, note)
 
 
 def seeds(results: Results) -> Table:
     """Mean score of every run."""
     columns = [
-        *_IDENTITY,
-        _GROUP,
+        *IDENTITY,
+        GROUP,
         Column("seed", "seed", "count"),
         _SIZES[0],
         Column("score", "score", "score"),
@@ -368,10 +181,10 @@ def sensitivity(results: Results) -> Table:
         return replace(column, of=lambda row: column.value(row.comparison))
 
     columns = [
-        *map(made, _IDENTITY),
+        *map(made, IDENTITY),
         Column("variant", "variant", choose=True, of=lambda row: row.variant.replace("-", " ")),
-        Column("group", "group or contrast", choose=True, of=lambda row: _minus(row.comparison.group)),
-        *(made(column) for column in _LIFT if column.name != "p"),
+        Column("group", "group or contrast", choose=True, of=lambda row: minus(row.comparison.group)),
+        *(made(column) for column in LIFT if column.name != "p"),
         Column("main_lift", "lift, main", "lift"),
         Column("main_p_holm", "p Holm, main", "p"),
         Column("flips", "flips", "flag", choose=True),
@@ -412,7 +225,7 @@ def cost(results: Results) -> Table:
     """Time and memory."""
     columns = [
         Column("stage", "stage", choose=True),
-        *_IDENTITY,
+        *IDENTITY,
         Column("runs", "runs", "count"),
         Column("seconds", "seconds", "count", of=lambda spent: round(spent.seconds, 3)),
         Column("gpu_seconds", "GPU seconds", "count", of=lambda spent: round(spent.gpu_seconds, 3)),
@@ -448,7 +261,7 @@ def benchmarks(results: Results) -> Table:
     run = results.run
     columns = [
         Column("benchmark", "benchmark", choose=True),
-        *(_IDENTITY[0], _IDENTITY[2]),
+        *(IDENTITY[0], IDENTITY[2]),
         Column("task", "task", choose=True, of=lambda found: found.task or "mean over tasks"),
         Column("languages", "languages", choose=True, of=lambda found: "transfer" if found.transfer else "all"),
         Column("score", "score", "score"),
@@ -471,7 +284,7 @@ def sentinels(results: Results) -> Table:
             numbers[0] += int(value["n"])
             numbers[1] += int(value["sentinels"])
     columns = [
-        *_IDENTITY,
+        *IDENTITY,
         Column("language", "language"),
         Column("answers", "answers", "count"),
         Column("sentinels", "with sentinels", "count"),
@@ -494,7 +307,13 @@ def origins(results: Results) -> Table:
         Column("citation", "cite"),
     ]
     run = results.run
-    roles = {"model": run.models, "intermediate": run.intermediates, "target": run.targets, "trained on": run.tasks}
+    roles = {
+        "model": run.models,
+        "intermediate": run.intermediates,
+        "target": run.targets,
+        "trained on": run.tasks,
+        "probe": run.probes,
+    }
     values: list[list[Value]] = [
         [
             name,
@@ -580,7 +399,7 @@ def training(results: Results) -> Table:
 
     columns = [
         Column("stage", "stage", choose=True),
-        *_IDENTITY,
+        *IDENTITY,
         Column("seed", "seed", "count"),
         recorded("updates", "updates"),
         recorded("tokens", "tokens"),
@@ -609,7 +428,7 @@ def cells(results: Results) -> Table:
 
     grouping = results.run.families
     columns = [
-        *map(of_cell, [*_IDENTITY, Column("seed", "seed", "count"), Column("language", "language")]),
+        *map(of_cell, [*IDENTITY, Column("seed", "seed", "count"), Column("language", "language")]),
         Column("family", grouping, of=lambda pair: results.run.fact(pair[0].language, grouping)),
         recorded("metric", "metric"),
         recorded("score", "score", "score"),

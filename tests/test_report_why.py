@@ -1,0 +1,199 @@
+"""The report's section "why": what was measured beside the scores, read, drawn and set in tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from report_fixtures import TABLE, comparison, description, write_lift
+from stiltsweep.files import write_json
+from stiltsweep.probing import table as probe_table
+from stiltsweep.probing.table import Probe
+from stiltsweep.report.page import build_report
+from stiltsweep.report.results import Results
+from stiltsweep.report.rows import Bucket, Failures
+from stiltsweep.report.run import read_run
+from stiltsweep.significance import covariates
+from stiltsweep.significance.regression import FERTILITY, PROBE
+
+CODES = ("fi", "hu", "tr", "ko", "de", "ru", "es", "ar", "zh")
+
+
+def probe(language: str, layer: int, accuracy: float, intermediate: str = "", seed: int | None = None) -> Probe:
+    """Return a probe of the pretrained model, or after an intermediate stage."""
+    return Probe(
+        model="tiny",
+        stage="intermediate" if intermediate else "pretrained",
+        intermediate=intermediate or "none",
+        training="",
+        seed=seed,
+        task="ud",
+        language=language,
+        family=TABLE.value(language, "family"),
+        feature="Case",
+        pooling="last",
+        layer=layer,
+        accuracy=accuracy,
+        ci_low=accuracy - 1,
+        ci_high=accuracy + 1,
+        form_accuracy=accuracy - 10,
+        control_accuracy=30.0,
+        selectivity=accuracy - 30,
+        majority=40.0,
+        n_train=100,
+        n_test=50,
+        classes=3,
+        selectivity_low=0.0,
+        selectivity_high=1.0,
+        n_unseen=10,
+    )
+
+
+def bucket(**values) -> dict:
+    row = {
+        "model": "tiny",
+        "target": "intent",
+        "metric": "accuracy",
+        "intermediate": "pairs",
+        "attribute": "length",
+        "bucket": "1-5",
+        "group": "agglutinative",
+        "baseline_score": 50.0,
+        "score": 51.0,
+        "lift": 1.0,
+        "ci_low": -1.0,
+        "ci_high": 3.0,
+        "p": 0.4,
+        "n_examples": 60,
+        "n_languages": 4,
+        "status": "ok",
+        "reason": "",
+        "p_holm": 1.0,
+        "p_bh": 0.9,
+        "scope": "group",
+    }
+    assert values.keys() <= row.keys()
+    return row | values
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A finished sweep in which tokens per word make the lift, and training on pairs adds to the last layer."""
+    write_json(tmp_path / "report/run.json", description())
+    lifts = [
+        comparison(scope="language", grouping="language", group=code, lift=round(4.0 * fertility(code), 3))
+        for code in CODES
+    ]
+    write_lift(tmp_path / "significance/lift.csv", [comparison(), *lifts])
+    measures = {code: {"fertility": None if code == "zh" else fertility(code), "words": 10} for code in CODES}
+    write_json(tmp_path / "measures/tiny/intent.json", {"model": "tiny", "target": "intent", "languages": measures})
+    long = {"bucket": "6-9", "lift": 9.0, "ci_low": 5.0, "ci_high": 13.0, "p_holm": 0.01}
+    rows = [bucket(), bucket(group="fusional"), bucket(**long), bucket(**long | {"group": "fusional", "lift": 0.25})]
+    write_rows(tmp_path / "diagnosis/tiny/intent.csv", rows)
+    apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=8.75, p=0.001)
+    write_rows(tmp_path / "diagnosis/tiny/intent.contrasts.csv", [apart])
+    found = [probe(code, layer, 60.0 + 10 * (layer == 1)) for code in CODES for layer in range(3)]
+    found += [
+        probe(code, layer, 60.0 + 10 * (layer == 1) + 6 * (layer == 2), "pairs", seed)
+        for code in CODES
+        for layer in range(3)
+        for seed in (0, 1)
+    ]
+    (tmp_path / "probes").mkdir()
+    probe_table.write(tmp_path / "probes/probes.csv", found)
+    failing = [
+        Failures(
+            "tiny", "none", "intent", seed, code, TABLE.value(code, "family"), "negation", 1 + seed, 4, *ends, "needed"
+        )
+        for code in ("fi", "hu")
+        for seed, *ends in ((0, 25.0, 5.0, 70.0), (1, 50.0, 15.0, 85.0))
+    ]
+    write_rows(tmp_path / "behaviour/failures.csv", [vars(row) for row in failing])
+    return tmp_path
+
+
+def fertility(code: str) -> float:
+    """Tokens per word that differ in every language."""
+    return 1.0 + 0.1 * CODES.index(code)
+
+
+def report(folder: Path) -> tuple[str, dict[str, list[dict[str, str]]]]:
+    """Return the page and its tables."""
+    build_report(
+        Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv"),
+        folder / "report/index.html",
+    )
+    tables = {}
+    for path in (folder / "report/tables").glob("*.csv"):
+        with open(path, encoding="utf-8", newline="") as handle:
+            tables[path.stem] = list(csv.DictReader(handle))
+    return (folder / "report/index.html").read_text(encoding="utf-8"), tables
+
+
+def test_everything_measured_is_shown(folder):
+    page, tables = report(folder)
+    assert 'id="why"' in page
+    assert "#why" in page
+    for figure in ("tiny/layers", "tiny/intent/fertility", "tiny/intent/probe_gain", "tiny/intent/buckets"):
+        assert (folder / f"report/figures/{figure}.svg").is_file(), figure
+    explained = {row["covariate"]: row for row in tables["explained"] if row["intermediate"] == "pairs"}
+    # Chinese has no words, hence no tokens per word.
+    assert (explained["tokens per word"]["spearman"], explained["tokens per word"]["n_languages"]) == ("1.0", "8")
+    assert "gain of the probe" in explained
+    assert [row["lift"] for row in tables["bucket_contrasts"]] == ["8.75"]
+    assert len(tables["buckets"]) == 4
+    drawn = (folder / "report/figures/tiny/intent/buckets.svg").read_text()
+    assert "pairs · length" in drawn
+
+
+def test_probes_are_summed_up(folder):
+    _, tables = report(folder)
+    found = {(row["stage"], row["group"]): row for row in tables["probes"]}
+    before, after = found["pretrained", "agglutinative"], found["intermediate", "agglutinative"]
+    assert (before["peak"], float(before["accuracy"]), before["gain"]) == ("1", 70.0, "")
+    assert (after["peak"], float(after["accuracy"]), float(after["gain"])) == ("1", 70.0, 0.0)
+    assert float(before["selectivity"]) == 40.0
+    assert float(before["form_accuracy"]) == 60.0
+    results = Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv")
+    assert results.measured.probe_gains["tiny", "pairs", "fi"] == pytest.approx(2.0)
+
+
+def test_failures_are_summed_over_seeds_and_languages(folder):
+    _, tables = report(folder)
+    (row,) = tables["behaviour"]
+    assert (row["failures"], row["n"], row["failure_rate"]) == ("6", "16", "37.5")
+    assert {row["language"]: row["failures"] for row in tables["behaviour_languages"]} == {"fi": "3", "hu": "3"}
+
+
+def test_covariates_of_the_regression(folder):
+    found = covariates.measured([folder / "measures/tiny/intent.json"], [folder / "probes/probes.csv"])
+    assert found[FERTILITY]["tiny", "tr"] == pytest.approx(1.2)
+    assert ("tiny", "zh") not in found[FERTILITY]
+    assert found[PROBE]["tiny", "zh"] == 70.0
+    assert covariates.measured([], []) == {}
+
+
+def test_no_section_without_measures(tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    write_lift(tmp_path / "significance/lift.csv", [comparison()])
+    page, tables = report(tmp_path)
+    assert 'id="why"' not in page
+    assert tables["tokenization"] == []
+
+
+def test_rows_have_the_columns_of_their_files():
+    from stiltsweep import behaviour
+    from stiltsweep.significance import buckets
+
+    assert Bucket.__annotations__.keys() <= set(buckets.COLUMNS)
+    assert list(Failures.__annotations__) == list(behaviour.COLUMNS)

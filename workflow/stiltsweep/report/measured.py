@@ -1,0 +1,73 @@
+"""What the stages beside the cells found out: tokenisation, lifts by bucket, probes, failures of behavioural tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeVar
+
+from ..files import read_json
+from ..probing import curves, table
+from .rows import Bucket, Failures, read_buckets, read_failures
+from .run import Run
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Each part is empty where the sweep has no such stage."""
+
+    tokenization: Mapping[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """(model, target, language) -> measures of its test texts."""
+    buckets: list[Bucket] = field(default_factory=list)
+    contrasts: list[Bucket] = field(default_factory=list)
+    """Differences of lift between families, by bucket."""
+    probes: list[table.Probe] = field(default_factory=list)
+    failures: list[Failures] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, run: Run, results: Path) -> Measured:
+        """Read what there is of the run's models and targets.
+
+        Raises:
+          UserError: a file is not readable.
+        """
+        pairs = [(model, target) for model in run.models for target in run.targets]
+
+        def of_pairs(suffix: str) -> list[Bucket]:
+            paths = [results / "diagnosis" / model / f"{target}{suffix}" for model, target in pairs]
+            return [row for path in paths if path.is_file() for row in read_buckets(path)]
+
+        return cls(
+            tokenization={
+                (model, target, language): measures
+                for model, target in pairs
+                if (path := results / "measures" / model / f"{target}.json").is_file()
+                for language, measures in read_json(path)["languages"].items()
+            },
+            buckets=of_pairs(".csv"),
+            contrasts=of_pairs(".contrasts.csv"),
+            probes=_if_there(results / "probes" / "probes.csv", table.read),
+            failures=_if_there(results / "behaviour" / "failures.csv", read_failures),
+        )
+
+    @cached_property
+    def probe_gains(self) -> Mapping[tuple[str, str, str], float]:
+        """(model, intermediate, language) -> points a probe gained by the intermediate stage, mean over layers.
+
+        The mean over probing tasks and poolings.
+        """
+        found: dict[tuple[str, str, str], list[float]] = {}
+        for gain in curves.gains(self.probes):
+            if gain.checkpoint.stage == "intermediate":
+                key = (gain.checkpoint.model, gain.checkpoint.intermediate, gain.language)
+                found.setdefault(key, []).append(gain.mean)
+        return {key: fmean(values) for key, values in found.items()}
+
+
+def _if_there(path: Path, read: Callable[[Path], list[Found]]) -> list[Found]:
+    return read(path) if path.is_file() else []

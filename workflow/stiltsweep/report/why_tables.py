@@ -1,0 +1,181 @@
+"""Tables of the section "why": tokenisation, correlations, lifts by bucket, probes, failures of behavioural tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..probing import curves
+from .results import Results
+from .rows import Bucket, Failures
+from .table import Column, Table, Value
+from .tables import GROUP, IDENTITY, LIFT, correlations, minus
+from .why import FERTILITY, PROBE_GAIN
+
+
+def build(results: Results) -> dict[str, Table]:
+    """Make every table, by name; without rows where the sweep has no such stage."""
+    makers = (tokenization, explained, probes, buckets, parting, behaviour, behaviour_languages)
+    return {table.name: table for table in (make(results) for make in makers)}
+
+
+def tokenization(results: Results) -> Table:
+    """How the models' tokenizers treat the test texts of every language."""
+
+    def measure(name: str, heading: str, kind: str = "number") -> Column:
+        return Column(name, heading, kind, of=lambda pair: _rounded(pair[1].get(name)))
+
+    columns = [
+        Column("model", "model", choose=True, of=lambda pair: pair[0][0]),
+        Column("target", "target", choose=True, of=lambda pair: pair[0][1]),
+        Column("name", "language", of=lambda pair: results.run.language_name(pair[0][2])),
+        Column("family", results.run.families, choose=True, of=lambda pair: results.group_of.get(pair[0][2], "")),
+        measure("fertility", "tokens per word"),
+        measure("split_words", "words split"),
+        measure("characters_per_token", "characters per token"),
+        measure("parity", "parity to English"),
+        measure("unknown", "unknown"),
+        measure("coverage", "coverage"),
+        measure("boundary_f1", "boundaries F1"),
+        measure("words", "words", "count"),
+        measure("texts", "texts", "count"),
+        Column("language", "code", of=lambda pair: pair[0][2]),
+    ]
+    note = (
+        "parity: tokens of the same examples, by those in English. Empty: not defined, as words are where none are "
+        "written apart; the reasons are in the JSON files under measures/."
+    )
+    found = results.measured.tokenization.items()
+    return Table.of("tokenization", "Tokenisation of the test texts", columns, found, note=note)
+
+
+def _rounded(value: Any) -> Value:
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def explained(results: Results) -> Table:
+    """Rank correlation of lift with what was measured."""
+    note = "Rank correlation over the languages that have both; descriptive, not a test."
+    return correlations("explained", "Lift and what was measured", results, (FERTILITY, PROBE_GAIN), note)
+
+
+@dataclass(frozen=True)
+class _Peak:
+    curve: curves.Curve
+    selectivity: curves.Curve
+    forms: float | None
+    gain: float | None
+
+
+def probes(results: Results) -> Table:
+    """Where probes find most, of every checkpoint and family."""
+    found = results.measured.probes
+
+    def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
+        return {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves.curves(found, value)}
+
+    accuracy, selectivity, forms = (by_place(value) for value in ("accuracy", "selectivity", "form_accuracy"))
+    peaks = []
+    for place, curve in accuracy.items():
+        before = accuracy.get((curve.checkpoint.reference, *place[1:]))
+        gain = curve.layers[before.peak] - before.height if before and before is not curve else None
+        unseen = forms[place].layers[curve.peak] if place in forms else None
+        peaks.append(_Peak(curve, selectivity[place], unseen, gain))
+    columns = [
+        Column("model", "model", choose=True, of=lambda peak: peak.curve.checkpoint.model),
+        Column("stage", "stage", choose=True, of=lambda peak: peak.curve.checkpoint.stage),
+        Column("intermediate", "intermediate", choose=True, of=lambda peak: peak.curve.checkpoint.intermediate),
+        Column("training", "trained on", choose=True, of=lambda peak: peak.curve.checkpoint.training),
+        Column("task", "probe", choose=True, of=lambda peak: peak.curve.task),
+        Column("pooling", "pieces", choose=True, of=lambda peak: peak.curve.pooling),
+        Column("group", "group", choose=True, of=lambda peak: peak.curve.group),
+        Column("peak", "layer of the peak", "count", of=lambda peak: peak.curve.peak),
+        Column("accuracy", "accuracy there", "score", of=lambda peak: peak.curve.height),
+        Column("selectivity", "selectivity", "score", of=lambda peak: peak.selectivity.layers[peak.curve.peak]),
+        Column("form_accuracy", "unseen forms", "score", of=lambda peak: peak.forms),
+        Column("gain", "gain", "lift"),
+        Column("n_languages", "languages", "count", of=lambda peak: len(peak.curve.languages)),
+    ]
+    note = (
+        "Means over features, then languages, then seeds, in points. selectivity: accuracy less that of a probe for "
+        "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
+        "stage), at that one's peak. Every feature and layer is in probes/probes.csv."
+    )
+    return Table.of("probes", "What probes find, by family", columns, peaks, note=note)
+
+
+def _bucket_columns(group: Column) -> list[Column]:
+    return [
+        *IDENTITY,
+        Column("attribute", "attribute", choose=True),
+        Column("bucket", "bucket"),
+        group,
+        *LIFT,
+        Column("p_bh", "p BH", "p"),
+        Column("n_languages", "languages", "count"),
+        Column("n_examples", "examples", "count"),
+        Column("remarks", "remarks", of=lambda row: row.reason),
+    ]
+
+
+def buckets(results: Results) -> Table:
+    """Lift by bucket of test examples."""
+    rows = results.measured.buckets
+    note = "Bold: significant after Holm over all buckets, groups and intermediate tasks of the attribute."
+    return _buckets("buckets", "Lift by bucket of test examples", GROUP, rows, results, note)
+
+
+def parting(results: Results) -> Table:
+    """Differences between families by bucket."""
+    named = Column("contrast", "contrast", choose=True, of=lambda row: minus(row.group))
+    rows = results.measured.contrasts
+    note = "lift: lift in the first family less that in the second. Bold: significant after Holm within the attribute."
+    return _buckets("bucket_contrasts", "Where families part, by bucket", named, rows, results, note)
+
+
+def _buckets(name: str, caption: str, group: Column, rows: list[Bucket], results: Results, note: str) -> Table:
+    marks = [row.significant(results.run.alpha) for row in rows]
+    return Table.of(name, caption, _bucket_columns(group), rows, note=note, marks=marks)
+
+
+def behaviour(results: Results) -> Table:
+    """Failures of behavioural tests by family."""
+    columns = [Column("group", "family", choose=True)]
+    return _failures("behaviour", "Behavioural tests by family", columns, results, lambda row: (row.family,))
+
+
+def behaviour_languages(results: Results) -> Table:
+    """Failures of behavioural tests by language."""
+    columns = [
+        Column("language", "language", choose=True),
+        Column("family", results.run.families, choose=True),
+        Column("review", "review"),
+    ]
+    caption = "Behavioural tests by language"
+    return _failures(
+        "behaviour_languages", caption, columns, results, lambda row: (row.language, row.family, row.review)
+    )
+
+
+def _failures(
+    name: str, caption: str, columns: list[Column], results: Results, place: Callable[[Failures], tuple[str, ...]]
+) -> Table:
+    found: dict[tuple[str, ...], list[Failures]] = {}
+    for row in results.measured.failures:
+        found.setdefault((row.model, row.target, row.intermediate, row.capability, *place(row)), []).append(row)
+    values: list[list[Value]] = []
+    for key, rows in found.items():
+        failures, n = sum(row.failures for row in rows), sum(row.n for row in rows)
+        values.append([*key, failures, n, 100.0 * failures / n])
+    numbers = [
+        Column("failures", "failures", "count"),
+        Column("n", "tests", "count"),
+        Column("failure_rate", "failure rate", "score"),
+    ]
+    note = (
+        "Over all seeds; a test fails unless the answer is exactly right. review: whether a native speaker has checked "
+        "the texts. Intervals of every seed: behaviour/failures.csv; failing examples: behaviour/examples.json."
+    )
+    capability = Column("capability", "capability", choose=True)
+    return Table(name, caption, [*IDENTITY, capability, *columns, *numbers], values, note)
