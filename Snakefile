@@ -8,7 +8,11 @@ Results, in the order they are made (DESIGN in docs/design.md):
     <results>/finetune/{model}/{intermediate}/{target}/seed{seed}/checkpoint.json        finetune
     <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json    predict
     <results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json           evaluate
+    <results>/probes/{checkpoint}/{task}.json                                            probe
     <results>/significance/lift.csv                                                      significance
+    <results>/behaviour/failures.csv                                                     behaviour
+    <results>/measures/{model}/{target}.json                                             measure
+    <results>/diagnosis/{model}/{target}.csv                                             diagnose
     <results>/report/index.html                                                          report
 """
 
@@ -22,9 +26,12 @@ include: "rules/prepare.smk"
 include: "rules/fetch.smk"
 include: "rules/train.smk"
 include: "rules/predict.smk"
+include: "rules/probe.smk"
 include: "rules/keep.smk"
 include: "rules/evaluate.smk"
 include: "rules/significance.smk"
+include: "rules/behaviour.smk"
+include: "rules/measure.smk"
 include: "rules/report.smk"
 
 
@@ -39,6 +46,7 @@ rule all:
 onstart:
     if workflow.is_main_process:
         check_jobs()
+    schedule_on_events()
     if workflow.local_exec:
         warm.start()
 

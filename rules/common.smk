@@ -1,5 +1,8 @@
 """Look-ups that the rules share: the checked configuration as a grid of cells. No rules."""
 
+import functools
+import gc
+import inspect
 import os
 import re
 import shlex
@@ -12,10 +15,12 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from stiltsweep import config as configuration
 from stiltsweep import keep, preflight, warm
-from stiltsweep.code import digest as code_digest
+from stiltsweep.code import digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
 from stiltsweep.resources import Needs
+from stiltsweep.settings import SAVE_MINUTES
+from stiltsweep.sources.parts import ROOT_VARIABLE
 from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
 
 # Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front. Tokenizing is
@@ -24,6 +29,10 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
     TOKENIZERS_PARALLELISM="false",
 )
+
+# Jobs are many small objects that stay: looking for rubbish among them every 700 new ones takes a tenth of the planning.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 
 # A job that is told to stop (SIGTERM: cancelled, out of time, preempted) saves its training state. Its shell must not end
 # before it does: a cluster kills what is left once the shell is gone, which it was after a second.
@@ -52,7 +61,7 @@ CONFIGURATIONS = [
 
 # Read here first: Snakemake says less of a file that is not YAML, and nothing of a key that stands twice.
 for file in CONFIGURATIONS:
-    checked(configuration.read, Path(file))
+    checked(configuration.check_file, Path(file))
 
 # A configuration given with --configfile stands alone; merging it into the default one would mix two sweeps.
 if not workflow.config_settings.configfiles:
@@ -61,10 +70,23 @@ if not workflow.config_settings.configfiles:
 
 
 SETTINGS, CATALOG = checked(configuration.resolve, config, " ".join(CONFIGURATIONS))
+if "data_root" in SETTINGS:
+    # Where copies of hub data sets lie is no setting of a job: at a pinned revision the rows are the same everywhere.
+    os.environ[ROOT_VARIABLE] = SETTINGS["data_root"]
+if "save_minutes" in SETTINGS["training"]:
+    os.environ[SAVE_MINUTES] = str(SETTINGS["training"]["save_minutes"])
 SWEEP = Sweep(SETTINGS, CATALOG)
+code_digest = functools.cache(digest)
 NEEDS = Needs(SWEEP)
+
+# How trainings compute, which decides no number: told past the rules, so that nothing runs again for it.
+os.environ.update(
+    STILTSWEEP_GPUS=str(NEEDS.gpus_within(workflow.global_resources.get("gpu"))),
+    STILTSWEEP_CHECKPOINTING=str(int(SETTINGS["resources"]["gradient_checkpointing"])),
+)
 if workflow.is_main_process:
     checked(preflight.check, SWEEP)
+    SWEEP.look()
 TABLES = [
     "workflow/catalog/languages.csv",
     *[
@@ -73,6 +95,12 @@ TABLES = [
         if Path(table := f"{folder}/languages.csv").is_file()
     ],
 ]
+
+
+def inspected(function):
+    """Return a function that carries its signature, which Snakemake otherwise derives anew several times for every job."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 def check_jobs():
@@ -85,6 +113,18 @@ def check_jobs():
         if job.rule.name == "prepare"
     ]
     checked(preflight.check_jobs, SWEEP, models, data)
+
+
+def schedule_on_events():
+    """Let the scheduler look for jobs to start when one has ended, and not by the clock as well.
+
+    While Snakemake limits jobs per time span, which it does unless told otherwise (100/1s), each look at the queue asks for
+    another a second later, and each job that ends begins one more such chain: hundreds of looks a second in a long run, at
+    the cost of a core. A limit that somebody asked for stays.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 def print_headline():
@@ -110,7 +150,7 @@ wildcard_constraints:
     model=one_of(SWEEP.models),
     intermediate=one_of(SWEEP.intermediates),
     target=one_of(SWEEP.languages),
-    task=one_of(SWEEP.tasks),
+    task=one_of([*SWEEP.tasks, *SWEEP.probe_tasks]),
     training=one_of(SWEEP.trainings),
     seed=one_of(map(str, SWEEP.seeds)),
     language=one_of(CATALOG.languages.rows),

@@ -22,11 +22,13 @@ rule evaluate:
         "../envs/stiltsweep.yaml"
     params:
         code=code_digest("evaluate"),
-        family=lambda wildcards: SWEEP.family(wildcards.language),
-        contaminated=lambda wildcards: (
-            "--contaminated"
-            if SWEEP.contaminated(wildcards.intermediate, wildcards.target)
-            else ""
+        family=inspected(lambda wildcards: SWEEP.family(wildcards.language)),
+        contaminated=inspected(
+            lambda wildcards: (
+                "--contaminated"
+                if SWEEP.contaminated(wildcards.intermediate, wildcards.target)
+                else ""
+            )
         ),
     message:
         "evaluate {wildcards.model} <- {wildcards.intermediate} on {wildcards.target} in {wildcards.language} (seed {wildcards.seed})"

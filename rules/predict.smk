@@ -1,7 +1,7 @@
 """Predict a target with one checkpoint, in all its languages.
 
 NEEDS   the checkpoint (for targets without training data: the intermediate's, or the model itself),
-        <results>/data/{target}/{language}.parquet for every language
+        <results>/data/{target}/{language}.parquet for every language that could be prepared
 MAKES   <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json   (written last), and beside it
         one {language}.json each, undeclared: a rerun, or one language more, does only what is missing. A language that
         cannot be predicted is named there; its cell fails, the others do not.
@@ -14,10 +14,7 @@ rule predict:
         start=lambda wildcards: SWEEP.checkpoint(
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
-        data=lambda wildcards: [
-            SWEEP.data(wildcards.target, language)
-            for language in SWEEP.languages[wildcards.target]
-        ],
+        data=lambda wildcards: SWEEP.prediction_data(wildcards.target),
         # Written where a language could not be predicted, so that the next run tries it again.
         failures=lambda wildcards: SWEEP.failures(
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed

@@ -1,8 +1,11 @@
-"""Pieces of catalogue entries that several tests write; no torch, unlike `tiny`."""
+"""Pieces of catalogue entries that several tests write, and the programs in benchmarks/; no torch, unlike `tiny`."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -15,3 +18,12 @@ def lines_source(splits: Sequence[str] = ("train", "dev", "test")) -> dict[str, 
         "columns": {"text_a": "text", "id": "id", "label": "label"},
         "splits": {split: f"{{language}}.{split}.jsonl" for split in splits},
     }
+
+
+def benchmark(name: str) -> ModuleType:
+    """Import a program of benchmarks/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import entries
 import pytest
 
 from stiltsweep import catalog, config, settings, sources
@@ -43,7 +44,7 @@ def everything() -> Catalog:
 
 
 def tasks(everything: Catalog) -> list[Task]:
-    return [*everything.intermediates.values(), *everything.targets.values()]
+    return [*everything.intermediates.values(), *everything.targets.values(), *everything.probes.values()]
 
 
 def shipped(name: str) -> Sweep:
@@ -82,6 +83,14 @@ def test_sweeps_have_the_cells_worked_out_by_hand(name: str, cells: int) -> None
     assert len(list(sweep.cells())) == cells and sweep.omitted == []
     said = re.search(r"= ([\d,]+) cells", (ROOT / "sweeps" / f"{name}.yaml").read_text())
     assert said and int(said[1].replace(",", "")) == cells
+
+
+def test_every_checkpoint_of_sub_words_against_bytes_is_probed() -> None:
+    sweep = shipped("tokenization")
+    # A model as it is, three intermediates, four trainings (Tatoeba has none) in four arms; three seeds.
+    assert len(sweep.probe_files()) == 4 * (1 + 3 * 3 + 4 * 4 * 3) == 232
+    assert "= 232 jobs" in (ROOT / "sweeps" / "tokenization.yaml").read_text()
+    assert len(sweep.probe_tasks["ud_features"]) == 29
 
 
 def test_trainings_are_shared_where_targets_train_alike() -> None:
@@ -148,7 +157,7 @@ def _parts(task: Task) -> list[parts.Part]:
 
 def test_every_source_reads_what_every_language_counts(everything: Catalog) -> None:
     for task in tasks(everything):
-        if task.definition["source"]["type"] == "package":
+        if task.definition["source"]["type"] in ("package", "templates"):
             continue
         found = _parts(task)
         for language, counts in task.languages.items():
@@ -265,7 +274,10 @@ UPSTREAM: dict[str, dict[str, Any]] = {
     "google-research-datasets/paws-x": {"id": 7, "sentence1": "a", "sentence2": "b", "label": 0},
     "unimelb-nlp/wikiann": {"tokens": ["In", "Rome"], "ner_tags": [0, 5], "langs": ["en", "en"], "spans": ["LOC: Rome"]},
     "google/xtreme": {**QUESTION, "tokens": ["we", "run"], "pos_tags": [10, 15]},
-    "commul/universal_dependencies": {"sent_id": "s", "tokens": ["we", "run"], "upos": [11, 16]},
+    "commul/universal_dependencies": {
+        "sent_id": "s", "tokens": ["we", "run"], "upos": [11, 16], "feats": ["Case=Nom|Person=1", None],
+        "misc": ["SpaceAfter=No|Gloss=x", None],
+    },
     "mteb/tatoeba-bitext-mining": {"sentence1": "Hallo", "sentence2": "Hello"},
     "wikimedia/wikipedia": {"id": "12", "url": "u", "title": "t", "text": "Rome is a city."},
 }  # fmt: skip
@@ -281,6 +293,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "siqa": {"context": "c", "question": "q", "choices": ["a", "b", "c"], "label": 2},
     "xcopa": {"context": "p", "question": "What was the effect?", "choices": ["a", "b"], "label": 1},
     "udpos": {"tokens": ["we", "run"], "tags": ["PRON", "VERB"]},
+    "ud_features": {
+        "tokens": ["we", "run"],
+        "features": ["Case=Nom|Person=1", "_"],
+        "space_after": [False, True],
+    },
     "panx": {"tokens": ["In", "Rome"], "tags": ["O", "B-LOC"]},
     "wikipedia": {"text": "Rome is a city."},
 }
@@ -429,3 +446,60 @@ def test_the_page_names_every_task_and_model(everything: Catalog) -> None:
         assert task.definition["licence"].split(" (")[0].split(",")[0] in rows[task.name], task.name
     for name, model in everything.models.items():
         assert name in rows and f"{model.definition['parameters']:,}" in rows[name], name
+
+
+# Width, of a head, heads, of the feed-forward layer, layers of encoder and decoder, pieces.
+T5_LIKE = {
+    "mt5-small": (512, 64, 6, 1024, 8, 8, 250112),
+    "mt5-base": (768, 64, 12, 2048, 12, 12, 250112),
+    "mt5-large": (1024, 64, 16, 2816, 24, 24, 250112),
+    "mt5-xl": (2048, 64, 32, 5120, 24, 24, 250112),
+    "mt5-xxl": (4096, 64, 64, 10240, 24, 24, 250112),
+    "byt5-small": (1472, 64, 6, 3584, 12, 4, 384),
+    "byt5-base": (1536, 64, 12, 3968, 18, 6, 384),
+    "byt5-large": (1536, 64, 16, 3840, 36, 12, 384),
+    "byt5-xl": (2560, 64, 32, 6720, 36, 12, 384),
+    "umt5-small": (512, 64, 6, 1024, 8, 8, 256384),
+    "umt5-base": (768, 64, 12, 2048, 12, 12, 256384),
+    "umt5-xl": (2048, 64, 32, 5120, 24, 24, 256384),
+    "umt5-xxl": (4096, 64, 64, 10240, 24, 24, 256384),
+}
+
+
+@pytest.mark.parametrize("name", T5_LIKE)
+def test_parameters_of_t5_like_models_and_their_encoders(name: str, everything: Catalog) -> None:
+    """By arithmetic: attention, gated feed-forward, norms, 32 relative positions a head (umT5: in every layer), embeddings."""
+    width, head, heads, inner, encoder, decoder, pieces = T5_LIKE[name]
+    attention, forward, positions = 4 * width * head * heads, 3 * width * inner, 32 * heads
+    every_layer = name.startswith("umt5")
+
+    def stack(layers: int, attentions: int) -> int:
+        layer = attentions * attention + forward + (attentions + 1) * width
+        return layers * layer + positions * (layers if every_layer else 1) + width
+
+    alone = pieces * width + stack(encoder, 1)
+    about = {entry: everything.models[entry].definition for entry in (name, f"{name}-encoder")}
+    assert about[f"{name}-encoder"]["parameters"] == alone
+    assert about[name]["parameters"] == alone + stack(decoder, 2) + pieces * width
+    assert about[name]["source"] == about[f"{name}-encoder"]["source"]
+    assert {(one["hidden_size"], one["layers"]) for one in about.values()} == {(width, encoder)}
+
+
+@pytest.mark.e2e
+def test_every_entry_is_in_a_dry_run(everything: Catalog, tmp_path: Path) -> None:
+    """Of the sweeps that benchmarks/catalogue.py takes the time of."""
+    catalogue = entries.benchmark("catalogue")
+    sweeps = catalogue.configurations(everything)
+    text = {name: catalogue.dry_run(name, about, tmp_path / name) for name, about in sweeps.items()}
+
+    def found(pattern: str, name: str) -> set[str]:
+        return set(re.findall(rf"\b{pattern}", text[name]))
+
+    assert found(r"(?:fetch|pretrain) ([\w.-]+)", "models") == set(everything.models)
+    assert found(r"predict \w+ with ([\w.-]+) <- none ", "models") == set(everything.models)
+    trained = found(r"train e5-small on ([\w.+-]+) \(", "intermediates")
+    assert trained == {*everything.intermediates, *catalogue.VARIANTS} - {"mnli+steps_matched"}
+    assert "predict xnli with e5-small <- mnli+steps_matched " in text["intermediates"]
+    assert found(r"prepare ([\w.-]+) in ", "intermediates") == {*everything.intermediates, "xnli"}
+    assert found(r"evaluate e5-small <- none on ([\w.-]+) in ", "targets") == set(everything.targets)
+    assert found(r"probe \S+ for ([\w.-]+)", "targets") == set(everything.probes)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import entries
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -193,6 +194,10 @@ def test_every_cell_and_the_report_are_there(sweep: Path) -> None:
         assert found["tiny/none/pairs/seed0/de.json"]["score"] == found[f"tiny/none/pairs/seed{seed}/de.json"]["score"]
     lift = (sweep / "results" / "significance" / "lift.csv").read_text().splitlines()
     assert any("agglutinative - fusional" in line for line in lift)
+    attributes = pq.read_table(sweep / "results" / "measures" / "tiny" / "commands.parquet")
+    assert attributes.num_rows == 3 * 40
+    buckets = (sweep / "results" / "diagnosis" / "tiny" / "commands.csv").read_text().splitlines()
+    assert any(",length," in line and ",agglutinative," in line for line in buckets)
     page = (sweep / "results" / "report" / "index.html").read_text()
     assert "Tiny" in page
     assert (sweep / "results" / "report" / "headline.txt").read_text().strip()
@@ -249,10 +254,10 @@ def test_an_intermediate_added_runs_only_its_jobs(sweep: Path, tmp_path: Path) -
     ("change", "rules"),
     [
         ({"title": "Another"}, {"describe", "report"}),
-        ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "report"}),
+        ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "diagnose", "report"}),
         (
             {"training": {"target": {"epochs": 1}}},
-            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "report"},
+            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "diagnose", "report"},
         ),
     ],
 )

@@ -716,6 +716,7 @@ TASKS = {
     "xquad_files": 12,
     "xcopa_files": 11,
     "tatoeba_files": 36,
+    "ud_features_files": 15,
 }
 
 

@@ -38,17 +38,31 @@ def test_every_shipped_configuration_plans(name: str, tmp_path: Path) -> None:
 
 def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> None:
     """A dry run does not notice a script or an option that is not there; this does."""
-    found = snakemake("-n", "--printshellcmds", "--configfile", str(ROOT / "config.yaml"), cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
     commands: dict[str, set[str]] = {}
-    text = (found.stdout + found.stderr).replace("\\\n", " ")
+    text = ""
+    for name in ("config.yaml", "sweeps/behaviour.yaml"):
+        found = snakemake("-n", "--printshellcmds", "--configfile", str(ROOT / name), cwd=tmp_path)
+        assert found.returncode == 0, found.stderr
+        text += (found.stdout + found.stderr).replace("\\\n", " ")
     for line in text.splitlines():
         match = re.search(r"python (workflow/scripts/\w+\.py)(.*)&>", line)
         if match:
             options = {word for word in shlex.split(match[2]) if word.startswith("--")}
             commands.setdefault(match[1], set()).update(options)
     names = {Path(script).stem for script in commands}
-    assert {"prepare", "fetch", "train", "predict", "evaluate", "significance", "lift", "report"} <= names
+    assert {
+        "prepare",
+        "fetch",
+        "train",
+        "predict",
+        "evaluate",
+        "significance",
+        "lift",
+        "measure",
+        "diagnose",
+        "behaviour",
+        "report",
+    } <= names
     for script, options in commands.items():
         path = (tmp_path / script).resolve()
         assert path.is_file(), script
@@ -67,14 +81,17 @@ def test_planning_imports_nothing_heavy() -> None:
         "sweep = Sweep(*config.resolve(yaml.safe_load(open('config.yaml'))))\n"
         "assert list(sweep.cells())\n"
         "[sweep.target_arguments(m, 'none', t) for m in sweep.models for t in sweep.trainings]\n"
-        "heavy = {'torch', 'transformers', 'pyarrow', 'scipy', 'pandas', 'matplotlib', 'statsmodels', 'datasets', 'hassil'}\n"
+        "heavy = {'torch', 'transformers', 'pyarrow', 'scipy', 'pandas', 'matplotlib', 'statsmodels', 'datasets', 'hassil', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("script", ["prepare", "evaluate", "significance", "lift", "report", "describe"])
+@pytest.mark.parametrize(
+    "script",
+    ["prepare", "evaluate", "significance", "lift", "probes", "measure", "diagnose", "behaviour", "report", "describe"],
+)
 def test_cheap_stages_start_without_torch(script: str) -> None:
     path = ROOT / "workflow" / "scripts" / f"{script}.py"
     code = (
@@ -128,9 +145,9 @@ def test_imports_run_downward() -> None:
     import ast
 
     order = [
-        {"errors"}, {"files"}, {"schema", "scriptlog", "code", "lock"}, {"metrics"}, {"records", "languages"}, {"catalog"},
-        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds"}, {"prediction"}, {"training"}, {"warm"},
-        {"significance"}, {"keep", "planning", "preflight", "report"},
+        {"errors"}, {"files"}, {"schema", "scriptlog", "code", "lock"}, {"metrics", "feats"}, {"records", "languages"}, {"catalog"},
+        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
+        {"significance", "probing"}, {"behaviour", "keep", "planning", "preflight", "report"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}
     library = ROOT / "workflow" / "stiltsweep"

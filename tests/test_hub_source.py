@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import copy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from stiltsweep import records, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.sources import hub
 
+ROOT = Path(__file__).parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NLI = {
     "id": "$row",
@@ -296,3 +300,35 @@ def test_a_revision_is_required():
     del source["revision"]
     with pytest.raises(UserError, match=r"source\.splits\.dev: .*'revision' is missing"):
         hub.check(definition("classification", source, {"el": {"dev": 1}}))
+
+
+@pytest.mark.e2e
+def test_the_configurations_data_folder_is_that_of_hub_copies_too(tmp_path, monkeypatch):
+    """Also when it moves: that is no change of any job, for the rows are those of the pinned revision."""
+    labels = ["entailment", "neutral", "contradiction"]
+    source = {key: value for key, value in XNLI.items() if key != "splits"} | {
+        "type": "hub",
+        "splits": {"test": "test"},
+    }
+    task = {"kind": "classification", "description": "A copy of a data set.", "licence": "none", "source": source}
+    task |= {"labels": labels, "languages": {"el": {"test": 2}}, "metrics": ["accuracy"]}
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (tmp_path / "catalogue" / "target").mkdir(parents=True)
+    (tmp_path / "catalogue" / "target" / "copied.yaml").write_text(yaml.safe_dump(task))
+    configuration = {"catalog": ["catalogue"], "models": ["e5-small"], "intermediates": ["none"], "seeds": [0]}
+    configuration |= {"targets": {"copied": ["el"]}, "minimum_examples": 1, "data_root": "first"}
+    copy_of(tmp_path / "first", "facebook/xnli", {"el": {"test": pairs(0, -1, 2)}})
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    wanted = "results/data/copied/el.parquet"
+
+    def snakemake(*arguments: str) -> str:
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1", wanted]
+        found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr
+        return found.stdout + found.stderr
+
+    snakemake()
+    assert [row["text_a"] for row in records.read_rows(tmp_path / wanted)] == ["π0", "π2"]
+    configuration["data_root"] = "second"
+    assert "Nothing to be done" in snakemake("--dry-run")

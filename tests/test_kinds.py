@@ -12,13 +12,13 @@ import tiny
 from stiltsweep.errors import UserError
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import cut_pair, windows
-from stiltsweep.kinds.tagging import TaggingText, first_pieces, text_and_spans
+from stiltsweep.kinds.tagging import TaggingText, first_pieces
 from stiltsweep.kinds.text2text import fill
 from stiltsweep.models.batches import Dense, by_budget, collate
 from stiltsweep.models.load import Source, build, kept_ids
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import run
-from stiltsweep.records import Meta
+from stiltsweep.records import Meta, text_and_spans
 
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)
 REPRESENTATION = Representation("mean", -1, "mean", "")

@@ -18,11 +18,12 @@ import yaml
 from stiltsweep import config, keep
 from stiltsweep import lock as locks
 from stiltsweep.planning import disk as disks
+from stiltsweep.planning import plan as planning
 from stiltsweep.planning.estimates import Estimates, wall_seconds
 from stiltsweep.planning.graph import Job
 from stiltsweep.planning.states import State, survey
-from stiltsweep.planning.text import duration, size
-from stiltsweep.resources import MINIMUM_MINUTES, Needs, Size
+from stiltsweep.planning.text import duration, page, size
+from stiltsweep.resources import CPU_TERAFLOPS, MINIMUM_MINUTES, Needs, Size
 from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +97,14 @@ CATALOGUE: dict[str, dict[str, Any]] = {
         "metrics": ["reconstruction_accuracy"],
     },
 }
+CATALOGUE["probe/forms.yaml"] = {
+    "kind": "word_features",
+    "description": "Words and their features in two languages.",
+    "licence": "none",
+    "source": {"type": "files", "root": "data", "format": "conllu", "splits": {"test": "{language}.conllu"}},
+    "languages": {"en": {"test": 100}, "fi": {"test": 100}},
+}
+CATALOGUE["probe/forms2.yaml"] = CATALOGUE["probe/forms.yaml"]
 CATALOGUE["intermediate/words2.yaml"] = CATALOGUE["intermediate/words.yaml"]
 CATALOGUE["intermediate/third.yaml"] = CATALOGUE["intermediate/whole.yaml"]
 CONFIGURATION: dict[str, Any] = {
@@ -107,6 +116,7 @@ CONFIGURATION: dict[str, Any] = {
     "arms": {"mlm": {"text": "words"}},
     "targets": {"commands": ["en", "de", "fi", "ar"], "pairs": ["de", "fi"]},
     "seeds": [0, 1],
+    "probes": {"tasks": ["forms"]},
     "minimum_examples": 30,
     "significance": {"resamples": 200},
 }
@@ -209,10 +219,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # same table in words.
 
 TOLD = {"describe", "report"}
-TESTED = {"significance", "lift", *TOLD}
+TESTED = {"significance", "lift", "diagnose", *TOLD}
 SCORED = {"evaluate", *TESTED}
 PREDICTED = {"predict", *SCORED}
-FINETUNED = {"finetune", *PREDICTED}
+PROBED = {"probe", "probes", "lift"}
+FINETUNED = {"finetune", *PROBED, *PREDICTED}
 TRAINED = {"intermediate", *FINETUNED}
 
 
@@ -224,12 +235,16 @@ def significance(**more: Any) -> dict[str, Any]:
     return {"significance": {"resamples": 200, **more}}
 
 
+def probes(**more: Any) -> dict[str, Any]:
+    return {"probes": {"tasks": ["forms"], **more}}
+
+
 EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "title": ({"title": "Other"}, TOLD),
-    "results": ({"results": "elsewhere"}, {"prepare", "fetch", *TRAINED}),
+    "results": ({"results": "elsewhere"}, {"prepare", "fetch", "measure", *TRAINED}),
     "catalog": ({"catalog": ["catalogue", "more"]}, TOLD),
-    "data_root": ({"data_root": "moved"}, {"prepare", *PREDICTED}),
-    "models": ({"models": ["tiny", "other"]}, {"fetch", *TRAINED}),
+    "data_root": ({"data_root": "moved"}, {"prepare", "measure", *PREDICTED}),
+    "models": ({"models": ["tiny", "other"]}, {"fetch", "measure", *TRAINED}),
     "intermediates": ({"intermediates": [*CONFIGURATION["intermediates"], "third"]}, {"prepare", *TRAINED}),
     "arms.multi_task.tasks": (arms(multi_task={"tasks": ["half", "third"]}), {"prepare", *TRAINED}),
     "arms.multi_task.cap": (arms(multi_task={"cap": 40}), TRAINED),
@@ -239,21 +254,39 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "arms.mlm.languages": (arms(mlm={"text": "words", "languages": ["en"]}), TRAINED),
     "arms.mlm.rate": (arms(mlm={"text": "words", "rate": 0.3}), TRAINED),
     "arms.translated.languages": (arms(translated={"languages": ["de"]}), TRAINED),
-    "targets": ({"targets": {"commands": ["en", "de", "fi"], "pairs": ["de", "fi"]}}, PREDICTED),
+    "targets": ({"targets": {"commands": ["en", "de", "fi"], "pairs": ["de", "fi"]}}, {"measure", *PREDICTED}),
     "seeds": ({"seeds": [0, 1, 2]}, TRAINED),
-    "families": ({"families": "script"}, SCORED),
-    "minimum_examples": ({"minimum_examples": 36}, PREDICTED),
+    "families": ({"families": "script"}, {"probes", *SCORED}),
+    "minimum_examples": ({"minimum_examples": 36}, {"measure", *PREDICTED}),
     "training": ({"training": {"target": {"epochs": 1}}}, FINETUNED),
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
-    "resources.gpus": ({"resources": {"gpus": 0}}, TOLD),
+    "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),
+    "resources.gradient_checkpointing": ({"resources": {"gradient_checkpointing": True}}, TOLD),
     "resources.teraflops": ({"resources": {"teraflops": 100.0}}, TOLD),
-    "prediction.batch_tokens": ({"prediction": {"batch_tokens": 1024}}, PREDICTED),
+    "prediction.batch_tokens": ({"prediction": {"batch_tokens": 1024}}, {*PROBED, *PREDICTED}),
+    "probes.tasks": (probes(tasks=["forms", "forms2"]), {"prepare", *PROBED, *TOLD}),
+    "probes.languages": (probes(languages=["fi"]), {*PROBED, *TOLD}),
+    "probes.features": (probes(features=["Case"]), {*PROBED, *TOLD}),
+    "probes.stages": (probes(stages=["pretrained", "target"]), {"probes", "lift", *TOLD}),
+    "probes.pooling": (probes(pooling=["mean"]), {*PROBED, *TOLD}),
+    "probes.sentences": (probes(sentences=100), {*PROBED, *TOLD}),
+    "probes.words": (probes(words=100), {*PROBED, *TOLD}),
+    "probes.minimum.train": (probes(minimum={"train": 50}), {*PROBED, *TOLD}),
+    "probes.minimum.test": (probes(minimum={"test": 50}), {*PROBED, *TOLD}),
+    "probes.minimum.class": (probes(minimum={"class": 50}), {*PROBED, *TOLD}),
     "significance.resamples": (significance(resamples=300), TESTED),
     "significance.seed": (significance(seed=1), TESTED),
     "significance.confidence": (significance(confidence=0.9), TESTED),
     "significance.resampling": (significance(resampling="examples"), TESTED),
-    "significance.groupings": (significance(groupings=["script"]), TESTED),
+    "significance.groupings": (significance(groupings=["script"]), TESTED - {"diagnose"}),
     "significance.allow_missing": (significance(allow_missing=True), TESTED),
+    "segmentations": (
+        {"segmentations": {"fi": "workflow/catalog/languages.csv"}},
+        {"measure", "lift", "diagnose", *TOLD},
+    ),
+    "diagnosis.attributes": ({"diagnosis": {"attributes": ["length"]}}, {"diagnose", *TOLD}),
+    "diagnosis.buckets": ({"diagnosis": {"buckets": 3}}, {"diagnose", *TOLD}),
+    "diagnosis.minimum": ({"diagnosis": {"minimum": 20}}, {"diagnose", *TOLD}),
 }
 ONLY = {
     # Of the arms that exist, those that use the key: 1 arm x 2 seeds.
@@ -296,7 +329,7 @@ def test_a_finished_sweep_has_nothing_to_do(finished: Path) -> None:
 
 OFTEN = {
     *("title", "models", "intermediates", "arms.multi_task.cap", "arms.mlm.rate", "targets", "seeds", "families"),
-    *("training", "keep", "prediction.batch_tokens", "significance.resamples"),
+    *("training", "keep", "prediction.batch_tokens", "probes.tasks", "significance.resamples"),
 }
 """Keys that are edited in every run of the tests; the others take as long and are with the slow ones."""
 
@@ -347,7 +380,7 @@ def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
         assert (
             to_do(made)
             == planned(finished)
-            == {"evaluate": 3, "significance": 2, "lift": 1, "describe": 1, "report": 1}
+            == {"evaluate": 3, "significance": 2, "lift": 1, "diagnose": 2, "describe": 1, "report": 1}
         )
         reasons = {one["rule"]: one["reason"] for one in made["stale"]}
         assert reasons["evaluate"].endswith("predictions/tiny/half/pairs/seed0/predictions.json is newer")
@@ -459,7 +492,8 @@ def test_failed_and_resumable(here: Path) -> None:
     # The same as Snakemake deletes outputs of a failed job; a language that was predicted stays.
     two = job("predict", "b/predictions.json", gpu=True)
     put("b/de.json")
-    put("b/timing.json")
+    for name in ("timing.json", "failures.json"):
+        put(f"b/{name}")
     assert states(two)[0].resumes_at == "1 languages predicted"
 
 
@@ -492,6 +526,23 @@ def test_record_names_are_snakemakes(here: Path) -> None:
 
     for output in ("a.json", "results/" + "long/" * 120 + "checkpoint.json"):
         assert f"./{disks._record_name(output)}" == Bare()._record_path(".", output)
+
+
+# What is left out.
+
+
+def test_an_arm_that_is_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = sweep(tmp_path, monkeypatch, minimum_examples=36)
+    made = planning.make([], short, Needs(short), planning.Machine(1, None, False, False), "snakemake")
+    assert [(one["intermediate"], one["target"], one["language"]) for one in made.omitted] == [
+        ("", "commands", "ar"),
+        ("", "pairs", "de"),
+        ("", "pairs", "fi"),
+        ("half+steps_matched", "pairs", ""),
+    ]
+    rows = [re.split(r" *\| *", line)[1:-1] for line in page(made).splitlines() if line.startswith("|")]
+    assert ["all", "commands", "ar", "35 test examples, fewer than 36"] in rows
+    assert ["half+steps_matched", "pairs", "all", "no training of its own that could go on"] in rows
 
 
 # Estimates.
@@ -541,6 +592,38 @@ def test_work_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "finetune", {"model": "tiny", "intermediate": "half+steps_matched", "training": "commands"}
     ).flops
     assert longer == pytest.approx(alone + 48 * 3 * 48 * 6 * dense)  # as many examples more as `half` has
+
+
+MEASURED = {
+    ("finetune", "none", "intent"): 10.2,
+    ("finetune", "none", "slots"): 9.9,
+    ("finetune", "none", "qa"): 19.9,
+    ("intermediate", "name-typing", ""): 7.9,
+    ("intermediate", "reply-choice", ""): 26.2,
+    ("predict", "none", "intent"): 7.0,
+    ("predict", "none", "slots"): 6.3,
+    ("predict", "none", "qa"): 14.0,
+    ("predict", "none", "retrieval"): 12.4,
+}
+"""Mean seconds of the default sweep's jobs on two busy cores, by rule, intermediate and target."""
+
+
+@pytest.mark.parametrize(("names", "seconds"), MEASURED.items())
+def test_before_anything_has_run_estimates_are_within_twofold(names: tuple[str, str, str], seconds: float) -> None:
+    rule, intermediate, target = names
+    default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
+    one = job(rule, "never/made.json", gpu=True)
+    one.wildcards = {"model": "e5-small", "intermediate": intermediate, "target": target, "training": target}
+    found = Estimates([one], Needs(default), disks.Disk(), disks.Records(), 1e12 * CPU_TERAFLOPS).of(one)
+    assert found.source == "size"
+    assert seconds / 2 < found.seconds < seconds * 2
+
+
+def test_tokens_of_a_task_are_for_plans_only() -> None:
+    default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
+    assert default.catalog.targets["qa"].definition["tokens"] == 27
+    assert "tokens" not in default.task_definition("qa", "fi")
+    assert "tokens" not in default.target_arguments("e5-small", "none", "qa").replace("batch_tokens", "")
 
 
 def test_requests_grow_with_every_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -609,6 +692,7 @@ def test_keep(value: str, stages: set[str], tmp_path: Path, monkeypatch: pytest.
         assert users["results/intermediate/tiny/half/seed0/checkpoint.json"] == [
             "results/finetune/tiny/half/commands/seed0/checkpoint.json",
             "results/predictions/tiny/half/pairs/seed0/predictions.json",
+            "results/probes/intermediate/tiny/half/seed0/forms.json",
         ]
         # Matched steps read the record of `half`, never its weights, and start from the model.
         assert not any("steps_matched" in path for path in users if "/intermediate/" in path)

@@ -10,13 +10,15 @@ import yaml
 from test_e2e import make, planned, snakemake
 
 import tiny
+from stiltsweep import config, sources
+from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
 from stiltsweep.files import digest_file, read_json
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.kinds.classification import ClassificationForm
 from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.sweep import Cell
+from stiltsweep.sweep import Cell, Sweep
 
 SETTINGS = PredictionSettings(Limits(64, 8, 8), Representation("mean", -1, "mean", ""), 2048, prune=True)
 CELL = Cell("tiny", "none", "tiny", 0, "de")
@@ -179,3 +181,70 @@ def test_the_next_run_predicts_only_the_language_that_failed(tmp_path: Path) -> 
     assert {path: digest_file(path) for path in scored} == scored
     assert len(list(cells.rglob("*.json"))) == 6
     assert "Nothing to be done" in snakemake(folder, *wanted)
+
+
+@pytest.mark.e2e
+def test_a_language_that_cannot_be_prepared_costs_only_itself(tmp_path: Path) -> None:
+    """The run in which it fails first waits with its task; the next one goes on, and tries it again."""
+    folder = make(tmp_path)
+    configuration = yaml.safe_load((folder / "config.yaml").read_text())
+    configuration |= {"intermediates": ["none"], "seeds": [0], "targets": {"commands": ["en", "de", "fi"]}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
+    cells = folder / "results" / "cells" / "tiny" / "none" / "commands" / "seed0"
+    wanted = [f"{cells.relative_to(folder)}/{code}.json" for code in ("en", "de", "fi")]
+    source = folder / "data" / "fi.test.jsonl"
+    whole = source.read_text()
+    source.write_text(whole.replace('"warm"', '"wram"', 1))
+
+    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    assert "label 'wram' is not one of" in text and "tried again by the next run" in text
+    assert not cells.exists()
+    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    assert "1 job failed; cells that are not there for it: 1." in text
+    assert sorted(path.stem for path in cells.glob("*.json")) == ["de", "en"]
+    scored = {path: digest_file(path) for path in cells.glob("*.*")}
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results" / "predictions").rglob("??.json")}
+    assert planned(folder, *wanted) == {"prepare": 1, "evaluate": 1, "total": 2}
+
+    # Mended: the command of the failure table, and then the same run as before.
+    source.write_text(whole)
+    snakemake(folder, "results/data/commands/fi.parquet")
+    snakemake(folder, *wanted)
+    assert len(list(cells.glob("*.json"))) == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # neither was predicted again
+    assert {path: digest_file(path) for path in scored} == scored
+
+
+def test_predictions_do_not_wait_for_what_failed_by_the_same_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path)
+    monkeypatch.chdir(folder)
+    source = folder / "data" / "fi.test.jsonl"
+    whole = source.read_text()
+    source.write_text(whole.replace('"warm"', '"wram"', 1))
+    wanted = [f"results/data/commands/{code}.parquet" for code in ("en", "de", "fi")]
+
+    def sweep() -> Sweep:
+        return Sweep(*config.resolve(yaml.safe_load((folder / "config.yaml").read_text())))
+
+    def prepare_finnish() -> None:
+        task = Task("commands", "target", sweep().task_definition("commands", "fi"))
+        sources.prepare(task, "fi", Path(wanted[2]))
+
+    assert sweep().prediction_data("commands") == wanted
+    with pytest.raises(UserError, match="wram"):
+        prepare_finnish()
+    assert sweep().prediction_data("commands") == wanted[:2]
+    assert sweep().prediction_data("pairs") == ["results/data/pairs/de.parquet", "results/data/pairs/fi.parquet"]
+    definition = folder / "catalogue" / "target" / "commands.yaml"
+    mended = yaml.safe_load(definition.read_text())
+    mended["labels"].append("wram")
+    original = definition.read_text()
+    definition.write_text(yaml.safe_dump(mended))
+    assert sweep().prediction_data("commands") == wanted
+    definition.write_text(original)
+    source.write_text(whole)
+    prepare_finnish()
+    assert sweep().prediction_data("commands") == wanted
+    assert not list(Path("results/data/commands").glob("*.failed"))

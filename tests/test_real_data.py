@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from stiltsweep.files import read_json
+from stiltsweep.probing import table
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("STILTSWEEP_DATA", ROOT.parent / "shared" / "data"))
@@ -31,6 +32,14 @@ def test_treebanks_and_sentence_pairs_are_scored_far_above_chance(tmp_path: Path
         "data_root": str(DATA),
         "targets": {"ud_pos": ["he", "hu"], "tatoeba_files": ["jv", "te"]},
         "training": {"max_updates": 40, "evaluations": 1},
+        "probes": {
+            "tasks": ["ud_features_files"],
+            "languages": ["he", "hu"],
+            "features": ["Gender", "Case"],
+            "stages": ["pretrained"],
+            "sentences": 120,
+            "pooling": ["mean"],
+        },
     }
     (tmp_path / "reduced.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
@@ -48,6 +57,10 @@ def test_treebanks_and_sentence_pairs_are_scored_far_above_chance(tmp_path: Path
     ):
         cell = read_json(cells / f"{name}.json")
         assert cell["n"] == counted and cell["score"] > least, (name, cell["score"])
+    probes = table.read(tmp_path / "results" / "probes" / "probes.csv")
+    assert {(probe.language, probe.feature) for probe in probes} == {("he", "Gender"), ("hu", "Case")}
+    # Hungarian's cases and Hebrew's genders can be read off all layers but the last ones, which give them up.
+    assert all(probe.accuracy > probe.majority + 10 for probe in probes if probe.layer < 9)
     with (tmp_path / "results" / "significance" / "lift.csv").open(encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == []  # nothing to compare, and nothing made up
     assert "</html>" in (tmp_path / "results" / "report" / "index.html").read_text(encoding="utf-8")

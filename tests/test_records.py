@@ -62,6 +62,11 @@ def candidate(index: int, **changes: Any) -> dict[str, Any]:
     return {"id": f"{index}", "split": "test", "side": "candidate", "text": "hello", "gold": []} | changes
 
 
+def word(index: int, **changes: Any) -> dict[str, Any]:
+    row = {"id": f"{index}", "split": "test", "tokens": ["मैं", "घर"], "features": ["Case=Nom|Person=1", "_"]}
+    return row | {"space_after": None} | changes
+
+
 def plain(index: int, **changes: Any) -> dict[str, Any]:
     return {"id": f"{index}", "split": "train", "text": "Мамо"} | changes
 
@@ -71,6 +76,7 @@ MAKERS = {
     "classification": (classification, ["yes", "no"]),
     "multiple_choice": (choice, []),
     "tagging": (tagged, ["P", "V"]),
+    "word_features": (word, []),
     "span_qa": (answered, []),
     "retrieval": (query, []),
     "mining": (query, []),
@@ -235,6 +241,7 @@ def test_round_trip_in_several_scripts(tmp_path, kind):
             "classification": [classification(index, text_a=text, text_b=None if index % 2 else text)],
             "multiple_choice": [choice(index, context=text, choices=[text, padded], question=text)],
             "tagging": [tagged(index, tokens=[text, padded], tags=["P", "V"], space_after=[False, True])],
+            "word_features": [word(index, tokens=[text, padded], space_after=[False, True])],
             "span_qa": [answered(index, context=padded, answers=[{"text": text, "start": 2}] if index % 3 else [])],
             "retrieval": [query(index, text=text), candidate(index, text=padded)],
             "mining": [query(index, text=text, gold=[] if index else ["0"]), candidate(index, text=padded)],

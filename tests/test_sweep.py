@@ -55,6 +55,19 @@ def test_what_a_target_starts_from_is_a_fact_of_the_catalogue() -> None:
     )
 
 
+def test_how_often_a_state_is_saved_is_no_setting_of_a_job() -> None:
+    plain, often = make(), make(training={"save_minutes": 1.0})
+    for told in (
+        lambda sweep: sweep.target_arguments("e5-small", "none", "intent"),
+        lambda sweep: sweep.intermediate_arguments("e5-small", "name-typing"),
+        lambda sweep: sweep.pretraining("mt5-nano"),
+    ):
+        assert told(plain) == told(often)
+    # Where it is not for every training, it still is.
+    stage = make(training={"target": {"save_minutes": 1.0}})
+    assert '"save_minutes":1.0' in stage.target_arguments("e5-small", "none", "intent")
+
+
 def test_small_cells_are_left_out_with_the_reason() -> None:
     counts = {name: catalog.read().targets[name].languages["fi"]["test"] for name in ("intent", "retrieval")}
     assert counts["intent"] < counts["retrieval"]

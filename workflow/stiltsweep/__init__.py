@@ -9,6 +9,7 @@ The rooms, ground floor first; imports run downward only:
     sweep                                     the grid of cells and their paths
     models/, kinds/, training/, prediction    the rooms that know torch
     significance/, report/                    the rooms that read cells, never models
+    probing/                                  what checkpoints know of words; torch in two of its modules only
 """
 
 __version__ = "0.1.0"

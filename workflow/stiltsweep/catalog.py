@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,16 +22,22 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 RESERVED = ("none", "multi_task", "all")
 """Names that mean something else in a configuration."""
 
+ROLES = ("intermediate", "target", "probe")
+"""Roles of tasks, each with a folder of its name."""
+_A = {"intermediate": "an intermediate", "target": "a target", "probe": "a probing task"}
+_SECTIONS = ("models/", *(f"{role}/" for role in ROLES), "languages.csv")
 LABELLED = ("classification", "tagging")
+PROBED = "word_features"
+"""The kind of every probing task, and of no other."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One intermediate or target task, as its YAML file says."""
+    """One intermediate, target or probing task, as its YAML file says."""
 
     name: str
     role: str
-    """`intermediate` or `target`."""
+    """`intermediate`, `target` or `probe`."""
     definition: Mapping[str, Any]
 
     @property
@@ -62,7 +69,7 @@ class Task:
 
     @property
     def metrics(self) -> list[str]:
-        return list(self.definition["metrics"])
+        return list(self.definition.get("metrics", []))
 
 
 @dataclass(frozen=True)
@@ -85,14 +92,15 @@ class Catalog:
     intermediates: Mapping[str, Task]
     targets: Mapping[str, Task]
     languages: Languages
+    probes: Mapping[str, Task] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
-        """Look up an intermediate or target by name.
+        """Look up an intermediate, target or probing task by name.
 
         Raises:
           UserError: no such task.
         """
-        known = {**self.intermediates, **self.targets}
+        known = {**self.intermediates, **self.targets, **self.probes}
         if name not in known:
             raise UserError(f"task {name!r} is unknown; known: {', '.join(known)}.{nearest(name, known)}")
         return known[name]
@@ -116,22 +124,23 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
     """
     for folder in extra:
         if not folder.is_dir():
-            raise UserError(f"catalog: {folder} is not a folder. It should hold models/, intermediate/ or target/.")
+            raise UserError(f"catalog: {folder} is not a folder. It should hold {', '.join(_SECTIONS)}.")
         for path in sorted(folder.glob("*/*.yml")):
             raise UserError(f"{path}: catalogue files end in .yaml. Rename it to {path.stem}.yaml.")
-        if not any((folder / name).exists() for name in ("models", "intermediate", "target", "languages.csv")):
-            raise UserError(f"catalog: {folder} holds none of: models/, intermediate/, target/, languages.csv.")
+        if not any((folder / name).exists() for name in _SECTIONS):
+            raise UserError(f"catalog: {folder} holds none of: {', '.join(_SECTIONS)}.")
     folders = [BUILT_IN, *extra]
     languages = Languages.read(language_tables(extra))
     tasks: dict[str, dict[str, Task]] = {}
-    for role in ("intermediate", "target"):
+    for role in ROLES:
         tasks[role] = {}
         for folder in folders:
             for path in sorted((folder / role).glob("*.yaml")):
                 tasks[role][path.stem] = _task(path, role, languages)
-    for name in tasks["intermediate"].keys() & tasks["target"].keys():
-        # Data folders are named by the task alone.
-        raise UserError(f"catalog: {name!r} is both an intermediate and a target; give one of them another name.")
+    for first, second in combinations(ROLES, 2):
+        for name in tasks[first].keys() & tasks[second].keys():
+            # Data folders are named by the task alone.
+            raise UserError(f"catalog: {name!r} is both {_A[first]} and {_A[second]}; give one of them another name.")
     _check_names(tasks["intermediate"], tasks["target"])
     models = {path.stem: _model(path) for folder in folders for path in sorted((folder / "models").glob("*.yaml"))}
     return Catalog(
@@ -139,6 +148,7 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
         MappingProxyType(tasks["intermediate"]),
         MappingProxyType(tasks["target"]),
         languages,
+        MappingProxyType(tasks["probe"]),
     )
 
 
@@ -189,13 +199,17 @@ def _task(path: Path, role: str, languages: Languages) -> Task:
     name = _name(path)
     definition = check(read_yaml(path), "task", str(path))
     check_training(definition["training"], f"{path}: training")
+    if definition["source"]["type"] == "templates":
+        if "root" in definition["source"]:
+            raise UserError(f"{path}: source: unknown key 'root'; templates lie below the folder of this file.")
+        definition["source"]["root"] = str(path.parent)
     for code in definition["languages"]:
         try:
             languages.value(code, "language")
         except UserError as error:
             raise UserError(f"{path}: languages: {error}") from None
     for key, names in (
-        ("metrics", definition["metrics"]),
+        ("metrics", definition.get("metrics", [])),
         ("text2text.metrics", definition["text2text"].get("metrics", [])),
     ):
         for metric_name in names:
@@ -203,6 +217,11 @@ def _task(path: Path, role: str, languages: Languages) -> Task:
                 metric(metric_name)
             except UserError as error:
                 raise UserError(f"{path}: {key}: {error}") from None
+    if (role == "probe") != (definition["kind"] == PROBED):
+        raise UserError(f"{path}: kind: tasks of kind {PROBED!r} stand in the folder probe/, and no others do.")
+    if ("metrics" in definition) == (role == "probe"):
+        rule = "takes no metrics: probes have accuracies of their own" if role == "probe" else "the key is missing"
+        raise UserError(f"{path}: metrics: {rule}.")
     given = len({"labels", "labels_file"} & definition.keys())
     if given != (definition["kind"] in LABELLED):
         rule = "needs either labels or labels_file" if definition["kind"] in LABELLED else "takes no labels"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from . import arms
+from . import arms, feats
 from . import catalog as catalogs
 from .arms import Arm
 from .catalog import Catalog, Task
@@ -31,6 +31,20 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+_CHECKED: set[Path] = set()
+
+
+def check_file(path: Path) -> None:
+    """Read a configuration file to check it, once in a process.
+
+    Raises:
+      UserError: see `read`.
+    """
+    if path.resolve() not in _CHECKED:
+        read(path)
+        _CHECKED.add(path.resolve())
+
+
 def check_named(arguments: Sequence[str]) -> None:
     """Check the files that a Snakemake command line names after --configfile; exit with one sentence if one is wrong.
 
@@ -45,7 +59,7 @@ def check_named(arguments: Sequence[str]) -> None:
             value = argument
         if naming and value:
             try:
-                read(Path(value))
+                check_file(Path(value))
             except UserError as error:
                 sys.exit(f"error: {error}")
 
@@ -75,6 +89,8 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
         name: _languages(wanted, catalog.targets[name], f"{where}: targets.{name}")
         for name, wanted in settings["targets"].items()
     }
+    _probes(settings["probes"], catalog, f"{where}: probes")
+    _names(settings["segmentations"], catalog.languages.rows, f"{where}: segmentations")
     for column in [settings["families"], *settings["significance"]["groupings"]]:
         if column not in catalog.languages.columns:
             hint = nearest(column, catalog.languages.columns)
@@ -126,6 +142,23 @@ def _benchmark(name: str, catalog: Catalog, where: str) -> dict[str, Any]:
             f"{nearest(name, known)}"
         )
     return {task.name: name for task in catalog.targets.values() if name in task.benchmarks}
+
+
+def _probes(probes: Mapping[str, Any], catalog: Catalog, where: str) -> None:
+    """Check tasks, languages and features; a feature that is almost a universal one is taken for a slip."""
+    _names(probes["tasks"], catalog.probes, f"{where}.tasks")
+    offered = {code for name in probes["tasks"] for code in catalog.probes[name].languages}
+    for code in probes.get("languages", []):
+        if probes["tasks"] and code not in offered:
+            known = ", ".join(sorted(offered))
+            raise UserError(f"{where}.languages: {code!r} is not on offer; on offer: {known}.{nearest(code, offered)}")
+    for name in probes["features"]:
+        bare = name.partition("[")[0]
+        if bare not in feats.UNIVERSAL and (meant := feats.almost(bare)):
+            raise UserError(
+                f"{where}.features: {name!r} is no feature of Universal Dependencies; those of all languages are: "
+                f"{', '.join(feats.UNIVERSAL)}. Did you mean {meant!r}?"
+            )
 
 
 def _languages(wanted: Any, task: Task, where: str) -> list[str]:

@@ -42,6 +42,9 @@ def _uses(sweep: Sweep) -> Iterator[tuple[str, str]]:
                             yield matched, ""
                         last = trained
                     yield last, sweep.predictions(model, arm, target, seed)
+    for folder, probed in sweep.probed.items():
+        for task in sweep.probe_tasks:
+            yield probed.record, sweep.probe(folder, task)
 
 
 def discard(checkpoint: Path) -> int:

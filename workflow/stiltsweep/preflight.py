@@ -30,7 +30,7 @@ def check(sweep: Sweep) -> None:
     Raises:
       UserError: the first fault, with file and key.
     """
-    for name in sweep.tasks:
+    for name in [*sweep.tasks, *sweep.probe_tasks]:
         task = sweep.catalog.task(name)
         if task.definition["source"]["type"] == "package":
             continue  # checking its builder means importing the package's own tools
@@ -38,6 +38,11 @@ def check(sweep: Sweep) -> None:
             _reader(task.definition).check(task.definition)
         except UserError as error:
             raise UserError(f"{task.role}/{name}.yaml: {error}") from None
+    for language, path in sweep.config["segmentations"].items():
+        try:
+            _check_readable(Path(path))
+        except UserError as error:
+            raise UserError(f"segmentations.{language}: {error}") from None
     for name in sweep.models_from("files"):
         if not Path(f"{sweep.results}/models/{name}/model.json").is_file():
             _check_directory(sweep.catalog.models[name])

@@ -14,15 +14,17 @@ from .disk import Disk, Records, read_object
 from .graph import Job
 
 SECONDS = {
-    "prepare": 5.0,
-    "fetch": 60.0,
-    "evaluate": 0.3,
-    "significance": 10.0,
-    "lift": 5.0,
+    "prepare": 1.5,
+    "fetch": 15.0,
+    "evaluate": 0.2,
+    "significance": 5.0,
+    "lift": 3.0,
     "describe": 1.0,
-    "report": 10.0,
+    "report": 5.0,
 }
-"""Rough time of jobs without a model, before any has run."""
+"""Rough time of jobs without a model, before any has run; as the default sweep took on two busy cores."""
+LOCAL_STARTUP_SECONDS = 2.0
+"""Before the first update of a job that runs here, where it is forked from a process that holds torch (see `warm`)."""
 _UNKNOWN_SECONDS = 5.0
 
 
@@ -39,7 +41,14 @@ class Estimates:
     """Estimates for the jobs of a sweep."""
 
     def __init__(
-        self, jobs: Sequence[Job], needs: Needs, disk: Disk, records: Records, flops_per_second: float
+        self,
+        jobs: Sequence[Job],
+        needs: Needs,
+        disk: Disk,
+        records: Records,
+        flops_per_second: float,
+        *,
+        remote: bool = False,
     ) -> None:
         """Read what jobs took so far.
 
@@ -49,7 +58,9 @@ class Estimates:
           disk: where benchmarks and timings lie.
           records: Snakemake's, already read; they hold when a job began and ended.
           flops_per_second: of one device, where nothing was measured.
+          remote: whether training and prediction run on a cluster, where starting takes longer.
         """
+        self._startup = STARTUP_SECONDS if remote else LOCAL_STARTUP_SECONDS
         self._needs = needs
         self._speed = flops_per_second
         self.measured: dict[Job, float] = {}
@@ -73,7 +84,7 @@ class Estimates:
                 computed = fmean(operations for _, operations in relatives)
                 return Estimate(seconds * (work / computed if computed else 1.0), "alike")
         if work:
-            return Estimate(STARTUP_SECONDS + work / self._speed, "size")
+            return Estimate(self._startup + work / self._speed, "size")
         return Estimate(SECONDS.get(job.rule, _UNKNOWN_SECONDS), "guess")
 
     def _work(self, job: Job) -> float:

@@ -25,6 +25,7 @@ _CHECKPOINTS = ("intermediate", "finetune")
 _SMALL_BYTES = {
     "prepare": 200_000,
     "predict": 2_000_000,
+    "probe": 1_000_000,
     "evaluate": 30_000,
     "significance": 500_000,
     "report": 3_000_000,
@@ -106,6 +107,7 @@ class Stale:
 class Attention:
     """A job that failed, was interrupted or is running."""
 
+    rule: str
     job: str
     state: str
     error: str
@@ -163,7 +165,7 @@ def make(
     states = survey(jobs, disk, records, failed)
     todo = [job for job in jobs if states[job].to_do]
     speed = 1e12 * (sweep.config["resources"]["teraflops"] if machine.accelerated else CPU_TERAFLOPS)
-    estimates = Estimates(jobs, needs, disk, records, speed)
+    estimates = Estimates(jobs, needs, disk, records, speed, remote=machine.remote)
     expected = {job: estimates.of(job) for job in jobs}
     seconds = {job: estimate.seconds for job, estimate in expected.items()}
     blocked = _blocked(jobs, states)
@@ -199,7 +201,7 @@ def make(
         disk=_disk(jobs, todo, needs, disk, sweep.config["keep"]),
         stale=_stale(states),
         attention=_attention(states, blocked, command),
-        omitted=[{"target": o.target, "language": o.language, "reason": o.reason} for o in sweep.omitted],
+        omitted=[asdict(omitted) for omitted in sweep.omitted],
         locked_since=records.locked_since,
     )
 
@@ -247,6 +249,7 @@ def _attention(states: Mapping[Job, Status], blocked: Mapping[Job, Sequence[Job]
     waiting = Counter(failed for jobs in blocked.values() for failed in jobs)
     return [
         Attention(
+            job.rule,
             job.name,
             str(status.state),
             status.error,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import lock
+from ..sweep import FAILURES
 from .disk import Disk, Records, same_content
 from .graph import Job
 
@@ -196,7 +197,7 @@ def _resumes_at(job: Job, disk: Disk) -> str:
     return f"update {max(updates)}" if updates else ""
 
 
-_NOT_LANGUAGES = {"predictions.json", "timing.json"}
+_NOT_LANGUAGES = {"predictions.json", "timing.json", FAILURES}
 
 
 @dataclass(frozen=True)

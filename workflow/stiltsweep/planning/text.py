@@ -42,7 +42,13 @@ def failures(plan: Plan) -> str:
         text += f"\n\n  {one.job}\n    {one.error}\n    log:   {one.log}\n    rerun: {one.command}"
         if one.resumes_at:
             text += f"\n    goes on after {one.resumes_at}"
-    return text + _more(failed)
+    text += _more(failed)
+    if any(one.rule == "prepare" for one in failed):
+        text += (
+            "\n\nData that could not be prepared are tried again by the next run, which meanwhile predicts the other "
+            "languages of their task."
+        )
+    return text
 
 
 def _summary(plan: Plan, heading: str) -> str:
@@ -128,8 +134,9 @@ def _stale(plan: Plan) -> Iterator[str]:
 
 def _omitted(plan: Plan) -> Iterator[str]:
     if plan.omitted:
-        rows = [[one["target"], one["language"], one["reason"]] for one in plan.omitted[:_ROWS]]
-        yield f"## Left out\n\n{_table(['target', 'language', 'because'], rows)}{_more(plan.omitted)}"
+        names = ["intermediate", "target", "language"]
+        rows = [[*(one[name] or "all" for name in names), one["reason"]] for one in plan.omitted[:_ROWS]]
+        yield f"## Left out\n\n{_table([*names, 'because'], rows)}{_more(plan.omitted)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

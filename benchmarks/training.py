@@ -1,0 +1,301 @@
+"""Measure training: real tokens per second of this project's loop against Hugging Face's Trainer with its defaults.
+
+Both sides train multilingual-e5-small from the same weights on the same encoded examples of the default sweep, on one
+CPU thread in fp32, with the same global batch, rate, schedule, clipping and frozen parameters. The Trainer's are its
+own: model class, order, padding, optimizer. Tokens are those of the texts, padding left out; what is timed is the
+updates, not loading, scoring dev or saving. `shared` is the loop on batches whose frozen half another run has met
+(models/frozen.py), as every arm after the first does in a sweep.
+
+  frozen   embeddings and the lower half frozen, as in the default sweep
+  whole    nothing frozen
+
+Example:
+  python benchmarks/training.py
+  python benchmarks/training.py --tasks slots --settings frozen --turns 3 --results results
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from measuring import clock, prepared, take_turns, write
+
+from stiltsweep.kinds import Limits, Representation, form
+from stiltsweep.models import frozen
+from stiltsweep.models.batches import Example
+from stiltsweep.models.device import choose
+from stiltsweep.models.load import Source
+from stiltsweep.models.tokenizer import Tokenizer
+from stiltsweep.records import read_meta, read_rows
+from stiltsweep.settings import TrainingSettings
+from stiltsweep.training import loop
+
+TASKS = {"slots": "TokenClassification", "qa": "QuestionAnswering", "intent": "SequenceClassification"}
+"""Task of the default sweep -> what transformers calls its kind."""
+SETTINGS = {"frozen": {"freeze_embeddings": True, "freeze_layers": 6}, "whole": {}}
+REPRESENTATION = Representation("mean", -1, "mean", "query: ")
+BASE = TrainingSettings(batch_size=16, epochs=2, learning_rate=3e-4, dropout=0.0, evaluations=1)
+
+
+def examples(work: Path, task: str) -> tuple[list[Example], int]:
+    """Return the encoded training examples of a task and its number of labels."""
+    source = Source.read(work / "models/e5-small/model.json")
+    meta = read_meta(work / f"data/{task}/en.parquet")
+    made = form(
+        meta,
+        Tokenizer.from_directory(source.base),
+        interface="encoder",
+        limits=Limits(BASE.max_length, BASE.stride, BASE.max_target_length),
+        representation=REPRESENTATION,
+    )
+    return made.encode(read_rows(work / f"data/{task}/en.parquet", "train"), training=True), len(meta.labels)
+
+
+class Ours:
+    """A run of this project."""
+
+    def __init__(self, work: Path, task: str, settings: TrainingSettings) -> None:
+        self.work, self.task, self.settings = work, task, settings
+        self.losses: list[float] = []
+
+    def __call__(self, *, empty: bool = True) -> tuple[float, float]:
+        """Train; return the seconds of its updates. `empty`: no states of frozen layers are there at the beginning."""
+        if empty:
+            shutil.rmtree(self.work / "models/e5-small" / frozen.FOLDER, ignore_errors=True)
+        spent = np.zeros(2)
+        update = loop._Trainer._update
+
+        def timing(trainer: Any, batch: Any) -> None:
+            began = np.array(clock())
+            update(trainer, batch)
+            spent[:] += np.array(clock()) - began
+
+        loop._Trainer._update = timing  # type: ignore[method-assign]
+        try:
+            with tempfile.TemporaryDirectory(dir=self.work) as folder:
+                output = Path(folder) / "run" / "checkpoint.json"
+                loop.train(
+                    loop.Run(
+                        start=self.work / "models/e5-small/model.json",
+                        data=[self.work / f"data/{self.task}/en.parquet"],
+                        output=output,
+                        settings=self.settings,
+                        representation=REPRESENTATION,
+                        seed=0,
+                        prune=True,
+                        chance=0.0,
+                        identity={},
+                    )
+                )
+                history = [json.loads(line) for line in output.with_name("history.jsonl").read_text().splitlines()]
+        finally:
+            loop._Trainer._update = update  # type: ignore[method-assign]
+        self.losses = [entry["loss"] for entry in history if "loss" in entry]
+        return float(spent[0]), float(spent[1])
+
+
+class Theirs:
+    """Hugging Face's Trainer on the class that transformers has for the kind."""
+
+    def __init__(self, work: Path, task: str, settings: TrainingSettings) -> None:
+        self.folder, self.settings = work / "models/e5-small", settings
+        self.found, self.labels = examples(work, task)
+        self.kind = TASKS[task]
+        self.losses: list[float] = []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the inputs as transformers' collators want them; a window of a context is a row of its own."""
+        rows = []
+        for example in self.found:
+            for number, one in enumerate(example.inputs):
+                row: dict[str, Any] = {"input_ids": one.ids, "attention_mask": [1] * len(one.ids)}
+                if self.kind == "SequenceClassification":
+                    row["labels"] = example.labels
+                elif self.kind == "TokenClassification":
+                    row["labels"] = [-100] * len(one.ids)
+                    for position, label in example.labels[number]:
+                        row["labels"][position] = label
+                else:
+                    row["start_positions"], row["end_positions"] = example.labels[number]
+                rows.append(row)
+        return rows
+
+    def __call__(self) -> tuple[float, float]:
+        """Train; return the seconds of its updates."""
+        settings = self.settings
+        choose("fp32", "bert", 1)
+        torch.manual_seed(0)
+        model_class = getattr(transformers, f"BertFor{self.kind}")
+        options = {} if self.kind == "QuestionAnswering" else {"num_labels": self.labels}
+        dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        model = model_class.from_pretrained(self.folder, **options, **dropout)
+        if settings.freeze_embeddings:
+            model.bert.embeddings.requires_grad_(False)
+        for layer in model.bert.encoder.layer[: settings.freeze_layers]:
+            layer.requires_grad_(False)
+        tokenizer = transformers.PreTrainedTokenizerFast(
+            tokenizer_file=str(self.folder / "tokenizer.json"),
+            pad_token="<pad>",  # noqa: S106
+        )
+        padding: Callable[..., Any] = transformers.DataCollatorWithPadding(tokenizer)
+        if self.kind == "TokenClassification":
+            padding = transformers.DataCollatorForTokenClassification(tokenizer)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = transformers.Trainer(
+                model,
+                transformers.TrainingArguments(
+                    output_dir=folder,
+                    num_train_epochs=settings.epochs,
+                    per_device_train_batch_size=settings.batch_size,
+                    learning_rate=settings.learning_rate,
+                    weight_decay=settings.weight_decay,
+                    warmup_steps=settings.warmup,
+                    max_grad_norm=settings.clip_norm,
+                    # Every loss is wanted, and nothing else that is not the work itself.
+                    logging_steps=1,
+                    save_strategy="no",
+                    report_to=[],
+                    disable_tqdm=True,
+                    use_cpu=True,
+                ),
+                data_collator=padding,
+                train_dataset=self.rows(),
+            )
+            trainer.remove_callback(transformers.PrinterCallback)
+            began = clock()
+            trainer.train()
+            spent = np.array(clock()) - np.array(began)
+            self.losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return float(spent[0]), float(spent[1])
+
+
+def epochs(losses: list[float], count: int) -> str:
+    """Return the mean loss of each epoch."""
+    return " ".join(f"{part.mean():.3f}" for part in np.array_split(np.array(losses), count))
+
+
+def against_trainer(work: Path, tasks: list[str], names: list[str], turns: int) -> list[dict[str, Any]]:
+    """Train with both sides in turns."""
+    found = []
+    for name in names:
+        settings = replace(BASE, **SETTINGS[name])
+        for task in tasks:
+            ours, theirs = Ours(work, task, settings), Theirs(work, task, settings)
+            tokens = sum(len(one.ids) for example in theirs.found for one in example.inputs) * int(settings.epochs)
+            sides = {"ours": ours, "shared": lambda ours=ours: ours(empty=False), "Trainer": theirs}
+            if name == "whole":
+                del sides["shared"]
+            seconds = take_turns(sides, turns)
+            rates = {side: tokens / cpu for side, (cpu, _) in seconds.items()}
+            found.append(
+                {
+                    "settings": name,
+                    "task": task,
+                    "real tokens": tokens,
+                    "ours, tokens/s": round(rates["ours"]),
+                    "shared, tokens/s": round(rates["shared"]) if "shared" in rates else "",
+                    "Trainer, tokens/s": round(rates["Trainer"]),
+                    "ratio": round(rates["ours"] / rates["Trainer"], 2),
+                    "ratio, shared": round(rates["shared"] / rates["Trainer"], 2) if "shared" in rates else "",
+                    "ratio of wall": round(seconds["Trainer"][1] / seconds["ours"][1], 2),
+                    "loss by epoch, ours": epochs(ours.losses, int(settings.epochs)),
+                    "loss by epoch, Trainer": epochs(theirs.losses, int(settings.epochs)),
+                    "rate of plain products reached": round(_products(rates["ours"], settings), 2),
+                }
+            )
+            print(found[-1], flush=True)
+    return found
+
+
+def _products(rate: float, settings: TrainingSettings) -> float:
+    """Return the floating-point rate of training as a share of that of a plain product of the model's widest layer.
+
+    Per token, a layer multiplies by 4 H^2 + 2 H F weights: 2 operations each forward, 4 more where gradients flow.
+    Attention's own products, some percent at these lengths, and the head are not counted.
+    """
+    hidden, wide, layers = 384, 1536, 12
+    passes = 2 * layers + 4 * (layers - settings.freeze_layers)
+    per_token = passes * (4 * hidden**2 + 2 * hidden * wide)
+    a, b = torch.randn(192, hidden), torch.randn(hidden, wide)
+    times = []
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(20):
+            a @ b
+        times.append((time.process_time() - began) / 20)
+    return rate * per_token * float(np.median(times)) / (2 * 192 * hidden * wide)
+
+
+def utilisation(updates: int = 30) -> list[dict[str, Any]]:
+    """Measure model FLOPs utilisation: mT5-base's encoder, bf16, texts of 128 tokens, random weights, on an H100.
+
+    Per token and layer 2 (4 H^2 + 3 H F) operations forward (T5's gated feed-forward layer has three matrices) and
+    4 L H for attention over L tokens, twice as many backward; the peak is 989e12 a second, dense bf16 (NVIDIA H100 SXM
+    data sheet).
+    """
+    if not torch.cuda.is_available():
+        return []
+    length, batch, peak = 128, 256, 989e12
+    config = transformers.MT5Config(
+        vocab_size=32_000, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12, dropout_rate=0.0
+    )
+    model = transformers.MT5EncoderModel(config).cuda()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(10, 32_000, (batch, length), device="cuda")
+    found = []
+    for compiled in (False, True):
+        step = torch.compile(model) if compiled else model
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(updates + 1)]
+        for number in range(updates + 10):
+            if number >= 9:
+                events[number - 9].record()
+            if number == updates + 9:
+                break
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = step(input_ids=ids).last_hidden_state.float().square().mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        torch.cuda.synchronize()
+        seconds = float(np.median([a.elapsed_time(b) for a, b in pairwise(events)])) / 1000
+        inner = config.num_heads * config.d_kv
+        weights = 4 * config.d_model * inner + 3 * config.d_model * config.d_ff
+        per_token = 3 * config.num_layers * (2 * weights + 4 * length * inner)
+        done = per_token * batch * length / seconds
+        found.append({"compiled": compiled, "tokens/s": round(batch * length / seconds), "MFU": round(done / peak, 3)})
+    return found
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="of the default sweep")
+    parser.add_argument("--output", type=Path, default=Path("results/bench/training.json"))
+    arguments = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    files = ["models/e5-small/model.json", *(f"data/{task}/en.parquet" for task in arguments.tasks)]
+    work = prepared(arguments.results, files)
+    found = {
+        "Trainer": against_trainer(work, arguments.tasks, arguments.settings, arguments.turns),
+        "H100": utilisation(),
+    }
+    write(arguments.output, "Training, measured", found)
+
+
+if __name__ == "__main__":
+    main()
