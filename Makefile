@@ -54,7 +54,7 @@ unit: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -n 2 -m "not slow and not e2e"
 
 e2e: $(VENV)/.checks
-	$(BIN)/python -m pytest tests -m "e2e and not slow"
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup -m "e2e and not slow"
 
 # As root, on Debian: installs SLURM if it is not there, and tests on it what takes too long for `make test` too.
 test-slurm: $(VENV)/.checks

@@ -1,4 +1,7 @@
-"""Models that several test modules read. They import torch, so only where a test asks for one."""
+"""Models that several test modules read, and the order of tests that share a sweep.
+
+Models import torch, so only where a test asks for one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ import pytest
 
 if TYPE_CHECKING:
     from stiltsweep.models.load import Source
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long groups of tests (those that share a sweep or a cluster run in one process)."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(scope="module")

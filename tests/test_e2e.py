@@ -27,7 +27,7 @@ import tiny
 from stiltsweep.files import digest_file, read_json
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
 
 PATTERNS = {
     "en": {"on": "turn on the {}", "off": "turn off the {}", "time": "what time in {}", "warm": "how warm is {}"},

@@ -315,6 +315,7 @@ def test_the_documentation_holds_the_same_table() -> None:
     }
 
 
+@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_a_finished_sweep_has_nothing_to_do(finished: Path) -> None:
     """The records are written from the plan's own graph, so this is also where Snakemake agrees with it, job by job."""
@@ -334,6 +335,7 @@ OFTEN = {
 """Keys that are edited in every run of the tests; the others take as long and are with the slow ones."""
 
 
+@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 @pytest.mark.parametrize("key", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in EDITS])
 def test_an_edit_reruns_exactly_what_uses_the_key(key: str, finished: Path) -> None:
@@ -364,6 +366,7 @@ def test_the_graph_of_every_shipped_configuration_is_snakemakes(name: str, tmp_p
     assert to_do(plan(tmp_path)) == expected
 
 
+@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
     cell = finished / "results/cells/tiny/none/commands/seed0/de.json"
@@ -390,6 +393,7 @@ def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
             os.utime(path, (changed, changed))
 
 
+@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     locks = finished / ".snakemake" / "locks"

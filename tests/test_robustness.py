@@ -543,6 +543,7 @@ def anew(sweep: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_two_sweeps_in_one_directory(sweep: Path, tmp_path: Path) -> None:
     folder = anew(sweep, tmp_path / "sweep")
