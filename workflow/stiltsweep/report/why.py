@@ -32,6 +32,7 @@ PROBE_GAIN = Covariate(
     lambda results, row: results.measured.probe_gains.get((row.model, row.intermediate, row.group)),
 )
 
+_POOLINGS = {"first": "a word's first piece", "last": "a word's last piece", "mean": "mean of a word's pieces"}
 _MOST = 4
 """Panels of buckets in a figure; the table holds all."""
 
@@ -66,8 +67,8 @@ def layers(results: Results, model: str, _: str = "") -> Figure | None:
     ]
     if not found:
         return None
-    # One panel a checkpoint; of several poolings, or tasks, the first one stands for all.
-    task, pooling = found[0].task, found[0].pooling
+    # One panel a checkpoint; of several tasks the first one stands for all, of several poolings the mean.
+    task, pooling = found[0].task, max(found, key=lambda curve: curve.pooling == "mean").pooling
     panels: dict[curves.Checkpoint, list[curves.Curve]] = {}
     for curve in found:
         if (curve.task, curve.pooling) == (task, pooling):
@@ -85,9 +86,7 @@ def layers(results: Results, model: str, _: str = "") -> Figure | None:
             colour, marker = palette.get(curve.group, palette[""])
             axes.plot(range(len(curve.layers)), curve.layers, color=colour, linewidth=1.2)
             axes.plot([curve.peak], [curve.height], color=colour, marker=marker, markersize=5)
-    what = (
-        f"Accuracy of linear probes for {task} in {model} ({pooling} piece of a word), mean over features and languages"
-    )
+    what = f"Accuracy of linear probes for {task} in {model} ({_POOLINGS[pooling]}), mean over features and languages"
     caption = f"{what}, by layer and family; the mark is where it is highest."
     return finish(figure, f"{model}/layers", model, caption)
 
