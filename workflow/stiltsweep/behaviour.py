@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from scipy.stats import binomtest
 
 from .errors import UserError
 from .files import read_json
@@ -104,6 +103,9 @@ def count(
     Raises:
       UserError: see `failed`.
     """
+    # The report reads these rows, and has no use for what takes most of a second to import.
+    from scipy.stats import binomtest
+
     for cell in cells:
         found, record = failed(results, cell)
         review = reviews.get(cell.target, {}).get(cell.language, "")

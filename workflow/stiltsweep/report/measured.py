@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
 
+from ..behaviour import Failures
 from ..files import read_json
 from ..probing import curves, table
-from .rows import Bucket, Failures, read_buckets, read_failures
+from .rows import Bucket, read_buckets, read_failures
 from .run import Run
 
 Found = TypeVar("Found")

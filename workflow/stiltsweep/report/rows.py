@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..behaviour import Failures
 from ..errors import UserError
 
 Row = TypeVar("Row")
@@ -80,6 +81,7 @@ def _true(text: str) -> bool:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "float | None": _number,
+    "float": float,
     "int": _count,
     "tuple[str, ...]": _codes,
     "bool": _true,
@@ -156,25 +158,6 @@ class Bucket:
     def significant(self, alpha: float) -> bool:
         """Whether the lift differs from zero after Holm's correction (within its attribute) at level `alpha`."""
         return self.lift is not None and self.p_holm is not None and self.p_holm < alpha
-
-
-@dataclass(frozen=True)
-class Failures:
-    """One row of failures.csv: how often a model failed at a capability."""
-
-    model: str
-    intermediate: str
-    target: str
-    seed: int
-    language: str
-    family: str
-    capability: str
-    failures: int
-    n: int
-    failure_rate: float | None
-    ci_low: float | None
-    ci_high: float | None
-    review: str
 
 
 def _parse(kind: type, row: Mapping[str, str]) -> dict[str, Any]:

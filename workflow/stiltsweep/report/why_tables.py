@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..behaviour import Failures
 from ..probing import curves
 from .results import Results
-from .rows import Bucket, Failures
+from .rows import Bucket
 from .table import Column, Table, Value
 from .tables import GROUP, IDENTITY, LIFT, correlations, minus
 from .why import FERTILITY, PROBE_GAIN
