@@ -99,7 +99,12 @@ def folder(tmp_path) -> Path:
     measures = {code: {"fertility": None if code == "zh" else fertility(code), "words": 10} for code in CODES}
     write_json(tmp_path / "measures/tiny/intent.json", {"model": "tiny", "target": "intent", "languages": measures})
     long = {"bucket": "6-9", "lift": 9.0, "ci_low": 5.0, "ci_high": 13.0, "p_holm": 0.01}
-    rows = [bucket(), bucket(group="fusional"), bucket(**long), bucket(**long | {"group": "fusional", "lift": 0.25})]
+    rows = [
+        bucket(),
+        bucket(group="fusional"),
+        bucket(**long),
+        bucket(**long | {"group": "fusional", "lift": 0.25, "ci_low": -2.0, "ci_high": 2.5}),
+    ]
     write_rows(tmp_path / "diagnosis/tiny/intent.csv", rows)
     apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=8.75, p=0.001)
     write_rows(tmp_path / "diagnosis/tiny/intent.contrasts.csv", [apart])
@@ -153,6 +158,9 @@ def test_everything_measured_is_shown(folder):
     assert "gain of the probe" in explained
     assert [row["lift"] for row in tables["bucket_contrasts"]] == ["8.75"]
     assert len(tables["buckets"]) == 4
+    # In long inputs the family with the lift of 9 has an interval above that of the one with 0.25.
+    assert "lie apart in 1 bucket" in page
+    assert "intent after pairs, length 6-9: +9.0 in agglutinative, +0.2 in fusional languages" in page
     drawn = (folder / "report/figures/tiny/intent/buckets.svg").read_text()
     assert "pairs · length" in drawn
 

@@ -91,6 +91,7 @@ def render(
         excluded=Counter(entry.what for entry in results.exclusions),
         missing=len(results.missing),
         spent=spent,
+        partings=why.partings(results),
         why=any(tables[name].rows for name in ("probes", "tokenization", "buckets", "behaviour")),
         variants=any("+" in name or name == MULTI_TASK for name in run.intermediates),
         gpu_seconds=sum(c.gpu_seconds for c in spent),

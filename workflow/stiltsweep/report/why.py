@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..probing import curves
+from ..significance.buckets import parting
 from . import looks
 from .canvas import GREY, PANEL, SIZE, SMALL, STYLE, Figure, canvas, finish, place, scale, shorten, tick
 from .results import ALL, Results
 from .rows import Bucket
 from .scatters import Covariate, against
+from .text import lift
 
 FERTILITY = Covariate(
     "fertility",
@@ -122,6 +127,35 @@ def buckets(results: Results, model: str, target: str) -> Figure | None:
         "Filled: significant after Holm within the attribute."
     )
     return finish(figure, f"{model}/{target}/buckets", looks.title(results, model, target), caption)
+
+
+@dataclass(frozen=True)
+class Parting:
+    """A bucket in which the intervals of two families lie apart."""
+
+    intermediate: str
+    about: Mapping[str, Any]
+    """See `significance.buckets.parting`."""
+    families: tuple[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """Say it."""
+        one, other = self.families
+        here = f"{self.about['target']} after {self.intermediate}, {self.about['attribute']} {self.about['bucket']}"
+        return f"{here}: {lift(self.about[one])} in {one}, {lift(self.about[other])} in {other} languages"
+
+
+def partings(results: Results) -> list[Parting]:
+    """Return where two families part, the largest difference first."""
+    rows = [vars(row) for row in (*results.measured.buckets, *results.measured.contrasts)]
+    found = [
+        Parting(intermediate, about, pair)
+        for pair in itertools.combinations(results.groups, 2)
+        for intermediate, listed in parting(rows, *pair).items()
+        for about in listed
+    ]
+    return sorted(found, key=lambda one: -abs(one.about["difference"]))
 
 
 def _bands(results: Results, count: int, label: str) -> tuple[mpl.figure.Figure, list[Axes]]:
