@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,23 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, monkeyp
     began = time.monotonic()
     with lock(tmp_path, beat=0.05, stale=0.6):
         assert 0.6 <= time.monotonic() - began < 5
+
+
+def test_a_folder_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder that is done removes the folder between another one's making it and its reading it."""
+    real, gone = Path.glob, []
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        if not gone:
+            gone.append(self)
+            self.rmdir()
+            raise FileNotFoundError(self)
+        return real(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    with lock(tmp_path / "job") as held:
+        held.check()
+    assert gone == [tmp_path / "job"]
 
 
 def test_of_many_that_take_over_one_wins_and_all_have_their_turn(tmp_path: Path) -> None:

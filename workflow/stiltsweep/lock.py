@@ -95,7 +95,7 @@ def _release(path: Path) -> None:
         if path.exists():
             _write(path, {"released": True})
         return
-    for own in sorted(path.parent.glob(LOCKS)):
+    for own in _all(path.parent):
         own.unlink()
     path.parent.rmdir()
 
@@ -152,7 +152,7 @@ def _create(path: Path) -> bool:
         # What was seen is long past: the number had been used and removed since.
         path.unlink(missing_ok=True)
         return False
-    for old in path.parent.glob(LOCKS):
+    for old in _all(path.parent):
         if old.name < path.name:
             old.unlink(missing_ok=True)
     return True
@@ -220,7 +220,15 @@ def who(record: dict[str, Any]) -> str:
 
 
 def _newest(folder: Path) -> Path | None:
-    return max(folder.glob(LOCKS), default=None)
+    return max(_all(folder), default=None)
+
+
+def _all(folder: Path) -> list[Path]:
+    """Return the lock files of a folder, in order; none where a holder that is done has just removed it."""
+    try:
+        return sorted(folder.glob(LOCKS))
+    except FileNotFoundError:
+        return []
 
 
 def _sign(path: Path | None) -> tuple[str, int] | None:
