@@ -19,7 +19,7 @@ from stiltsweep.code import digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
 from stiltsweep.resources import Needs
-from stiltsweep.settings import SAVE_MINUTES
+from stiltsweep.settings import CHECKPOINTING, GPUS, SAVE_MINUTES
 from stiltsweep.sources.parts import ROOT_VARIABLE
 from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
 
@@ -80,10 +80,8 @@ code_digest = functools.cache(digest)
 NEEDS = Needs(SWEEP)
 
 # How trainings compute, which decides no number: told past the rules, so that nothing runs again for it.
-os.environ.update(
-    STILTSWEEP_GPUS=str(NEEDS.gpus_within(workflow.global_resources.get("gpu"))),
-    STILTSWEEP_CHECKPOINTING=str(int(SETTINGS["resources"]["gradient_checkpointing"])),
-)
+os.environ[GPUS] = str(NEEDS.gpus_within(workflow.global_resources.get("gpu")))
+os.environ[CHECKPOINTING] = str(int(SETTINGS["resources"]["gradient_checkpointing"]))
 if workflow.is_main_process:
     checked(preflight.check, SWEEP)
     SWEEP.look()

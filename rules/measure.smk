@@ -14,7 +14,9 @@ rule measure:
             SWEEP.data(wildcards.target, language)
             for language in SWEEP.measured(wildcards.target)
         ],
-        segmentations=lambda wildcards: SWEEP.segmentations(wildcards.target),
+        segmentations=lambda wildcards: list(
+            SWEEP.segmentations(wildcards.target).values()
+        ),
     output:
         measures="<results>/measures/{model}/{target}.json",
         attributes="<results>/measures/{model}/{target}.parquet",

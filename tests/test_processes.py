@@ -22,7 +22,7 @@ from test_training import SETTINGS, TRAIN, a_run
 from transformers.models.bert.modeling_bert import BertAttention
 
 from stiltsweep.files import digest_file, read_json
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import CHECKPOINTING, GPUS, TrainingSettings
 from stiltsweep.training import loop, processes
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -107,7 +107,7 @@ def test_activations_computed_again_are_the_same(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(BertAttention, "forward", counted)
     loop.train(kept)
     once = sum(calls)
-    monkeypatch.setenv(loop.CHECKPOINTING, "1")
+    monkeypatch.setenv(CHECKPOINTING, "1")
     loop.train(again)
     assert sum(calls) - once == 2 * once
     for name in ("checkpoint.json", "model.safetensors", "head.safetensors", "history.jsonl"):
@@ -180,7 +180,7 @@ def test_one_that_fails_ends_all(monkeypatch: pytest.MonkeyPatch, code: str, sta
 def test_as_many_processes_as_gpus_that_were_asked_for_and_are_there(
     monkeypatch: pytest.MonkeyPatch, asked: str, there: int, expected: int
 ) -> None:
-    monkeypatch.setenv(processes.GPUS, asked)
+    monkeypatch.setenv(GPUS, asked)
     monkeypatch.delenv("STILTSWEEP_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     assert processes.wanted() == expected

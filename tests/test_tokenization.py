@@ -235,7 +235,7 @@ def test_what_the_default_sweep_measures() -> None:
     # The candidates of retrieval are English; morphemes are those of the target's own languages.
     assert sweep.measure_arguments("retrieval").endswith("--candidates-english --segmentations fi=fi.tsv")
     assert "--candidates-english" not in sweep.measure_arguments("intent")
-    assert sweep.segmentations("intent") == ["fi.tsv"]
+    assert sweep.segmentations("intent") == {"fi": "fi.tsv"}
     alone = Sweep(*config.resolve({**read_yaml(root / "config.yaml"), "targets": {"intent": ["fi", "de"]}}))
     assert alone.measured("intent") == ["en", "fi", "de"]
     assert f"{alone.results}/diagnosis/e5-small/intent.csv" in alone.diagnosis_files

@@ -12,6 +12,10 @@ Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
 SAVE_MINUTES = "STILTSWEEP_SAVE_MINUTES"
 """Variable with the configuration's plain `save_minutes`: no number depends on it, so it is no setting of a job."""
+GPUS = "STILTSWEEP_GPUS"
+"""Variable with the GPUs that a training may use, from `resources.gpus`."""
+CHECKPOINTING = "STILTSWEEP_CHECKPOINTING"
+"""Variable: 1 if activations are computed again on the way back, from `resources.gradient_checkpointing`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -266,7 +266,7 @@ class Sweep:
 
     def failures(self, model: str, intermediate: str, target: str, seed: int | str) -> list[str]:
         """Return the file that says that a language could not be predicted and is to be tried again, if any."""
-        path = f"{self.results}/predictions/{model}/{intermediate}/{target}/seed{seed}/{FAILURES}"
+        path = f"{self.predictions(model, intermediate, target, seed).rpartition('/')[0]}/{FAILURES}"
         there = Path(path).is_file() if self._failures is None else path in self._failures
         return [path] if there else []
 
@@ -436,10 +436,10 @@ class Sweep:
         english = [SOURCE_LANGUAGE] if about is not None and ("test" in about or not about) else []
         return list(dict.fromkeys([*english, *self.languages[target]]))
 
-    def segmentations(self, target: str) -> list[str]:
-        """Return the files of morpheme boundaries that a user supplies for a target's languages."""
+    def segmentations(self, target: str) -> dict[str, str]:
+        """Return language -> file of morpheme boundaries, as far as a user supplies them for a target."""
         supplied: Mapping[str, str] = self.config["segmentations"]
-        return [supplied[language] for language in self.measured(target) if language in supplied]
+        return {language: supplied[language] for language in self.measured(target) if language in supplied}
 
     @property
     def measure_files(self) -> list[str]:
@@ -460,8 +460,7 @@ class Sweep:
         # Where English is no language of the task, it is what is searched.
         if task.kind in SIDED and SOURCE_LANGUAGE not in task.languages:
             arguments.append("--candidates-english")
-        supplied = self.config["segmentations"]
-        named = [f"{language}={supplied[language]}" for language in self.measured(target) if language in supplied]
+        named = [f"{language}={path}" for language, path in self.segmentations(target).items()]
         return shlex.join([*arguments, *(["--segmentations", *named] if named else [])])
 
     def probe_identity(self, checkpoint: str, task: str) -> str:

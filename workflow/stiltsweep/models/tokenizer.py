@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,16 @@ class Pieces:
     Starts and ends never go backwards. A piece that stands for white space alone is empty (start == end). Pieces that
     share a character (one that normalisation made several of, or bytes of one character) share its offsets.
     """
+
+
+def overlapping(span: tuple[int, int], starts: Sequence[int], ends: Sequence[int]) -> slice:
+    """Return which pieces overlap a span.
+
+    Args:
+      span: [start, end) in code points.
+      starts, ends: offsets of the pieces that stand for at least one character; they never go backwards.
+    """
+    return slice(bisect_right(ends, span[0]), bisect_left(starts, span[1]))
 
 
 class Tokenizer:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..kinds.base import Layout
 from ..models.batches import Batch, Example, by_budget, collate
 from ..models.load import TaskModel
-from ..models.tokenizer import Tokenizer
+from ..models.tokenizer import Tokenizer, overlapping
 from ..records import Row, text_and_spans
 from .words import Word
 
@@ -75,19 +75,10 @@ def word_pieces(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, i
       spans: [start, end) of each word in code points.
       offsets: the same of each sub-word (`tokenizer.Pieces.offsets`).
     """
-    found = []
-    at = 0
-    for start, end in spans:
-        while at < len(offsets) and offsets[at][1] <= start:
-            at += 1
-        inside = []
-        ahead = at
-        while ahead < len(offsets) and offsets[ahead][0] < end:
-            if offsets[ahead][0] < offsets[ahead][1]:
-                inside.append(ahead)
-            ahead += 1
-        found.append((inside[0], inside[-1] + 1) if inside else (0, 0))
-    return found
+    standing = [at for at, (start, end) in enumerate(offsets) if start < end]
+    starts, ends = [offsets[at][0] for at in standing], [offsets[at][1] for at in standing]
+    parts = (standing[overlapping(span, starts, ends)] for span in spans)
+    return [(part[0], part[-1] + 1) if part else (0, 0) for part in parts]
 
 
 def encode(rows: Sequence[Row], tokenizer: Tokenizer, longest: int) -> list[Encoded]:

@@ -5,10 +5,14 @@ Families differ by marker as well as by colour, so that grey print loses nothing
 
 from __future__ import annotations
 
+import math
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from .canvas import COLOURS, GREY, INK, MARKERS, SMALL
+from .canvas import COLOURS, GREY, INK, MARKERS, PANEL, SIZE, SMALL, canvas, place, shorten, tick
 from .results import ALL, Results
 
 
@@ -28,8 +32,24 @@ def legend(results: Results) -> list[Line2D]:
     ]
 
 
-def place_legend(figure: Canvas, handles: list[Line2D]) -> None:
-    """Put a legend of families at the foot of a figure, in two columns."""
+def panels(results: Results, titles: list[str], label: str, across: int = 1) -> tuple[Canvas, list[Axes]]:
+    """Return a canvas with a panel for each title, and what their axes are and a legend of families under them."""
+    handles = legend(results)
+    left, band, foot = 26.0, 124.0, 18.0 + 12.0 * math.ceil(len(handles) / 2)
+    wide = (PANEL - (left + 10) * across) / across
+    height = math.ceil(len(titles) / across) * band + foot
+    figure = canvas(PANEL, height)
+    found = []
+    for i, name in enumerate(titles):
+        r, c = divmod(i, across)
+        axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(shorten(name, wide), fontsize=SIZE, pad=4, loc="left")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(tick)
+        axes.tick_params(length=2.5, which="both")
+        found.append(axes)
+    figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
     figure.legend(
         handles=handles,
         loc="lower center",
@@ -42,6 +62,7 @@ def place_legend(figure: Canvas, handles: list[Line2D]) -> None:
         borderpad=0,
         borderaxespad=0,
     )
+    return figure, found
 
 
 def title(results: Results, model: str, target: str) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 from ..behaviour import Failures
 from ..files import read_json
 from ..probing import curves, table
-from .rows import Bucket, read_buckets, read_failures
+from .rows import Bucket, if_there, read_buckets, read_failures
 from .run import Run
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class Measured:
         pairs = [(model, target) for model in run.models for target in run.targets]
 
         def of_pairs(suffix: str) -> list[Bucket]:
-            paths = [results / "diagnosis" / model / f"{target}{suffix}" for model, target in pairs]
-            return [row for path in paths if path.is_file() for row in read_buckets(path)]
+            paths = (results / "diagnosis" / model / f"{target}{suffix}" for model, target in pairs)
+            return [row for path in paths for row in if_there(path, read_buckets)]
 
         return cls(
             tokenization={
@@ -52,8 +50,8 @@ class Measured:
             },
             buckets=of_pairs(".csv"),
             contrasts=of_pairs(".contrasts.csv"),
-            probes=_if_there(results / "probes" / "probes.csv", table.read),
-            failures=_if_there(results / "behaviour" / "failures.csv", read_failures),
+            probes=if_there(results / "probes" / "probes.csv", table.read),
+            failures=if_there(results / "behaviour" / "failures.csv", read_failures),
         )
 
     @cached_property
@@ -68,7 +66,3 @@ class Measured:
                 key = (gain.checkpoint.model, gain.checkpoint.intermediate, gain.language)
                 found.setdefault(key, []).append(gain.mean)
         return {key: fmean(values) for key, values in found.items()}
-
-
-def _if_there(path: Path, read: Callable[[Path], list[Found]]) -> list[Found]:
-    return read(path) if path.is_file() else []

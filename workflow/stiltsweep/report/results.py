@@ -22,6 +22,7 @@ from .rows import (
     Comparison,
     Control,
     Relabelled,
+    if_there,
     read_coefficients,
     read_comparisons,
     read_controls,
@@ -134,9 +135,9 @@ class Results:
 
         names = ("controls.csv", "sensitivity.csv", "regression.csv")
         beside, sensitivity, regression = (Path(lift).with_name(name) for name in names)
-        controls = read_controls(beside) if beside.exists() else []
-        relabelled = read_relabelled(sensitivity) if sensitivity.exists() else []
-        coefficients = read_coefficients(regression) if regression.exists() else []
+        controls = if_there(beside, read_controls)
+        relabelled = if_there(sensitivity, read_relabelled)
+        coefficients = if_there(regression, read_coefficients)
         return cls(
             run,
             [row for row in read_comparisons(lift) if asked(row)],

@@ -224,6 +224,11 @@ def read_failures(path: str | Path) -> list[Failures]:
     return _read(path, lambda row: Failures(**_parse(Failures, row)), Failures.__annotations__)
 
 
+def if_there(path: Path, read: Callable[[Path], list[Row]]) -> list[Row]:
+    """Read a file that a sweep may do without; nothing where it is not there."""
+    return read(path) if path.is_file() else []
+
+
 def _read(path: str | Path, parse: Callable[[Mapping[str, str]], Row], wanted: Iterable[str]) -> list[Row]:
     rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
     try:

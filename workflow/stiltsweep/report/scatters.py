@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from . import looks
-from .canvas import GREY, PANEL, SIZE, SMALL, Dot, Figure, canvas, finish, place, scale, scatter, shorten, tick
+from .canvas import GREY, Dot, Figure, finish, scale, scatter, tick
 from .results import Results
 from .rows import Comparison
 
@@ -89,18 +88,11 @@ def against(results: Results, model: str, target: str, covariate: Covariate) -> 
     }
     if not panels:
         return None
-    across = 1 if len(panels) <= 3 else 2
-    down = math.ceil(len(panels) / across)
-    legend = looks.legend(results)
-    left, band, foot = 26.0, 124.0, 18.0 + 12.0 * math.ceil(len(legend) / 2)
-    wide = (PANEL - (left + 10) * across) / across
-    height = down * band + foot
-    figure = canvas(PANEL, height)
+    label = f"across: {covariate.axis}; up: lift (points)"
+    figure, drawn = looks.panels(results, list(panels), label, across=1 if len(panels) <= 3 else 2)
     values = [dot.x for panel in panels.values() for dot in panel]
     ylim = scale([dot.y for panel in panels.values() for dot in panel])
-    for i, (intermediate, panel) in enumerate(panels.items()):
-        r, c = divmod(i, across)
-        axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
+    for axes, panel in zip(drawn, panels.values(), strict=True):
         if covariate.logarithmic:
             axes.set_xscale("log")
             axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
@@ -109,17 +101,10 @@ def against(results: Results, model: str, target: str, covariate: Covariate) -> 
             axes.set_xlim(min(values) - margin, max(values) + margin)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_ylim(*ylim)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4, loc="left")
         axes.xaxis.set_major_formatter((lambda value, _: f"{value:g}") if covariate.logarithmic else tick)
         axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.yaxis.set_major_formatter(tick)
         axes.tick_params(length=2.5, which="both")
         scatter(axes, panel)
-    label = f"across: {covariate.axis}; up: lift (points)"
-    figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
-    looks.place_legend(figure, legend)
     caption = f"Lift of {model} on {target} against {covariate.what}, one point for each language."
     return finish(figure, f"{model}/{target}/{covariate.name}", looks.title(results, model, target), caption)

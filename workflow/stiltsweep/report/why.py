@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from ..probing import curves
 from ..significance.buckets import parting
 from . import looks
-from .canvas import GREY, PANEL, SIZE, SMALL, STYLE, Figure, canvas, finish, place, scale, shorten, tick
+from .canvas import GREY, PANEL, SMALL, STYLE, Figure, finish, scale, shorten
 from .results import ALL, Results
 from .rows import Bucket
 from .scatters import Covariate, against
@@ -65,11 +64,8 @@ def draw(results: Results) -> dict[str, list[Figure]]:
 
 def layers(results: Results, model: str, _: str = "") -> Figure | None:
     """Draw what probes find in the pretrained model and after every intermediate stage, over layers and by family."""
-    found = [
-        curve
-        for curve in curves.curves(results.measured.probes)
-        if curve.checkpoint.model == model and curve.checkpoint.stage != "target" and curve.group != curves.ALL
-    ]
+    shown = (probe for probe in results.measured.probes if probe.model == model and probe.stage != "target")
+    found = [curve for curve in curves.curves(shown) if curve.group != curves.ALL]
     if not found:
         return None
     # One panel a checkpoint; of several tasks the first one stands for all, of several poolings the mean.
@@ -78,13 +74,12 @@ def layers(results: Results, model: str, _: str = "") -> Figure | None:
     for curve in found:
         if (curve.task, curve.pooling) == (task, pooling):
             panels.setdefault(curve.checkpoint, []).append(curve)
-    figure, below = _bands(results, len(panels), label="across: layer (0: embeddings); up: accuracy (points)")
+    titles = [f"after {one.intermediate}" if one.stage == "intermediate" else "pretrained" for one in panels]
+    figure, below = looks.panels(results, titles, "across: layer (0: embeddings); up: accuracy (points)")
     palette = looks.palette(results)
     values = [value for panel in panels.values() for curve in panel for value in curve.layers]
     margin = 0.06 * (max(values) - min(values)) or 1.0
-    for axes, (checkpoint, panel) in zip(below, panels.items(), strict=True):
-        after = f"after {checkpoint.intermediate}" if checkpoint.stage == "intermediate" else "pretrained"
-        axes.set_title(shorten(after, PANEL - 40), fontsize=SIZE, pad=4, loc="left")
+    for axes, panel in zip(below, panels.values(), strict=True):
         axes.set_ylim(min(values) - margin, max(values) + margin)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for curve in panel:
@@ -112,10 +107,10 @@ def buckets(results: Results, model: str, target: str) -> Figure | None:
     chosen = sorted(several, key=lambda key: min(parts[key]))[:_MOST]
     if not chosen:
         return None
-    figure, below = _bands(results, len(chosen), label="across: bucket of examples; up: lift (points)")
+    titles = [" · ".join(key) for key in chosen]
+    figure, below = looks.panels(results, titles, "across: bucket of examples; up: lift (points)")
     ends = [v for key in chosen for row in several[key] for v in (row.lift, row.ci_low, row.ci_high) if v is not None]
     for axes, key in zip(below, chosen, strict=True):
-        axes.set_title(shorten(" · ".join(key), PANEL - 40), fontsize=SIZE, pad=4, loc="left")
         axes.set_ylim(*scale(ends))
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
         _lifts(axes, several[key], looks.palette(results), results.run.alpha)
@@ -156,23 +151,6 @@ def partings(results: Results) -> list[Parting]:
         for about in listed
     ]
     return sorted(found, key=lambda one: -abs(one.about["difference"]))
-
-
-def _bands(results: Results, count: int, label: str) -> tuple[mpl.figure.Figure, list[Axes]]:
-    """Return a canvas with panels below each other, and a legend of families under them."""
-    legend = looks.legend(results)
-    left, band, foot = 30.0, 118.0, 20.0 + 12.0 * math.ceil(len(legend) / 2)
-    height = count * band + foot
-    figure = canvas(PANEL, height)
-    below = [place(figure, left, i * band + 16, PANEL - left - 6, band - 36) for i in range(count)]
-    for axes in below:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.yaxis.set_major_formatter(tick)
-        axes.tick_params(length=2.5)
-    figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
-    looks.place_legend(figure, legend)
-    return figure, below
 
 
 def _lifts(axes: Axes, rows: Sequence[Bucket], palette: Mapping[str, tuple[str, str]], alpha: float) -> None:

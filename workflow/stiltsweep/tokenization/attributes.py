@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 
-from ..models.tokenizer import Pieces
+from ..models.tokenizer import Pieces, overlapping
 from . import words
 from .texts import Texts
 from .words import Span
@@ -74,7 +74,7 @@ class Segmented:
                 unknown += 1
                 lost += max(0, end - max(start, reached))  # bytes of one character share its place
                 reached = max(reached, end)
-        counts = [words.inside(word, starts, ends) for word in found]
+        counts = [overlapping(word, starts, ends) for word in found]
         return cls(
             characters=len(text),
             visible=sum(not character.isspace() for character in text),
@@ -92,7 +92,7 @@ def attributes(example: Texts, segmented: Sequence[Segmented], question_word: st
     tokens = sum(text.tokens for text in segmented)
     per_word = list(chain.from_iterable(text.word_tokens for text in segmented))
     last = segmented[-1]
-    places = [words.inside(answer, last.starts, last.ends) for answer in example.answers]
+    places = [overlapping(answer, last.starts, last.ends) for answer in example.answers]
     return Attributes(
         length=tokens,
         tokens_per_word=_rounded(sum(per_word) / len(per_word)) if per_word else None,

@@ -8,8 +8,7 @@ the standard's name for scripts whose line breaks need a dictionary. No language
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import regex
 
@@ -71,13 +70,3 @@ def overlap(one: str, other: str) -> float | None:
     first, second = types(one), types(other)
     fewer = min(len(first), len(second))
     return len(first & second) / fewer if fewer else None
-
-
-def inside(word: Span, starts: Sequence[int], ends: Sequence[int]) -> slice:
-    """Return which pieces overlap a word.
-
-    Args:
-      word: its span.
-      starts, ends: ascending offsets of the pieces that stand for at least one character.
-    """
-    return slice(bisect_right(ends, word[0]), bisect_left(starts, word[1]))

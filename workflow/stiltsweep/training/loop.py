@@ -32,7 +32,7 @@ from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
-from ..settings import SAVE_MINUTES, TrainingSettings
+from ..settings import CHECKPOINTING, SAVE_MINUTES, TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor
@@ -40,8 +40,6 @@ from .processes import Team
 from .state import StateFolder, Tries, load_optimizer, optimizer_tensors
 
 log = logging.getLogger(__name__)
-CHECKPOINTING = "STILTSWEEP_CHECKPOINTING"
-"""1: activations are computed again on the way back; set by the workflow from `resources.gradient_checkpointing`."""
 _NO_RESULT = ("save_minutes", "retry_collapsed")
 """Settings that do not change what one try ends with."""
 

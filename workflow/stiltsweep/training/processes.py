@@ -28,9 +28,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ..models.device import DEVICE
+from ..settings import GPUS
 
-GPUS = "STILTSWEEP_GPUS"
-"""GPUs that a training may use; set by the workflow from `resources.gpus`."""
 _MEMBER = "STILTSWEEP_MEMBER"
 """`rank size store` of a process that was launched."""
 _FOREVER = timedelta(days=365)
@@ -270,4 +269,4 @@ def _nothing(parameter: Tensor) -> Tensor:
     return torch.empty(0, dtype=parameter.dtype, device=parameter.device)
 
 
-__all__ = ["GPUS", "Team", "Whole", "is_member", "launch", "wanted"]
+__all__ = ["Team", "Whole", "is_member", "launch", "wanted"]
