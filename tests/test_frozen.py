@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import tiny
 from stiltsweep.kinds import Limits, Representation
@@ -48,7 +49,14 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "run"))
 
 
-def made(folder: Path, name: str, settings: TrainingSettings = SETTINGS, *, start: str = "model/model.json") -> Path:
+def made(
+    folder: Path,
+    name: str,
+    settings: TrainingSettings = SETTINGS,
+    *,
+    start: str = "model/model.json",
+    seed: int = 0,
+) -> Path:
     """Train from `start` and predict; return the folder of the checkpoint."""
     output = folder / name / "seed0" / "checkpoint.json"
     loop.train(
@@ -58,7 +66,7 @@ def made(folder: Path, name: str, settings: TrainingSettings = SETTINGS, *, star
             output=output,
             settings=settings,
             representation=REPRESENTATION,
-            seed=0,
+            seed=seed,
             prune=True,
             chance=25.0,
             identity={},
@@ -83,12 +91,13 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the layers of every pass through an encoder from here on."""
+    """Note the number of every layer that runs from here on."""
     found: list[int] = []
     forward = TaskModel.hidden
 
     def counting(self: TaskModel, batch: Batch, layer: int = -1) -> torch.Tensor:
-        hooks = [one.register_forward_hook(lambda *_: found.append(1)) for one in self.backbone.encoder.layer]
+        layers = self.backbone.encoder.layer
+        hooks = [layers[i].register_forward_hook(lambda *_, i=i: found.append(i)) for i in range(len(layers))]
         try:
             return forward(self, batch, layer)
         finally:
@@ -103,7 +112,7 @@ def test_the_bytes_are_those_without_and_the_frozen_layer_runs_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(frozen, "share", lambda *_: None)
+        patch.setattr(frozen, "_ROOM", 0)
         alone = results(made(folder, "alone"))
         assert not kept(folder)
     with monkeypatch.context() as patch:
@@ -118,9 +127,24 @@ def test_the_bytes_are_those_without_and_the_frozen_layer_runs_once(
     assert first == alone
     assert known
     assert kept(folder) == known
-    # Of three layers one is frozen; dev is read twice already in the first run.
-    assert len(again) % 2 == 0
-    assert len(again) < len(layers) < len(again) * 3 / 2
+    # Of three layers one is frozen.
+    assert set(layers) == {0, 1, 2}
+    assert set(again) == {1, 2}
+    assert layers.count(2) == again.count(2)
+
+
+def test_training_meets_every_input_alone_whatever_its_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other epochs, seeds and batches find what one run has kept; the model learns what it would learn without."""
+    made(folder, "first")
+    known = kept(folder)
+    made(folder, "again", dataclasses.replace(SETTINGS, epochs=3, batch_size=5), seed=1)
+    assert kept(folder) == known
+    monkeypatch.setattr(frozen, "share", lambda *_: None)
+    made(folder, "whole")
+    ours, plain = (load_file(folder / name / "seed0" / "model.safetensors") for name in ("first", "whole"))
+    assert ours.keys() == plain.keys()
+    for name in ours:
+        assert torch.allclose(ours[name], plain[name], atol=1e-5)
 
 
 def test_a_checkpoint_over_a_checkpoint_shares_with_the_base(folder: Path) -> None:

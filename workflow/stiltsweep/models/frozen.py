@@ -1,9 +1,11 @@
-"""What the frozen layers make of a batch, kept beside the base model: jobs that meet the same batch compute it once.
+"""What the frozen layers make of texts, kept beside the base model: jobs that meet the same ones compute it once.
 
 Where training leaves the embeddings and the lower layers as they were, all checkpoints of a model agree up to there: on
-the test examples of a target, on dev at every evaluation, and on the batches of the arms that share a seed. A state is
-found by what it depends on, down to the padding of its batch, so it is the bytes that the job would have computed.
-Nothing depends on the folder being there; it may be deleted at any time.
+the test examples of a target, on dev at every evaluation, and on the training examples of all arms, seeds and epochs.
+The former come in the same batches each time and are kept by batch, which is fastest to compute. Training shuffles its
+batches, so each input goes through the frozen layers alone, without padding, whatever its batch. A state is found by
+what it depends on, down to the padding of its batch, so it is the bytes that the job would have computed. Nothing
+depends on the folder being there; it may be deleted at any time.
 
 Only on the CPU: a GPU computes the states faster than a disk returns them.
 """
@@ -22,6 +24,7 @@ import torch
 import transformers
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ..files import replacing
 from .directory import WEIGHTS
@@ -100,8 +103,27 @@ class _Frozen:
           arguments: of the encoder.
           full_ids_BL: ids of the full vocabulary: those of the arguments depend on the job's other examples.
         """
-        if self.draws and self.backbone.training:
+        if not self.backbone.training:
+            states_BLH = self._states(arguments, full_ids_BL)
+        elif self.draws:
             return None
+        else:
+            lengths = arguments["attention_mask"].sum(1).tolist()
+            states_BLH = pad_sequence(
+                [
+                    self._states(
+                        {k: of_BL[i : i + 1, :n] for k, of_BL in arguments.items()}, full_ids_BL[i : i + 1, :n]
+                    )[0]
+                    for i, n in enumerate(lengths)
+                ],
+                batch_first=True,
+            )
+        with self._only(self.upper, states_BLH):
+            output_BLH: Tensor = self.backbone(**arguments).last_hidden_state
+        return output_BLH
+
+    def _states(self, arguments: Mapping[str, Tensor], full_ids_BL: Tensor) -> Tensor:
+        """Return the states (B, L, H) of the lower part, kept or computed."""
         key = hashlib.sha256(self.about)
         for tensor in (full_ids_BL, *(value for name, value in arguments.items() if name != "input_ids")):
             key.update(repr(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())
@@ -111,9 +133,7 @@ class _Frozen:
             with torch.no_grad(), self._only(self.lower):
                 states_BLH = self.backbone(**arguments).last_hidden_state
             self._write(path, states_BLH)
-        with self._only(self.upper, states_BLH):
-            output_BLH: Tensor = self.backbone(**arguments).last_hidden_state
-        return output_BLH
+        return states_BLH
 
     def _write(self, path: Path, states_BLH: Tensor) -> None:
         if self.room < states_BLH.nbytes:
