@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from stiltsweep.errors import UserError
-from stiltsweep.kinds import Limits, Representation, form
+from stiltsweep.kinds import Limits, Representation, form, text2text
 from stiltsweep.kinds.base import cut_pair, windows
 from stiltsweep.kinds.tagging import TaggingText, first_pieces
 from stiltsweep.kinds.text2text import fill
@@ -252,21 +252,32 @@ def test_typed_strings_go_back_to_their_places() -> None:
     assert text.parse(row, "O")["tags"] == ["O"] * 7
 
 
-def test_label_likelihood_is_that_of_scoring_one_label_at_a_time(text_model: Source) -> None:
-    """All labels in one padded decoder pass score as each does alone through transformers' own loss."""
+@pytest.mark.parametrize("pack", [1, 9, 128])
+def test_label_likelihood_is_that_of_scoring_one_label_at_a_time(
+    text_model: Source, monkeypatch: pytest.MonkeyPatch, pack: int
+) -> None:
+    """All labels of a row, in one sequence of the decoder or cut into several, score as each does by itself."""
     labels = ["on", "off", "turn on the light", "warm"]
     kind = make(text_model, meta("classification", labels))
+    assert isinstance(kind, text2text.TextToText)
     rows = [{"text_a": t, "text_b": None, "label": "on"} for t in tiny.SENTENCES[:6]]
     examples = kind.encode(rows, training=False)
     model = build(text_model, kind, kept=None, seed=0).eval()
-    found = kind.decode(rows, examples, run(model, examples, 10_000))
-    reference = model.backbone
-    for row, example, label in zip(rows, examples, found, strict=True):
-        scores = []
-        for choice in example.align:
-            loss = reference(input_ids=torch.tensor([example.inputs[0].ids]), labels=torch.tensor([choice])).loss
-            scores.append(-loss.item() * len(choice))
-        assert label == labels[int(np.argmax(scores))], row
+    monkeypatch.setattr(text2text, "_PACK", pack)
+    monkeypatch.setattr(text2text, "_MOST_PAIRS", 3 * pack**2)
+    batch = collate(examples, model.dense, torch.device("cpu"), token_types=False)
+    with torch.no_grad():
+        found = kind._likelihoods(model, model.encode(batch), batch)
+        expected = [
+            -len(choice)
+            * model.backbone(input_ids=torch.tensor([example.inputs[0].ids]), labels=torch.tensor([choice])).loss.item()
+            for example in examples
+            for choice in example.align
+        ]
+    assert len(set(expected)) == len(expected)
+    assert torch.allclose(found, torch.tensor(expected), atol=1e-4)
+    chosen = kind.decode(rows, examples, run(model, examples, 10_000))
+    assert chosen == [labels[int(np.argmax(expected[at : at + 4]))] for at in range(0, len(expected), 4)]
 
 
 def test_generation_is_that_of_transformers(text_model: Source) -> None:

@@ -1,10 +1,10 @@
 """Running a kind's text form on a sequence-to-sequence model.
 
-Closed sets of answers are scored by likelihood: one pass of the encoder, one pass of the decoder over all choices.
+Closed sets of answers are scored by likelihood: one pass of the encoder, one of the decoder over all choices of a row.
 Open answers are generated greedily with a key-value cache, sentinels forbidden; the answers that would have held one
 are counted.
 
-Shape letters: B rows, C all choices of all rows, T output positions, V vocabulary.
+Shape letters: B rows, P packs of choices, C all choices of all rows, T output positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ from .base import Form, Layout, Limits, Representation
 _IGNORED = -100
 _MOST_LOGITS = 1 << 27
 """Logits the decoder makes at once when it scores choices: half a gigabyte of them."""
+_PACK, _MOST_PAIRS = 128, 1 << 22
+"""Positions of choices in one sequence, for its attention grows with their square; pairs of positions at once."""
+
+
+def _packs(choices: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]:
+    """Cut a row's choices into sequences of at most `room` positions, or one choice, if that is longer."""
+    pack: list[list[int]] = []
+    used = 0
+    for choice in choices:
+        if pack and used + len(choice) > room:
+            yield pack
+            pack, used = [], 0
+        pack.append(choice)
+        used += len(choice)
+    if pack:
+        yield pack
 
 
 def fill(template: str, row: Mapping[str, Any]) -> str:
@@ -173,22 +189,53 @@ class TextToText(Form):
         if batch.examples[0].align is None:
             generated: list[Any] = model.generate(encoded_BLH, batch.mask_BL, self.limits.max_target_length)
             return generated
-        device = batch.ids_BL.device
+        likelihoods = self._likelihoods(model, encoded_BLH, batch)
         counts = [len(example.align) for example in batch.examples]
-        owners_C = torch.tensor(batch.owners, device=device).repeat_interleave(torch.tensor(counts, device=device))
-        targets = [choice for example in batch.examples for choice in example.align]
-        inputs_CT, labels_CT = self._targets(model, targets, device)
-        most = max(1, _MOST_LOGITS // (inputs_CT.shape[1] * model.backbone.config.vocab_size))
-        parts = []
-        for start in range(0, len(targets), most):
-            owners, inputs, labels = (t[start : start + most] for t in (owners_C, inputs_CT, labels_CT))
-            logits_CTV = model.decode(encoded_BLH[owners], batch.mask_BL[owners], inputs).float()
-            losses = functional.cross_entropy(
-                logits_CTV.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="none"
+        return [int(part.argmax()) for part in likelihoods.split(counts)]  # type: ignore[no-untyped-call]
+
+    def _likelihoods(self, model: Any, encoded_BLH: Tensor, batch: Batch) -> Tensor:
+        """Return the log-likelihoods (C,) of all choices of all rows.
+
+        The choices of a row are one sequence of the decoder, each seeing itself alone: so the decoder projects what the
+        row's text became once for all of them, and nothing is padded to the longest choice.
+        """
+        device = batch.ids_BL.device
+        owners, packs = [], []
+        for owner, example in enumerate(batch.examples):
+            for pack in _packs(example.align, _PACK):
+                owners.append(owner)
+                packs.append(pack)
+        longest = max(sum(map(len, pack)) for pack in packs)
+        inputs = np.full((len(packs), longest), model.dense_pad, dtype=np.int64)
+        labels = np.full((len(packs), longest), _IGNORED, dtype=np.int64)
+        texts = np.full((len(packs), longest), -1, dtype=np.int64)
+        number = 0
+        for row, pack in enumerate(packs):
+            at = 0
+            for choice in pack:
+                dense, end = model.dense.of(choice), at + len(choice)
+                inputs[row, at] = model.decoder_start
+                inputs[row, at + 1 : end] = dense[:-1]
+                labels[row, at:end] = dense
+                texts[row, at:end] = number
+                number, at = number + 1, end
+        owners_P, inputs_PT, labels_PT, texts_PT = (
+            torch.from_numpy(np.asarray(of)).to(device) for of in (owners, inputs, labels, texts)
+        )
+        found_C = torch.zeros(number)
+        logits = longest * model.backbone.config.vocab_size
+        most = max(1, min(_MOST_LOGITS // logits, _MOST_PAIRS // longest**2))
+        for start in range(0, len(packs), most):
+            part = slice(start, start + most)
+            logits_PTV = model.decode(
+                encoded_BLH[owners_P[part]], batch.mask_BL[owners_P[part]], inputs_PT[part], texts_PT[part]
             )
-            parts.append(-losses.view(labels.shape).sum(-1))
-        likelihoods_C: Tensor = torch.cat(parts)
-        return [int(part.argmax()) for part in likelihoods_C.split(counts)]  # type: ignore[no-untyped-call]
+            losses = functional.cross_entropy(
+                logits_PTV.flatten(0, 1).float(), labels_PT[part].flatten(), ignore_index=_IGNORED, reduction="none"
+            )
+            owned = texts_PT[part].flatten().cpu()
+            found_C.index_add_(0, owned[owned >= 0], -losses.cpu()[owned >= 0])
+        return found_C
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
         """Return predictions."""

@@ -212,14 +212,22 @@ class TaskModel(nn.Module):
         """Return the encoder's output (B, L, H) of a sequence-to-sequence model."""
         return self.hidden(batch)
 
-    def decode(self, encoded_BLH: Tensor, mask_BL: Tensor, inputs_BT: Tensor) -> Tensor:
-        """Return the decoder's logits (B, T, V)."""
+    def decode(self, encoded_BLH: Tensor, mask_BL: Tensor, inputs_BT: Tensor, text_BT: Tensor | None = None) -> Tensor:
+        """Return the decoder's logits (B, T, V).
+
+        Args:
+          encoded_BLH, mask_BL: what the encoder made, and where it has read something.
+          inputs_BT: what the decoder reads.
+          text_BT: which of several texts each position belongs to; they stand one after the other and do not see each
+            other. T5's positions are relative, so each is read as it would be alone.
+        """
         from transformers.modeling_outputs import BaseModelOutput
 
         output = self.backbone(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded_BLH),
             attention_mask=mask_BL,
             decoder_input_ids=inputs_BT,
+            decoder_attention_mask=None if text_BT is None else _within(text_BT),
             use_cache=False,
         )
         logits: Tensor = output.logits
@@ -245,6 +253,12 @@ class TaskModel(nn.Module):
         special = {self.dense_pad, self.decoder_start, self.eos}
         ids = [self.dense.full([i for i in row if i not in special]) for row in out_BT.tolist()]
         return list(map(Generated, ids, forbid.tried_B.tolist()))
+
+
+def _within(text_BT: Tensor) -> Tensor:
+    """Return (B, 1, T, T) what each position sees: the positions of its own text up to itself."""
+    same_BTT = text_BT[:, :, None] == text_BT[:, None, :]
+    return same_BTT.tril()[:, None]
 
 
 class Generated(NamedTuple):
