@@ -4,11 +4,15 @@ Example:
   python workflow/scripts/prepare.py --task intent --language zh --output results/data/intent/zh.parquet
 """
 
+import _path  # noqa: F401
+from stiltsweep import warm
+
+warm.hand_over()
+
 import argparse
 import json
 from pathlib import Path
 
-import _path  # noqa: F401
 from stiltsweep import catalog, scriptlog, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import run_script

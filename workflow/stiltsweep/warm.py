@@ -122,17 +122,21 @@ def _serve(path: str, parent: int) -> None:
 
 
 def _preload() -> None:
-    """Import what training, prediction and evaluation import."""
+    """Import what preparing, training, prediction and evaluation import."""
     import gc
     import threading
 
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     import transformers
     from accelerate import Accelerator
     from transformers.initialization import no_init_weights
 
-    from . import evaluation, prediction
+    from . import evaluation, prediction, sources
+    from .sources import package
     from .training import loop
 
+    pa.array([])  # imports pandas when it is first called
     # What exists now is never collected in a child: a collection would touch, and so copy, every page of it.
     gc.collect()
     gc.freeze()
@@ -141,6 +145,9 @@ def _preload() -> None:
         evaluation,
         prediction,
         loop,
+        package,
+        pq,
+        sources,
         transformers.BertModel,
         transformers.XLMRobertaModel,
         Accelerator,
