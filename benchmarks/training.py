@@ -33,13 +33,12 @@ import transformers
 from measuring import clock, prepared, take_turns, write
 
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.models import frozen
 from stiltsweep.models.batches import Example
 from stiltsweep.models.device import choose
 from stiltsweep.models.load import Source
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import FROZEN, TrainingSettings
 from stiltsweep.training import loop
 
 TASKS = {"slots": "TokenClassification", "qa": "QuestionAnswering", "intent": "SequenceClassification"}
@@ -73,7 +72,7 @@ class Ours:
     def __call__(self, *, empty: bool = True) -> tuple[float, float]:
         """Train; return the seconds of its updates. `empty`: no states of frozen layers are there at the beginning."""
         if empty:
-            shutil.rmtree(self.work / "models/e5-small" / frozen.FOLDER, ignore_errors=True)
+            shutil.rmtree(self.work / "models/e5-small" / FROZEN, ignore_errors=True)
         spent = np.zeros(2)
         update = loop._Trainer._update
 

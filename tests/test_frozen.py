@@ -17,7 +17,7 @@ from stiltsweep.models import frozen
 from stiltsweep.models.batches import Batch
 from stiltsweep.models.load import TaskModel
 from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import FROZEN, TrainingSettings
 from stiltsweep.training import loop
 
 REPRESENTATION = Representation("mean", -1, "mean", "")
@@ -87,7 +87,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def kept(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (folder / "model" / frozen.FOLDER).glob("*")}
+    return {path.name: path.read_bytes() for path in (folder / "model" / FROZEN).glob("*")}
 
 
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -168,7 +168,7 @@ def test_how_deep_a_model_is_the_base() -> None:
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
 def test_damaged_states_are_computed_anew(folder: Path, damage: str) -> None:
     first = results(made(folder, "first"))
-    for path in (folder / "model" / frozen.FOLDER).iterdir():
+    for path in (folder / "model" / FROZEN).iterdir():
         if damage == "gone":
             path.unlink()
         else:
@@ -185,9 +185,9 @@ def test_nothing_is_kept_where_there_is_no_room(folder: Path, monkeypatch: pytes
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(folder: Path) -> None:
-    (folder / "model" / frozen.FOLDER).write_text("in the way")
+    (folder / "model" / FROZEN).write_text("in the way")
     blocked = results(made(folder, "blocked"))
-    (folder / "model" / frozen.FOLDER).unlink()
+    (folder / "model" / FROZEN).unlink()
     assert results(made(folder, "first")) == blocked
 
 
@@ -213,9 +213,9 @@ def test_another_base_has_states_of_its_own(folder: Path) -> None:
     made(folder, "first")
     before = set(kept(folder))
     tiny.encoder(folder / "other", layers=3, seed=1)
-    shutil.move(folder / "model" / frozen.FOLDER, folder / "other" / frozen.FOLDER)
+    shutil.move(folder / "model" / FROZEN, folder / "other" / FROZEN)
     made(folder, "second", start="other/model.json")
-    after = {path.name for path in (folder / "other" / frozen.FOLDER).iterdir()}
+    after = {path.name for path in (folder / "other" / FROZEN).iterdir()}
     assert before < after
     assert len(after) == 2 * len(before)
 
@@ -223,6 +223,6 @@ def test_another_base_has_states_of_its_own(folder: Path) -> None:
 def test_kept_states_are_what_is_used(folder: Path) -> None:
     """A planted fault: states that are whole and wrong are believed."""
     first = results(made(folder, "first"))
-    for path in (folder / "model" / frozen.FOLDER).iterdir():
+    for path in (folder / "model" / FROZEN).iterdir():
         np.save(path, -np.load(path))
     assert results(made(folder, "second"))["model.safetensors"] != first["model.safetensors"]

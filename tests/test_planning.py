@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -326,6 +327,13 @@ def test_a_finished_sweep_has_nothing_to_do(finished: Path) -> None:
     assert {arm["contaminated"] for arm in made["arms"] if arm["target"] == "pairs"} == {False}
     contaminated = {arm["intermediate"] for arm in made["arms"] if arm["contaminated"]}
     assert contaminated == {"half", "multi_task", "half+translated", "half+mlm"}
+    # What jobs keep of frozen layers lies beside the model and is no job's output.
+    model = next((finished / "results" / "models").glob("*/model.json"))
+    kept = model.with_name("frozen") / "state.npy"
+    kept.parent.mkdir()
+    kept.write_bytes(b"x" * 1234)
+    assert plan(finished)["disk"]["used"] == made["disk"]["used"] + 1234
+    shutil.rmtree(kept.parent)
 
 
 OFTEN = {

@@ -14,6 +14,8 @@ SAVE_MINUTES = "STILTSWEEP_SAVE_MINUTES"
 """Variable with the configuration's plain `save_minutes`: no number depends on it, so it is no setting of a job."""
 GPUS = "STILTSWEEP_GPUS"
 """Variable with the GPUs that a training may use, from `resources.gpus`."""
+FROZEN = "frozen"
+"""Folder beside a model's weights with what its frozen layers make of texts (`models/frozen.py`)."""
 CHECKPOINTING = "STILTSWEEP_CHECKPOINTING"
 """Variable: 1 if activations are computed again on the way back, from `resources.gradient_checkpointing`."""
 

@@ -27,12 +27,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..files import replacing
+from ..settings import FROZEN
 from .directory import WEIGHTS
 from .load import Source, TaskModel
 
 log = logging.getLogger(__name__)
-FOLDER = "frozen"
-"""Beside the base model's weights."""
 _ROOM = 1 << 29
 """Bytes of states that are kept of a model; when they are full, jobs compute."""
 _CLASSES = ("BertModel", "XLMRobertaModel")
@@ -82,7 +81,7 @@ class _Frozen:
         self.backbone = backbone
         self.lower, self.upper = backbone.encoder.layer[:depth], backbone.encoder.layer[depth:]
         self.draws = any(isinstance(one, nn.Dropout) and one.p > 0 for one in backbone.modules())
-        self.folder = source.base / FOLDER
+        self.folder = source.base / FROZEN
         # All that a state depends on besides its batch; processors and threads round differently.
         self.about = repr(
             (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..resources import CPU_TERAFLOPS, Needs
+from ..settings import FROZEN
 from ..sweep import Sweep
 from .disk import Disk, Records
 from .estimates import Estimates, wall_seconds
@@ -19,6 +20,7 @@ from .states import State, Status, survey
 
 CELL = "evaluate"
 """The rule whose jobs are cells."""
+_MODELS = ("fetch", "pretrain")
 _OWN_FOLDER = {"fetch", "pretrain", "intermediate", "finetune", "predict"}
 """Rules that fill the folder of their output."""
 _CHECKPOINTS = ("intermediate", "finetune")
@@ -274,6 +276,8 @@ def _disk(jobs: Sequence[Job], todo: Sequence[Job], needs: Needs, disk: Disk, ke
         )
         if found := {name: file.size for name, file in files.items() if file}:
             sizes.setdefault(job.rule, []).append(sum(found.values()))
+            kept = disk.folder(f"{folder}/{FROZEN}") if job.rule in _MODELS else {}
+            used.update({f"{folder}/{FROZEN}/{name}": file.size for name, file in kept.items()})
             used.update({f"{folder}/{name}" if job.rule in _OWN_FOLDER else name: size for name, size in found.items()})
     coming = Counter[str]()
     for job in todo:
