@@ -150,26 +150,38 @@ CODES = ("a", "b", "c", "d")
 GROUPS = {"x": ["a", "b"], "y": ["c", "d"]}
 
 
-Condition = tuple[str, int, float, str]
-"""How ids are shared, seeds, standard deviation over seeds, and what is odd (see `ODD`)."""
-ODD = {"": "", "ignored": "shared ids ignored", "constant": "one baseline run"}
+Condition = tuple[str, int, float, int, str]
+"""How ids are shared, seeds, standard deviation over seeds, examples, and what is odd (see `ODD`)."""
+ODD = {
+    "": "",
+    "ignored": "shared ids ignored",
+    "constant": "one baseline run",
+    "languages": "6 + 6 languages drawn, lifts of sd 3",
+}
 
 
 def _null_sweeps(job: tuple[int, int, Condition]) -> dict[str, int]:
     """Count, over some sweeps without a lift, what comes out significant at 0.05."""
-    first, last, (parallel, seeds, seed_sd, odd) = job
+    first, last, (parallel, seeds, seed_sd, examples, odd) = job
     hits: dict[str, int] = {}
+    groups = {"x": list("abcdef"), "y": list("ghijkl")} if odd == "languages" else GROUPS
+    level = {"resampling": "examples+seeds+languages"} if odd == "languages" else {}
+    codes = [code for group in groups.values() for code in group]
     for k in range(first, last):
-        ids = {code: sorted(synthetic.example_ids(code, 150, parallel, k)) for code in CODES}
-        expected = {(arm, code): 60.0 for arm in ("none", "task") for code in CODES}
+        ids = {code: sorted(synthetic.example_ids(code, examples, parallel, k)) for code in codes}
+        expected = {(arm, code): 60.0 for arm in ("none", "task") for code in codes}
         rng = np.random.default_rng([k, seeds])
+        if odd == "languages":
+            expected |= {("task", code): 60.0 + 3.0 * rng.standard_normal() for code in codes}
         shares = {"correlation": 0.4, "shared": 0.2, "steady": 0.2}
         constant = ("none",) if odd == "constant" else ()
         right = synthetic.answers(rng, ids, expected, range(seeds), seed_sd=seed_sd, constant=constant, **shares)
         if odd == "ignored":
             ids = {code: [f"{code}{name}" for name in held] for code, held in ids.items()}
-        for row in tested(synthetic.statistics(right, ids), GROUPS, resamples=999, seed=k):
-            for column in ("p", "examples_p", "p_signflip"):
+        for row in tested(synthetic.statistics(right, ids), groups, resamples=999, seed=k, **level):
+            if odd == "languages" and row["scope"] == "language":  # by themselves they have a lift
+                continue
+            for column in COLUMNS:
                 key = f"{row['scope']} {column}"
                 hits[key] = hits.get(key, 0) + (row[column] < 0.05)
                 hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
@@ -177,44 +189,51 @@ def _null_sweeps(job: tuple[int, int, Condition]) -> dict[str, int]:
 
 
 def null(sweeps: int = 2000) -> dict[str, Any]:
-    """Simulate null sweeps: 4 languages of 2 families, 150 examples, one intermediate.
+    """Simulate null sweeps: 4 languages of 2 families, 150 or 600 examples, one intermediate.
 
     `p` is at examples+seeds (what the table's p is), `examples_p` conditional on the trained models. The standard
-    deviation over seeds is 0, 1.5 or 4 points; that of a lift over examples about 2 (all) to 4 points (one language).
+    deviation over seeds is 0, 1.5 or 4 points; that of a lift over 150 examples about 2 (all) to 4 (one language).
     """
     found: dict[str, Any] = {}
     conditions = [
-        (parallel, seeds, seed_sd, "")
+        (parallel, seeds, seed_sd, 150, "")
         for seeds in (3, 5)
         for seed_sd in (0.0, 1.5, 4.0)
         for parallel in ("full", "partial", "none")
     ]
+    # Of more examples, fewer draws are exactly as large as the estimate; such ties count against a finding.
+    conditions += [("full", seeds, sd, 600, "") for seeds in (3, 5) for sd in (0.0, 1.5, 4.0)]
     # One baseline run: retrieval from an untouched model.
-    conditions += [("full", 3, sd, odd) for sd in (0.0, 1.5) for odd in ("ignored", "constant")]
+    conditions += [("full", 3, sd, 150, odd) for sd in (0.0, 1.5) for odd in ("ignored", "constant")]
+    conditions += [(parallel, 3, 1.5, 150, "languages") for parallel in ("full", "none")]
     with ProcessPoolExecutor(max_workers=2) as pool:
-        for parallel, seeds, seed_sd, odd in conditions:
+        for condition in conditions:
             step = 100
-            condition = (parallel, seeds, seed_sd, odd)
+            parallel, seeds, seed_sd, examples, odd = condition
             jobs = [(k, min(k + step, sweeps), condition) for k in range(0, sweeps, step)]
             total: dict[str, int] = {}
             for part in pool.map(_null_sweeps, jobs):
                 for key, value in part.items():
                     total[key] = total.get(key, 0) + value
-            name = ", ".join(filter(None, (f"{seeds} seeds", f"sd {seed_sd}", parallel, ODD[odd])))
+            name = ", ".join(
+                filter(None, (f"{seeds} seeds", f"sd {seed_sd}", parallel, f"{examples} examples", ODD[odd]))
+            )
             found[name] = {
                 key: round(value / total[f"{key} n"], 4) for key, value in total.items() if not key.endswith(" n")
             }
-            _print_rates(name, found[name])
+            print(f"  {name:42s} " + "  ".join(f"{scope} {_rates(found[name], scope)}" for scope in SCOPES), flush=True)
     return found
 
 
-def _print_rates(name: str, rates: dict[str, float]) -> None:
-    columns = ("p", "examples_p", "p_signflip")
-    cells = "  ".join(
-        f"{scope} " + "/".join(f"{100 * rates[f'{scope} {column}']:.1f}" for column in columns)
-        for scope in ("all", "group", "contrast", "language")
-    )
-    print(f"  {name:42s} {cells}", flush=True)
+COLUMNS = ("p", "examples_p", "p_signflip")
+SCOPES = ("all", "group", "contrast", "language")
+
+
+def _rates(rates: dict[str, float], scope: str) -> str:
+    """Return the shares (%) of a scope's tests; n/a where it has none."""
+    if f"{scope} p" not in rates:
+        return "n/a"
+    return " / ".join(f"{100 * rates[f'{scope} {column}']:.1f}" for column in COLUMNS)
 
 
 def theory(repeats: int = 10_000, draws: int = 200) -> dict[str, Any]:
@@ -281,13 +300,10 @@ def markdown(found: dict[str, Any]) -> str:
     for name, values in found.items():
         lines += [f"## {name}", ""]
         if name == "null":
-            columns = ("p", "examples_p", "p_signflip")
-            scopes = ("all", "group", "contrast", "language")
-            lines += [f"Share (%) significant at 0.05, {' / '.join(columns)}.", ""]
-            lines += [f"| condition | {' | '.join(scopes)} |", "|---|" + "---|" * len(scopes)]
+            lines += [f"Share (%) significant at 0.05, {' / '.join(COLUMNS)}.", ""]
+            lines += [f"| condition | {' | '.join(SCOPES)} |", "|---|" + "---|" * len(SCOPES)]
             for condition, rates in values.items():
-                cells = (" / ".join(f"{100 * rates[f'{scope} {c}']:.1f}" for c in columns) for scope in scopes)
-                lines.append(f"| {condition} | {' | '.join(cells)} |")
+                lines.append(f"| {condition} | {' | '.join(_rates(rates, scope) for scope in SCOPES)} |")
         else:
             lines += ["| what | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in values.items())]
         lines.append("")

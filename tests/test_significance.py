@@ -407,9 +407,9 @@ def test_seed_component_worked_by_hand():
     one = excess([part])
     assert (one.variance[0], one.degrees[0]) == (pytest.approx(0.75 / 3), 2)
     assert one.scale[0] == pytest.approx(np.sqrt(0.75))
-    # A second arm with variance 3: together 4/3, degrees (1 + 3)^2 / (1/2 + 9/2).
+    # A second arm with variance 3: together 4/3, degrees (1 + 3)^2 / (1/4 + 9/4) - 2.
     both = excess([part, component(np.array([[-np.sqrt(3)], [0.0], [np.sqrt(3)]]), np.array([0.25]))])
-    assert both.degrees[0] == pytest.approx(16 / 5)
+    assert both.degrees[0] == pytest.approx(4.4)
     drowned = component(np.array([[1.0], [2.0], [3.0]]), np.array([2.0]))
     assert (excess([drowned]).variance[0], excess([drowned]).degrees[0]) == (0, np.inf)
     # What one arm lacks to its noise is taken from the other: runs at 0 and 3 have variance 4.5.

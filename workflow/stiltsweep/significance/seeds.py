@@ -14,10 +14,11 @@ draws; here the same end is reached by continuous weights: run s of an arm gets 
 g standard normal and independent, so that the conditional variance of the mean is the unbiased s^2 / S. Weights that
 take few values (draws of 2 out of 3) give a distribution of a handful of points; hence continuous ones, as is advised
 for bootstraps over few clusters (Webb 2023, Canadian Journal of Economics 56:839). This variance is known from few runs
-only, so the runs' draws are stretched from normal to Student's t, with Satterthwaite's degrees of freedom (1946,
-Biometrics Bulletin 2:110), as in Welch's test. The examples' draws are not: their variance comes from hundreds. The sum
-of the two is what Cochran & Cox (1950, Experimental Designs, Wiley) weight critical values for: each variance goes
-with its own t.
+only, so the runs' draws are stretched from normal to Student's t, with the degrees of freedom of Welch's test (1947,
+Biometrika 34:28). His formula estimates squared variances without bias; Satterthwaite's (1946, Biometrics Bulletin
+2:110) does not, which with three runs an arm makes too few degrees of freedom. The examples' draws are not stretched:
+their variance comes from hundreds. The sum of the two is what Cochran & Cox (1950, Experimental Designs, Wiley) weight
+critical values for: each variance goes with its own t.
 """
 
 from __future__ import annotations
@@ -73,17 +74,18 @@ class Excess:
     scale: Array
     """(estimands,) factor from the components' deviations to their excess."""
     degrees: Array
-    """(estimands,) Satterthwaite's degrees of freedom; infinite where nothing is added."""
+    """(estimands,) Welch's degrees of freedom; infinite where nothing is added."""
 
 
 def excess(components: Sequence[Component]) -> Excess:
     """Add up the components of one kind: the runs of both arms, or the languages of both groups."""
     total = np.sum([part.variance for part in components], axis=0)
     added = np.maximum(0.0, total - np.sum([part.noise for part in components], axis=0))
-    uncertainty = np.sum([part.variance**2 / part.degrees for part in components], axis=0)
+    # The square of a variance estimated on d degrees of freedom is expected to be (d + 2) / d of the variance's square.
+    uncertainty = np.sum([part.variance**2 / (part.degrees + 2.0) for part in components], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(added > 0.0, np.sqrt(added / total), 0.0)
-        degrees = np.where(added > 0.0, total**2 / uncertainty, np.inf)
+        degrees = np.where(added > 0.0, total**2 / uncertainty - 2.0, np.inf)
     return Excess(added, scale, degrees)
 
 
