@@ -3,8 +3,8 @@
 Both sides train multilingual-e5-small from the same weights on the same encoded examples of the default sweep, on one
 CPU thread in fp32, with the same global batch, rate, schedule, clipping and frozen parameters. The Trainer's are its
 own: model class, order, padding, optimizer. Tokens are those of the texts, padding left out; what is timed is the
-updates, not loading, scoring dev or saving. `shared` is the loop on batches whose frozen half another run has met
-(models/frozen.py), as every arm after the first does in a sweep.
+updates, and what goes through frozen layers before them, not loading, scoring dev or saving. `shared` is the loop on
+inputs that another run has brought through the frozen half (models/frozen.py), as every run after the first in a sweep.
 
   frozen   embeddings and the lower half frozen, as in the default sweep
   whole    nothing frozen
@@ -33,6 +33,7 @@ import transformers
 from measuring import clock, prepared, take_turns, write
 
 from stiltsweep.kinds import Limits, Representation, form
+from stiltsweep.models import frozen
 from stiltsweep.models.batches import Example
 from stiltsweep.models.device import choose
 from stiltsweep.models.load import Source
@@ -74,14 +75,18 @@ class Ours:
         if empty:
             shutil.rmtree(self.work / "models/e5-small" / FROZEN, ignore_errors=True)
         spent = np.zeros(2)
-        update = loop._Trainer._update
+        update, read = loop._Trainer._update, frozen._Frozen.read
 
-        def timing(trainer: Any, batch: Any) -> None:
-            began = np.array(clock())
-            update(trainer, batch)
-            spent[:] += np.array(clock()) - began
+        def timing(work: Callable[..., None]) -> Any:
+            def timed(*arguments: Any) -> None:
+                began = np.array(clock())
+                work(*arguments)
+                spent[:] += np.array(clock()) - began
 
-        loop._Trainer._update = timing  # type: ignore[method-assign]
+            return timed
+
+        loop._Trainer._update = timing(update)  # type: ignore[method-assign]
+        frozen._Frozen.read = timing(read)  # type: ignore[method-assign]
         try:
             with tempfile.TemporaryDirectory(dir=self.work) as folder:
                 output = Path(folder) / "run" / "checkpoint.json"
@@ -101,6 +106,7 @@ class Ours:
                 history = [json.loads(line) for line in output.with_name("history.jsonl").read_text().splitlines()]
         finally:
             loop._Trainer._update = update  # type: ignore[method-assign]
+            frozen._Frozen.read = read  # type: ignore[method-assign]
         self.losses = [entry["loss"] for entry in history if "loss" in entry]
         return float(spent[0]), float(spent[1])
 

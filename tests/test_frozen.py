@@ -133,18 +133,28 @@ def test_the_bytes_are_those_without_and_the_frozen_layer_runs_once(
     assert layers.count(2) == again.count(2)
 
 
-def test_training_meets_every_input_alone_whatever_its_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_finds_its_inputs_whatever_its_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other epochs, seeds and batches find what one run has kept; the model learns what it would learn without."""
     made(folder, "first")
     known = kept(folder)
     made(folder, "again", dataclasses.replace(SETTINGS, epochs=3, batch_size=5), seed=1)
     assert kept(folder) == known
-    monkeypatch.setattr(frozen, "share", lambda *_: None)
+    monkeypatch.setattr(frozen, "_MEMORY", 0)
     made(folder, "whole")
     ours, plain = (load_file(folder / name / "seed0" / "model.safetensors") for name in ("first", "whole"))
     assert ours.keys() == plain.keys()
     for name in ours:
         assert torch.allclose(ours[name], plain[name], atol=1e-5)
+
+
+def test_less_than_an_epoch_reads_nothing_before_it_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(frozen._Frozen, "read", lambda _, __, examples: given.append(len(examples)))
+    made(folder, "part", dataclasses.replace(SETTINGS, max_updates=2))
+    made(folder, "whole")
+    training, predicting = given[::2], given[1::2]
+    assert training[0] == 0 < training[1]
+    assert predicting == [0, 0]
 
 
 def test_a_checkpoint_over_a_checkpoint_shares_with_the_base(folder: Path) -> None:
@@ -203,7 +213,7 @@ def test_nothing_is_shared_of_what_is_trained(folder: Path, change: dict[str, bo
 def test_dropout_draws_anew_in_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = dataclasses.replace(SETTINGS, dropout=0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(frozen, "share", lambda *_: None)
+        patch.setattr(frozen, "share", lambda *_, **__: None)
         alone = results(made(folder, "alone", settings))
     assert results(made(folder, "first", settings)) == alone
     assert kept(folder)  # of dev and test

@@ -2,9 +2,9 @@
 
 Where training leaves the embeddings and the lower layers as they were, all checkpoints of a model agree up to there: on
 the test examples of a target, on dev at every evaluation, and on the training examples of all arms, seeds and epochs.
-The former come in the same batches each time and are kept by batch, which is fastest to compute. Training shuffles its
-batches, so each input goes through the frozen layers alone, without padding, whatever its batch. A state is found by
-what it depends on, down to the padding of its batch, so it is the bytes that the job would have computed. Nothing
+The former come in the same batches each time. Training shuffles its batches, so its inputs go through the frozen layers
+before it begins, in order of length, and its batches are put together from what came out. States are kept by batch and
+found by what they depend on, down to the padding, so they are the bytes that the job would have computed. Nothing
 depends on the folder being there; it may be deleted at any time.
 
 Only on the CPU: a GPU computes the states faster than a disk returns them.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,24 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..files import replacing
 from ..settings import FROZEN
+from .batches import Example, by_budget, collate
 from .directory import WEIGHTS
 from .load import Source, TaskModel
 
 log = logging.getLogger(__name__)
 _ROOM = 1 << 29
 """Bytes of states that are kept of a model; when they are full, jobs compute."""
+_MEMORY = 1 << 29
+"""Bytes of states of training inputs that a job holds; if they are more, it computes them in every epoch."""
+_TOKENS = 4096
+"""Token slots of a batch of training inputs."""
 _CLASSES = ("BertModel", "XLMRobertaModel")
 """Encoders that are embeddings and a list of layers, and nothing between them."""
 
 
-def share(model: TaskModel, source: Source, trained: Iterable[str], precision: str) -> None:
+def share(
+    model: TaskModel, source: Source, trained: Iterable[str], precision: str, examples: Sequence[Example] = ()
+) -> None:
     """Let a model share the states of its frozen layers, where it has some and runs on the CPU in fp32.
 
     Args:
@@ -46,13 +53,15 @@ def share(model: TaskModel, source: Source, trained: Iterable[str], precision: s
       source: what it was built from.
       trained: names of the backbone's parameters that this job trains.
       precision: of the forward pass.
+      examples: what it will be trained on, as it meets them in every epoch.
     """
     device = next(model.parameters()).device.type
     if device != "cpu" or precision != "fp32" or type(model.backbone).__name__ not in _CLASSES:
         return
     depth = _depth(model.backbone, {*trained, *_stored(source)})
     if depth:
-        model.frozen = _Frozen(model.backbone, source, depth)
+        model.frozen = frozen = _Frozen(model.backbone, source, depth)
+        frozen.read(model, examples)
 
 
 def _stored(source: Source) -> list[str]:
@@ -94,9 +103,25 @@ class _Frozen:
             )
         ).encode()
         self.room = _ROOM - sum(_size(path) for path in self.folder.glob("*.npy"))
+        self.known: dict[bytes, Tensor] = {}
+        """States (L, H) of training inputs, without padding, by `_rows`."""
+
+    def read(self, model: TaskModel, examples: Sequence[Example]) -> None:
+        """Bring training inputs through the lower part; not where dropout draws there, nor where they are too many."""
+        tokens = sum(len(one.ids) for example in examples for one in example.inputs)
+        if self.draws or 4 * tokens * self.backbone.config.hidden_size > _MEMORY:
+            return
+        for part in by_budget(sorted(examples, key=lambda example: example.length), _TOKENS):
+            batch = collate(part, model.dense, torch.device("cpu"), token_types=model.token_types)
+            _, arguments = model.encoder_call(batch)
+            full_ids_BL = model.dense.full_tensor(batch.ids_BL)
+            states_BLH = self._states(arguments, full_ids_BL)
+            lengths = arguments["attention_mask"].sum(1).tolist()
+            for row, states_LH, length in zip(_rows(arguments, full_ids_BL), states_BLH, lengths, strict=True):
+                self.known[row] = states_LH[:length]
 
     def __call__(self, arguments: Mapping[str, Tensor], full_ids_BL: Tensor) -> Tensor | None:
-        """Return the encoder's output (B, L, H); None where it has to be computed whole, since dropout draws.
+        """Return the encoder's output (B, L, H); None in training on inputs that were not read before it.
 
         Args:
           arguments: of the encoder.
@@ -104,19 +129,12 @@ class _Frozen:
         """
         if not self.backbone.training:
             states_BLH = self._states(arguments, full_ids_BL)
-        elif self.draws:
-            return None
         else:
-            lengths = arguments["attention_mask"].sum(1).tolist()
-            states_BLH = pad_sequence(
-                [
-                    self._states(
-                        {k: of_BL[i : i + 1, :n] for k, of_BL in arguments.items()}, full_ids_BL[i : i + 1, :n]
-                    )[0]
-                    for i, n in enumerate(lengths)
-                ],
-                batch_first=True,
-            )
+            rows = [self.known.get(row) for row in _rows(arguments, full_ids_BL)]
+            found = [row for row in rows if row is not None]
+            if len(found) < len(rows):
+                return None
+            states_BLH = pad_sequence(found, batch_first=True)
         with self._only(self.upper, states_BLH):
             output_BLH: Tensor = self.backbone(**arguments).last_hidden_state
         return output_BLH
@@ -159,6 +177,14 @@ class _Frozen:
             encoder.layer = whole
             if states_BLH is not None:
                 del embeddings.forward
+
+
+def _rows(arguments: Mapping[str, Tensor], full_ids_BL: Tensor) -> list[bytes]:
+    """Return what tells the inputs of a batch apart: ids of the full vocabulary and token types, without padding."""
+    lengths = arguments["attention_mask"].sum(1).tolist()
+    types_BL = arguments.get("token_type_ids")
+    told = [full_ids_BL] if types_BL is None else [full_ids_BL, types_BL]
+    return [b"".join(of_BL[i, :n].numpy().tobytes() for of_BL in told) for i, n in enumerate(lengths)]
 
 
 def _size(path: Path) -> int:

@@ -183,7 +183,7 @@ class TaskModel(nn.Module):
     def hidden(self, batch: Batch, layer: int = -1) -> Tensor:
         """Return hidden states (B, L, H) of one layer of the encoder."""
         if layer == -1:
-            encoder, arguments = self._encoder(batch)
+            encoder, arguments = self.encoder_call(batch)
             shared = self.frozen(arguments, self.dense.full_tensor(batch.ids_BL)) if self.frozen else None
             last: Tensor = encoder(**arguments).last_hidden_state if shared is None else shared
             return last
@@ -196,11 +196,11 @@ class TaskModel(nn.Module):
 
     def layers(self, batch: Batch) -> Sequence[Tensor]:
         """Return hidden states (B, L, H) of the embeddings' output and of every layer of the encoder, in this order."""
-        encoder, arguments = self._encoder(batch)
+        encoder, arguments = self.encoder_call(batch)
         states: Sequence[Tensor] = encoder(**arguments, output_hidden_states=True).hidden_states
         return states
 
-    def _encoder(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
+    def encoder_call(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
         """Return the encoder and what it is called with."""
         encoder = self.backbone.get_encoder() if self.backbone.config.is_encoder_decoder else self.backbone
         arguments: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}

@@ -26,7 +26,7 @@ from ..kinds import Limits, Representation, form
 from ..lock import Held, lock
 from ..metrics import metric
 from ..models import frozen
-from ..models.batches import collate
+from ..models.batches import Example, collate
 from ..models.device import Device, choose
 from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
@@ -338,13 +338,19 @@ class _Trainer:
         optimizer = optimizers.build(named, model.heads, settings, team)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         if team.size == 1:
-            frozen.share(model, source, names, device.precision)
+            frozen.share(model, source, names, device.precision, self._met_again())
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         # The parameters training changes: what the best state copies and the training state saves.
         self.trained: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best: dict[str, Tensor] = {}
         self.budget = settings.micro_batch_tokens
         self.progress = _Progress()
+
+    def _met_again(self) -> list[Example]:
+        """Return the training examples that every epoch meets as they are, if there is a whole epoch to come."""
+        seen = self.total * self.settings.batch_size
+        same = [task.examples for task in self.tasks if task.form.drawn(task.examples[0], 0) is task.examples[0]]
+        return list(chain.from_iterable(same)) if seen >= sum(map(len, same)) else []
 
     def go(self, stop: list[int]) -> None:
         """Run all updates that are left and leave the model in its best state."""
