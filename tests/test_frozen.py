@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import tiny
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.models import frozen
-from stiltsweep.models.batches import Batch
+from stiltsweep.models.batches import Batch, packs
 from stiltsweep.models.load import TaskModel
 from stiltsweep.prediction import PredictionSettings, predict
 from stiltsweep.settings import FROZEN, TrainingSettings
@@ -236,3 +236,14 @@ def test_kept_states_are_what_is_used(folder: Path) -> None:
     for path in (folder / "model" / FROZEN).iterdir():
         np.save(path, -np.load(path))
     assert results(made(folder, "second"))["model.safetensors"] != first["model.safetensors"]
+
+
+def test_rows_hold_every_input_once_and_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(3, 20, 60).tolist()
+    rows = packs(lengths, 64)
+    assert sorted(i for row in rows for i in row) == list(range(60))
+    filled = [sum(lengths[i] for i in row) for row in rows]
+    assert sum(filled) > 0.9 * max(filled) * len(rows)
+    assert max(filled) < 1.1 * 64
+    assert packs([100, 7, 93], 64) == [[0], [2], [1]]
+    assert packs([9], 64) == [[0]]

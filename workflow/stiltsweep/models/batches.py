@@ -140,6 +140,20 @@ def by_budget(examples: Iterable[Example], tokens: int) -> Iterator[list[Example
         yield batch
 
 
+def packs(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Put inputs together in rows of about `room` places, as even as they get; return each row's inputs.
+
+    The longest first, each into the row that is emptiest so far.
+    """
+    rows: list[list[int]] = [[] for _ in range(-(-sum(lengths) // room))]
+    filled = [0] * len(rows)
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        emptiest = filled.index(min(filled))
+        rows[emptiest].append(index)
+        filled[emptiest] += lengths[index]
+    return [row for row in rows if row]
+
+
 class Objective(Protocol):
     """What a model needs of a task's kind: its head and its loss (see `kinds`)."""
 

@@ -24,11 +24,12 @@ import torch
 import transformers
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from ..files import replacing
 from ..settings import FROZEN
-from .batches import Example, by_budget, collate
+from .batches import Example, by_budget, collate, packs
 from .directory import WEIGHTS
 from .load import Source, TaskModel
 
@@ -39,6 +40,8 @@ _MEMORY = 1 << 29
 """Bytes of states of training inputs that a job holds; if they are more, it computes them in every epoch."""
 _TOKENS = 4096
 """Token slots of a batch of training inputs."""
+_ROW = 128
+"""Places of a row of several inputs, about: attention grows with their square."""
 _CLASSES = ("BertModel", "XLMRobertaModel")
 """Encoders that are embeddings and a list of layers, and nothing between them."""
 
@@ -83,7 +86,7 @@ def _depth(backbone: Any, changed: set[str]) -> int:
 class _Frozen:
     """An encoder cut in two: states of the lower part out of a folder, and the upper part run on them.
 
-    Shape letters: B inputs of a batch, L token positions, H width.
+    Shape letters: B inputs of a batch, L token positions, H width; P rows of R places, N places.
     """
 
     def __init__(self, backbone: Any, source: Source, depth: int) -> None:
@@ -127,17 +130,38 @@ class _Frozen:
           arguments: of the encoder.
           full_ids_BL: ids of the full vocabulary: those of the arguments depend on the job's other examples.
         """
-        if not self.backbone.training:
-            states_BLH = self._states(arguments, full_ids_BL)
-        else:
-            rows = [self.known.get(row) for row in _rows(arguments, full_ids_BL)]
-            found = [row for row in rows if row is not None]
-            if len(found) < len(rows):
-                return None
-            states_BLH = pad_sequence(found, batch_first=True)
-        with self._only(self.upper, states_BLH):
+        if self.backbone.training:
+            known = [self.known.get(row) for row in _rows(arguments, full_ids_BL)]
+            found = [states_LH for states_LH in known if states_LH is not None]
+            return self._packed(found) if len(found) == len(known) else None
+        with self._only(self.upper, self._states(arguments, full_ids_BL)):
             output_BLH: Tensor = self.backbone(**arguments).last_hidden_state
         return output_BLH
+
+    def _packed(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the upper part's output (B, L, H) for the states (L, H) of B inputs.
+
+        Inputs stand one after the other in rows of R places and do not see each other, so that hardly any place is
+        padding. Their positions are in their states already.
+        """
+        rows = packs([len(states_LH) for states_LH in inputs], _ROW)
+        states_PRH = pad_sequence([torch.cat([inputs[i] for i in row]) for row in rows], batch_first=True)
+        owners_PR = np.full(states_PRH.shape[:2], -1)
+        places_BL = np.full((len(inputs), max(map(len, inputs))), owners_PR.size)
+        for number, row in enumerate(rows):
+            at = 0
+            for i in row:
+                length = len(inputs[i])
+                owners_PR[number, at : at + length] = i
+                places_BL[i, :length] = number * owners_PR.shape[1] + np.arange(at, at + length)
+                at += length
+        mask_PRR = torch.from_numpy(owners_PR[:, :, None] == owners_PR[:, None, :])
+        with self._only(self.upper, states_PRH):
+            output_PRH = self.backbone(
+                input_ids=torch.from_numpy(owners_PR), attention_mask=mask_PRR[:, None]
+            ).last_hidden_state
+        flat_NH = functional.pad(output_PRH.flatten(0, 1), (0, 0, 0, 1))  # the last row stands for padding
+        return flat_NH.index_select(0, torch.from_numpy(places_BL.ravel())).view(*places_BL.shape, -1)
 
     def _states(self, arguments: Mapping[str, Tensor], full_ids_BL: Tensor) -> Tensor:
         """Return the states (B, L, H) of the lower part, kept or computed."""
