@@ -7,8 +7,9 @@
   search     exact nearest neighbours of 1,000,000 candidates against FAISS's flat index (pip install faiss-cpu)
 
 The peers read the same token ids in the order of the data, in batches of 8 (`Trainer.predict`'s own size; 32 for
-embedding, sentence-transformers'), padded to their longest, with transformers' defaults otherwise, and have to predict
-the same. The text-to-text model has mT5's architecture, mt5-small's width and depth, 8,192 pieces and random weights.
+embedding, sentence-transformers'; --batch 1 is what transformers' pipelines do unless told otherwise), padded to their
+longest, with transformers' defaults otherwise, and have to predict the same. The text-to-text model has mT5's
+architecture, mt5-small's width and depth, 8,192 pieces and random weights.
 
 Example:
   python benchmarks/prediction.py
@@ -48,14 +49,14 @@ from stiltsweep.records import Row, read_meta, read_rows
 LANGUAGES = {"intent": ("en", "de", "zh"), "qa": ("en", "de", "zh"), "retrieval": ("de", "zh")}
 REPRESENTATION = Representation("mean", -1, "mean", "query: ")
 LIMITS = Limits(128, 32, 16)
-BATCH, EMBEDDED, TOKENS = 8, 32, 4096
+EMBEDDED, TOKENS = 32, 4096
 SIZES = {
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
     "nano": {"d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4},
 }
 """Of the text-to-text model: mt5-small's width and depth, or mt5-nano's."""
 
-TURNS, SIZE = 3, "small"
+TURNS, SIZE, BATCH = 3, "small", 8
 
 Batches = list[tuple[list[Example], torch.Tensor, torch.Tensor]]
 
@@ -302,16 +303,17 @@ PARTS = {"labels": labels, "answers": answers, "spans": spans, "embedding": embe
 
 def main() -> None:
     """Measure, print and write."""
-    global TURNS, SIZE
+    global TURNS, SIZE, BATCH
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}, search; all of them if none is named")
     parser.add_argument("--candidates", type=int, default=1_000_000)
     parser.add_argument("--size", choices=SIZES, default=SIZE, help="of the text-to-text model")
+    parser.add_argument("--batch", type=int, default=BATCH, help="of the peers, but for embedding")
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--results", type=Path, default=Path("results"), help="of the default sweep")
     parser.add_argument("--output", type=Path, default=Path("results/bench/prediction.json"))
     arguments = parser.parse_args()
-    TURNS, SIZE = arguments.turns, arguments.size
+    TURNS, SIZE, BATCH = arguments.turns, arguments.size, arguments.batch
     transformers.logging.set_verbosity_error()
     asked = arguments.parts or [*PARTS, "search"]
     if unknown := set(asked) - {*PARTS, "search"}:
