@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 import tiny
@@ -247,3 +249,40 @@ def test_rows_hold_every_input_once_and_little_padding() -> None:
     assert max(filled) < 1.1 * 64
     assert packs([100, 7, 93], 64) == [[0], [2], [1]]
     assert packs([9], 64) == [[0]]
+
+
+@pytest.mark.parametrize("name", ["Bert", "XLMRoberta"])
+def test_inputs_in_rows_are_what_they_are_in_a_batch(name: str, tmp_path: Path) -> None:
+    """Both classes, with token types: positions and types are in the states, and inputs of a row do not meet."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=50,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        type_vocab_size=2,
+        pad_token_id=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    backbone = getattr(transformers, f"{name}Model")(config, add_pooling_layer=False).train()
+    source = SimpleNamespace(base=tmp_path, about={"weights_sha256": "x"})
+    cut = frozen._Frozen(backbone, source, 2)  # type: ignore[arg-type]
+    lengths = [40, 3, 60, 17, 90, 5, 33]
+    mask = torch.arange(90) < torch.tensor(lengths)[:, None]
+    ids = torch.where(mask, torch.randint(5, 50, mask.shape), 1)
+    arguments = {"input_ids": ids, "attention_mask": mask.long(), "token_type_ids": (ids > 25).long() * mask}
+    states = cut._states(arguments, ids)
+    found = cut._packed([states[i, :n] for i, n in enumerate(lengths)])
+    whole = backbone(**arguments).last_hidden_state
+    assert found.shape == whole.shape
+    assert torch.allclose(found[mask], whole[mask], atol=1e-5)
+    assert not found[~mask].any()
+    weight = torch.randn(whole[mask].shape)
+    parameters = list(backbone.encoder.layer[2].parameters())
+    gradients, expected = (torch.autograd.grad((of[mask] * weight).sum(), parameters) for of in (found, whole))
+    assert max(float(one.abs().max()) for one in expected) > 1.0
+    for one, other in zip(gradients, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
