@@ -26,6 +26,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -75,7 +76,6 @@ class Ours:
         if empty:
             shutil.rmtree(self.work / "models/e5-small" / FROZEN, ignore_errors=True)
         spent = np.zeros(2)
-        update, read = loop._Trainer._update, frozen._Frozen.read
 
         def timing(work: Callable[..., None]) -> Any:
             def timed(*arguments: Any) -> None:
@@ -85,28 +85,26 @@ class Ours:
 
             return timed
 
-        loop._Trainer._update = timing(update)  # type: ignore[method-assign]
-        frozen._Frozen.read = timing(read)  # type: ignore[method-assign]
-        try:
-            with tempfile.TemporaryDirectory(dir=self.work) as folder:
-                output = Path(folder) / "run" / "checkpoint.json"
-                loop.train(
-                    loop.Run(
-                        start=self.work / "models/e5-small/model.json",
-                        data=[self.work / f"data/{self.task}/en.parquet"],
-                        output=output,
-                        settings=self.settings,
-                        representation=REPRESENTATION,
-                        seed=0,
-                        prune=True,
-                        chance=0.0,
-                        identity={},
-                    )
+        with (
+            tempfile.TemporaryDirectory(dir=self.work) as folder,
+            patch.object(loop._Trainer, "_update", timing(loop._Trainer._update)),
+            patch.object(frozen._Frozen, "read", timing(frozen._Frozen.read)),
+        ):
+            output = Path(folder) / "run" / "checkpoint.json"
+            loop.train(
+                loop.Run(
+                    start=self.work / "models/e5-small/model.json",
+                    data=[self.work / f"data/{self.task}/en.parquet"],
+                    output=output,
+                    settings=self.settings,
+                    representation=REPRESENTATION,
+                    seed=0,
+                    prune=True,
+                    chance=0.0,
+                    identity={},
                 )
-                history = [json.loads(line) for line in output.with_name("history.jsonl").read_text().splitlines()]
-        finally:
-            loop._Trainer._update = update  # type: ignore[method-assign]
-            frozen._Frozen.read = read  # type: ignore[method-assign]
+            )
+            history = [json.loads(line) for line in output.with_name("history.jsonl").read_text().splitlines()]
         self.losses = [entry["loss"] for entry in history if "loss" in entry]
         return float(spent[0]), float(spent[1])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import tiny
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.models import frozen
 from stiltsweep.models.batches import Batch, packs
-from stiltsweep.models.load import TaskModel
+from stiltsweep.models.load import Source, TaskModel
 from stiltsweep.prediction import PredictionSettings, predict
 from stiltsweep.settings import FROZEN, TrainingSettings
 from stiltsweep.training import loop
@@ -268,8 +267,7 @@ def test_inputs_in_rows_are_what_they_are_in_a_batch(name: str, tmp_path: Path) 
         attention_probs_dropout_prob=0.0,
     )
     backbone = getattr(transformers, f"{name}Model")(config, add_pooling_layer=False).train()
-    source = SimpleNamespace(base=tmp_path, about={"weights_sha256": "x"})
-    cut = frozen._Frozen(backbone, source, 2)  # type: ignore[arg-type]
+    cut = frozen._Frozen(backbone, Source(tmp_path, {"weights_sha256": "x"}), 2)
     lengths = [40, 3, 60, 17, 90, 5, 33]
     mask = torch.arange(90) < torch.tensor(lengths)[:, None]
     ids = torch.where(mask, torch.randint(5, 50, mask.shape), 1)

@@ -80,7 +80,7 @@ class SpanCorruption(TextToText):
 
     def predict(self, model: Any, batch: Batch) -> list[tuple[int, int]]:
         """Return (pieces, right ones) per example, every piece predicted from the right ones before it."""
-        inputs_BT, labels_BT = self._targets(model, [e.target for e in batch.examples], batch.ids_BL.device)
+        inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], batch.ids_BL.device)
         best_BT = model.decode(model.encode(batch), batch.mask_BL, inputs_BT).argmax(-1)
         right_BT = (best_BT == labels_BT) & (labels_BT >= 0)
         return list(zip((labels_BT >= 0).sum(-1).tolist(), right_BT.sum(-1).tolist(), strict=True))

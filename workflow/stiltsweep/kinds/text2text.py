@@ -162,22 +162,33 @@ class TextToText(Form):
         """One term per output token."""
         return float(len(example.target))
 
-    def _targets(self, model: Any, targets: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return decoder inputs and labels (rows, T): labels shifted right behind the start token."""
-        longest = max(map(len, targets))
-        start, pad = model.decoder_start, model.dense_pad
-        inputs = np.full((len(targets), longest), pad, dtype=np.int64)
-        labels = np.full((len(targets), longest), _IGNORED, dtype=np.int64)
-        for i, target in enumerate(targets):
-            dense = model.dense.of(target)
-            labels[i, : len(dense)] = dense
-            inputs[i, 0] = start
-            inputs[i, 1 : len(dense)] = dense[:-1]
-        return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+    def _targets(
+        self, model: Any, rows: Sequence[Sequence[Sequence[int]]], device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return decoder inputs, labels and the texts' numbers (rows, T) of one text or several after another in a row.
+
+        Each text's labels are shifted right behind the start token. Texts are numbered over all rows; -1 is padding.
+        """
+        shape = len(rows), max(sum(map(len, row)) for row in rows)
+        inputs = np.full(shape, model.dense_pad, dtype=np.int64)
+        labels = np.full(shape, _IGNORED, dtype=np.int64)
+        texts = np.full(shape, -1, dtype=np.int64)
+        number = 0
+        for i, row in enumerate(rows):
+            at = 0
+            for target in row:
+                dense, end = model.dense.of(target), at + len(target)
+                inputs[i, at] = model.decoder_start
+                inputs[i, at + 1 : end] = dense[:-1]
+                labels[i, at:end] = dense
+                texts[i, at:end] = number
+                number, at = number + 1, end
+        inputs_BT, labels_BT, texts_BT = (torch.from_numpy(of).to(device) for of in (inputs, labels, texts))
+        return inputs_BT, labels_BT, texts_BT
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy over output tokens."""
-        inputs_BT, labels_BT = self._targets(model, [e.target for e in batch.examples], batch.ids_BL.device)
+        inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], batch.ids_BL.device)
         logits_BTV = model.decode(model.encode(batch), batch.mask_BL, inputs_BT)
         return functional.cross_entropy(
             logits_BTV.flatten(0, 1).float(), labels_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
@@ -200,31 +211,13 @@ class TextToText(Form):
         row's text became once for all of them, and nothing is padded to the longest choice.
         """
         device = batch.ids_BL.device
-        owners, packs = [], []
-        for owner, example in enumerate(batch.examples):
-            for pack in _packs(example.align, _PACK):
-                owners.append(owner)
-                packs.append(pack)
-        longest = max(sum(map(len, pack)) for pack in packs)
-        inputs = np.full((len(packs), longest), model.dense_pad, dtype=np.int64)
-        labels = np.full((len(packs), longest), _IGNORED, dtype=np.int64)
-        texts = np.full((len(packs), longest), -1, dtype=np.int64)
-        number = 0
-        for row, pack in enumerate(packs):
-            at = 0
-            for choice in pack:
-                dense, end = model.dense.of(choice), at + len(choice)
-                inputs[row, at] = model.decoder_start
-                inputs[row, at + 1 : end] = dense[:-1]
-                labels[row, at:end] = dense
-                texts[row, at:end] = number
-                number, at = number + 1, end
-        owners_P, inputs_PT, labels_PT, texts_PT = (
-            torch.from_numpy(np.asarray(of)).to(device) for of in (owners, inputs, labels, texts)
-        )
-        found_C = torch.zeros(number)
+        packs = [(owner, pack) for owner, e in enumerate(batch.examples) for pack in _packs(e.align, _PACK)]
+        owners_P = torch.tensor([owner for owner, _ in packs], device=device)
+        inputs_PT, labels_PT, texts_PT = self._targets(model, [pack for _, pack in packs], device)
+        longest = inputs_PT.shape[1]
         logits = longest * model.backbone.config.vocab_size
         most = max(1, min(_MOST_LOGITS // logits, _MOST_PAIRS // longest**2))
+        found_C = torch.zeros(sum(len(pack) for _, pack in packs))
         for start in range(0, len(packs), most):
             part = slice(start, start + most)
             logits_PTV = model.decode(

@@ -119,9 +119,10 @@ class _Frozen:
             _, arguments = model.encoder_call(batch)
             full_ids_BL = model.dense.full_tensor(batch.ids_BL)
             states_BLH = self._states(arguments, full_ids_BL)
-            lengths = arguments["attention_mask"].sum(1).tolist()
-            for row, states_LH, length in zip(_rows(arguments, full_ids_BL), states_BLH, lengths, strict=True):
-                self.known[row] = states_LH[:length]
+            for row, states_LH, mask_L in zip(
+                _rows(arguments, full_ids_BL), states_BLH, batch.mask_BL.bool(), strict=True
+            ):
+                self.known[row] = states_LH[mask_L]
 
     def __call__(self, arguments: Mapping[str, Tensor], full_ids_BL: Tensor) -> Tensor | None:
         """Return the encoder's output (B, L, H); None in training on inputs that were not read before it.
