@@ -12,4 +12,4 @@ The rooms, ground floor first; imports run downward only:
     probing/                                  what checkpoints know of words; torch in two of its modules only
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
