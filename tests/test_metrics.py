@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import unicodedata
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from stiltsweep.metrics.answers import normalise_mlqa, normalise_squad
 from stiltsweep.metrics.spans import chunks
 
 PREFIXED = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-LOC", "S-PER"]
-BARE = ["NOUN", "VERB", "SCONJ", "SYM", "INTJ", "PUNCT", "ADJ", "ADP"]
+# fmt: off
+UPOS = ["ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
+        "SYM", "VERB", "X"]
+BARE = [*UPOS, "BANANA", "IN", "EX", "SYMBOL", "OTHER", "O", "_", "WP$", ".", "E", "S"]
+# fmt: on
 
 
 def total(name: str, golds: list[dict[str, Any]], predictions: list[Any], language: str = "en") -> float:
@@ -27,39 +32,25 @@ def total(name: str, golds: list[dict[str, Any]], predictions: list[Any], langua
     return float(rule.score(sums))
 
 
-def assert_seqevals(golds: list[list[str]], predictions: list[list[str]]) -> None:
-    """Check that span F1 is what seqeval says of some sentences."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        expected = 100 * f1_score(golds, predictions)
-    found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
-    assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
+def as_prefixed(tag: str) -> str:
+    """Write a bare tag so that seqeval 1.2 reads of it what 0.0.12 reads of the bare tag: "S-*SCONJ"."""
+    return "O" if tag == "O" else f"{tag[0]}-*{tag}"  # (to 1.2 the type of O is "_")
 
 
-@pytest.mark.parametrize("tags", [PREFIXED, BARE], ids=["IOBES", "bare UPOS"])
-def test_span_f1_is_seqevals(tags: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("tags", "written"), [(PREFIXED, str), (BARE, as_prefixed)], ids=["IOBES", "bare, as seqeval 0.0.12"]
+)
+def test_span_f1_is_seqevals(tags: list[str], written: Callable[[str], str]) -> None:
     """200 corpora of random, mostly invalid tag sequences, which is where readings differ."""
     rng = random.Random(0)
     for _ in range(200):
         golds = [[rng.choice(tags) for _ in range(rng.randint(1, 12))] for _ in range(rng.randint(1, 6))]
         predictions = [[t if rng.random() < 0.6 else rng.choice(tags) for t in gold] for gold in golds]
-        assert_seqevals(golds, predictions)
-
-
-def test_span_f1_on_a_tag_x_within_sentences_is_seqevals_too() -> None:
-    """Of a chunk of X that begins or ends a sentence seqeval 1.2 has a reading of its own (see `chunks`)."""
-    rng = random.Random(1)
-
-    def sentence(inner: list[str]) -> list[str]:
-        return [rng.choice(BARE), *inner, rng.choice(BARE)]
-
-    for _ in range(200):
-        inner = [rng.choices([*BARE, "X", "X"], k=rng.randint(1, 12)) for _ in range(rng.randint(1, 6))]
-        golds = [sentence(tags) for tags in inner]
-        predictions = [
-            sentence([t if rng.random() < 0.6 else rng.choice([*BARE, "X"]) for t in tags]) for tags in inner
-        ]
-        assert_seqevals(golds, predictions)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = 100 * f1_score(*([[written(t) for t in one] for one in of] for of in (golds, predictions)))
+        found = total("span_f1", [{"tags": gold} for gold in golds], predictions)
+        assert np.nan_to_num(found) == pytest.approx(expected, abs=1e-9)
 
 
 def test_accuracies_are_scikit_learns() -> None:
@@ -73,11 +64,36 @@ def test_accuracies_are_scikit_learns() -> None:
         assert total("accuracy", [{"label": tag} for tag in flat[0]], flat[1]) == pytest.approx(expected)
 
 
-def test_chunks_by_hand() -> None:
-    assert chunks(["B-A", "I-A", "O", "I-A", "I-B", "B-B"]) == [("A", 0, 1), ("A", 3, 3), ("B", 4, 4), ("B", 5, 5)]
-    assert chunks(["NOUN", "NOUN", "VERB"]) == [("OUN", 0, 1), ("ERB", 2, 2)]  # neighbours merge
-    assert chunks(["X", "NOUN", "X", "X"]) == [("X", 0, 0), ("OUN", 1, 1), ("X", 2, 3)]
-    assert chunks(["SCONJ", "SCONJ"]) == [("CONJ", 0, 0), ("CONJ", 1, 1)]  # S: a chunk of one
+# What `get_entities` of seqeval 0.0.12, run once, said of each sentence.
+CHUNKS = {
+    "NOUN CCONJ NOUN": [("NOUN", 0, 0), ("CCONJ", 1, 1), ("NOUN", 2, 2)],
+    "SCONJ CCONJ": [("SCONJ", 0, 0), ("CCONJ", 1, 1)],
+    "SCONJ SCONJ": [("SCONJ", 0, 0), ("SCONJ", 1, 1)],  # S: a chunk of one
+    "NOUN NOUN VERB": [("NOUN", 0, 1), ("VERB", 2, 2)],  # neighbours merge
+    "X NOUN X X": [("X", 0, 0), ("NOUN", 1, 1), ("X", 2, 3)],
+    "INTJ INTJ": [("INTJ", 0, 1)],
+    "EX EX NN": [("EX", 0, 0), ("EX", 1, 1), ("NN", 2, 2)],
+    "BANANA BANANA": [("BANANA", 0, 0), ("BANANA", 1, 1)],
+    "OTHER NOUN OTHER": [("NOUN", 1, 1)],  # O: outside
+    "B I E S O B": [("B", 0, 0), ("I", 1, 1), ("E", 2, 2), ("S", 3, 3), ("B", 5, 5)],
+    "IN I-PER": [("IN", 0, 0), ("PER", 1, 1)],
+    "B-A I-A O I-A I-B B-B": [("A", 0, 1), ("A", 3, 3), ("B", 4, 4), ("B", 5, 5)],
+}
+
+
+@pytest.mark.parametrize(("tags", "expected"), CHUNKS.items())
+def test_chunks_are_those_of_seqeval_0_0_12(tags: str, expected: list[tuple[str, int, int]]) -> None:
+    assert chunks(tags.split()) == expected
+
+
+def test_a_type_may_hold_a_hyphen_behind_its_position() -> None:
+    """As in seqeval 1.2; 0.0.12 takes art-film and car-film for one type."""
+    assert chunks(["B-art-film", "I-art-film", "I-car-film"]) == [("art-film", 0, 1), ("car-film", 2, 2)]
+
+
+def test_one_kind_of_conjunction_is_not_the_other() -> None:
+    gold = {"tags": ["NOUN", "CCONJ", "NOUN"]}
+    assert total("span_f1", [gold], [["NOUN", "SCONJ", "NOUN"]]) == pytest.approx(200 / 3)
 
 
 def test_words_that_were_cut_off_are_errors() -> None:

@@ -9,28 +9,36 @@ from typing import Any
 Chunk = tuple[str, int, int]
 """(type, first token, last token), both inclusive."""
 
+_PREFIXES = ("B-", "I-", "E-", "S-")
+
 
 def chunks(tags: Sequence[str]) -> list[Chunk]:
-    """Return the chunks of one sentence under seqeval 1.2's default (lenient, conlleval) reading.
+    """Return the chunks of one sentence under seqeval's default (lenient, conlleval) reading.
 
-    A tag's first character is its position (B I E S O), the rest its type, so bare tags are read too: neighbouring
-    equal tags merge into one chunk, and a bare tag beginning with S (SCONJ, SYM) is a chunk of one token each. That is
-    how XTREME's evaluate.py scores UD POS; see `token_statistics` for accuracy. One tag differs: to seqeval 1.2 the
-    bare tag X has the same type as O, so that it loses chunks of X at the end of a sentence, and begins those at the
-    beginning where some chunk of the sentences before did. Here, as in seqeval 0.0.12 of XTREME's time, X is a type
-    like any other.
+    A tag's first character is its position (B I E S O). What follows "B-", "I-", "E-" or "S-" is its type; any other
+    tag is a type of its own, so bare parts of speech are read too: neighbouring equal tags merge into one chunk, and a
+    bare tag beginning with B, S or E is a chunk of one token each. That is how XTREME's evaluate.py scores UD POS, with
+    seqeval 0.0.12 of its time (see `token_statistics` for accuracy).
+
+    seqeval 1.2 reads bare tags in another way: it takes the first letter off, so that CCONJ and SCONJ are one type.
+    0.0.12 in turn takes what follows a tag's last hyphen for its type ("B-art-film" is a film); here that holds only
+    of tags that do not begin with a position and a hyphen, and others keep their whole type, as in 1.2.
     """
     found: list[Chunk] = []
     start = 0
-    last_position, last_type = "O", ""
+    last_position, last_type = "O", "O"
     for index, tag in enumerate([*tags, "O"]):
-        position, kind = tag[:1], tag[1:].split("-", maxsplit=1)[-1] or tag
+        position, kind = tag[:1], _type(tag)
         if _ends(last_position, position, last_type, kind):
             found.append((last_type, start, index - 1))
         if _starts(last_position, position, last_type, kind):
             start = index
         last_position, last_type = position, kind
     return found
+
+
+def _type(tag: str) -> str:
+    return tag[2:] if tag[:2] in _PREFIXES else tag.rsplit("-", maxsplit=1)[-1]
 
 
 def _ends(last: str, this: str, last_type: str, this_type: str) -> bool:
