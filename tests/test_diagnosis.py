@@ -17,9 +17,9 @@ import pytest
 import synthetic
 from stiltsweep.errors import UserError
 from stiltsweep.files import write_json
+from stiltsweep.resampling.intervals import p_value
 from stiltsweep.significance import Settings, Statistics, compare, estimands, resample
 from stiltsweep.significance.buckets import COLUMNS, FEWEST, OTHER, Attributes, buckets, diagnose, parting, restrict
-from stiltsweep.significance.intervals import p_value
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 CODES = ("fi", "hu", "ru", "de")

@@ -29,8 +29,8 @@ from stiltsweep.models.load import Source, build, vocabulary
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.probing import curves, job, linear, representations, table, words
 from stiltsweep.probing.table import Probe
+from stiltsweep.resampling.draws import Counts
 from stiltsweep.resources import Needs
-from stiltsweep.significance.draws import Counts
 from stiltsweep.sources import files
 from stiltsweep.sources.columns import Columns, RowError
 from stiltsweep.sweep import Sweep

@@ -12,16 +12,16 @@ from statsmodels.stats.multitest import multipletests
 import synthetic
 from stiltsweep.errors import UserError
 from stiltsweep.metrics import METRICS
+from stiltsweep.resampling import strata as strata_module
+from stiltsweep.resampling.draws import Counts, Signs, t_scale
+from stiltsweep.resampling.intervals import bca, detectable, p_value, percentile
+from stiltsweep.resampling.strata import stratify
 from stiltsweep.significance import COLUMNS, Settings, Statistics, compare, controls, estimands, resample
 from stiltsweep.significance import influence as influence_module
-from stiltsweep.significance import strata as strata_module
 from stiltsweep.significance.bootstrap import arm_draws, exact
 from stiltsweep.significance.corrections import benjamini_hochberg, holm
-from stiltsweep.significance.draws import Counts, Signs, t_scale
 from stiltsweep.significance.estimands import weights
-from stiltsweep.significance.intervals import bca, detectable, p_value, percentile
 from stiltsweep.significance.seeds import component, excess
-from stiltsweep.significance.strata import stratify
 
 CODES = ("a", "b", "c", "d")
 FAMILIES = {"family": {"x": ["a", "b"], "y": ["c", "d"], "z": []}}

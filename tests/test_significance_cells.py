@@ -20,9 +20,9 @@ from stiltsweep.catalog import BUILT_IN
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json
 from stiltsweep.languages import Languages
+from stiltsweep.resampling.strata import stratify
 from stiltsweep.significance import COLUMNS, Settings, compare, estimands, read, regression, resample, sensitivity
 from stiltsweep.significance import table as tables
-from stiltsweep.significance.strata import stratify
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 GRID = {"intermediates": ("none", "pairs"), "seeds": (0, 1, 2), "languages": ("en", "fi", "hu", "de", "ru", "ar")}

@@ -12,7 +12,7 @@ LIBRARY = Path(__file__).resolve().parent
 STAGES: dict[str, tuple[str, ...]] = {
     # Cheap stages run again when their code changes; training never does: its checkpoints record the version instead.
     "evaluate": ("metrics/**/*.py", "evaluation.py"),
-    "significance": ("metrics/**/*.py", "significance/**/*.py"),
+    "significance": ("metrics/**/*.py", "resampling/**/*.py", "significance/**/*.py"),
     "behaviour": ("metrics/**/*.py", "behaviour.py"),
     "measure": ("tokenization/**/*", "models/tokenizer.py", "models/reachable.py"),
     "probes": ("probing/table.py",),

@@ -17,8 +17,8 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..significance.draws import Counts
-from ..significance.intervals import percentile
+from ..resampling.draws import Counts
+from ..resampling.intervals import percentile
 from .words import Examples, Feature, Language
 
 Vectors = NDArray[np.float32]

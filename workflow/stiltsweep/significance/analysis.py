@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from ..arms import BASELINE
 from ..errors import UserError, nearest
+from ..resampling.draws import normals
+from ..resampling.intervals import bca, detectable, p_value, percentile
+from ..resampling.strata import Stratum, stratify
 from . import influence
 from .bootstrap import arm_draws, sign_flips
 from .cells import Statistics
 from .corrections import holm
-from .draws import normals
 from .estimands import Estimand, weights
-from .intervals import bca, detectable, p_value, percentile
 from .seeds import Component, component, draw
-from .strata import Stratum, stratify
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]

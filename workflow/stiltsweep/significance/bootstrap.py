@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..resampling.draws import Counts, Signs
+from ..resampling.strata import Stratum
 from .cells import Statistics
-from .draws import Counts, Signs
-from .strata import Stratum
 
 Array = NDArray[np.float64]
 Key = TypeVar("Key")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..resampling.strata import Stratum
 from .cells import Statistics
-from .strata import Stratum
 
 Array = NDArray[np.float64]
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .draws import t_scale
+from ..resampling.draws import t_scale
 
 Array = NDArray[np.float64]
 
