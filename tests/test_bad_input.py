@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from stiltsweep.errors import UserError
 from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 3.0
+TIMES = 3.0
+"""A refusal costs at most so many times the processor's time that accepting the sweep costs on the same machine."""
 
 GOOD = """\
 catalog: [mine]
@@ -50,9 +53,8 @@ HALF = {**TASK, "languages": {"en": {"train": 8, "dev": 8}}, "contaminates": ["c
 HALF["source"] = {**TASK["source"], "splits": {s: TASK["source"]["splits"][s] for s in ("train", "dev")}}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a sweep of its own that is fine."""
+def make(tmp_path: Path) -> None:
+    """Write a sweep of its own that is fine."""
     for name, value in (
         ("mine/target/commands.yaml", TASK),
         ("mine/intermediate/half.yaml", HALF),
@@ -65,6 +67,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     line = json.dumps({"id": "1", "text": "turn it on", "label": "on"}) + "\n"
     for name in ("en.train", "en.dev", "en.test", "de.test"):
         write(tmp_path / "data" / f"{name}.jsonl", line)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a sweep of its own that is fine."""
+    make(tmp_path)
     monkeypatch.chdir(tmp_path)
     for variable in ("HF_HUB_OFFLINE", "STILTSWEEP_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
@@ -91,11 +99,27 @@ def begin() -> None:
     preflight.check_jobs(sweep, [model for model in sweep.models if model != "e5-small"], data)
 
 
-def refused(message: str, action: Any = begin) -> None:
-    began = time.monotonic()
+@pytest.fixture(scope="module", autouse=True)
+def accepting(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Measure what accepting costs."""
+    folder = tmp_path_factory.mktemp("accepted")
+    make(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        begin()  # imports are no part of it
+        began = time.process_time()
+        begin()
+        _ACCEPTED.append(time.process_time() - began)
+
+
+_ACCEPTED: list[float] = []
+
+
+def refused(message: str, action: Callable[[], Any] = begin) -> None:
+    began = time.process_time()
     with pytest.raises(UserError) as error:
         action()
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < TIMES * _ACCEPTED[0]
     text = str(error.value)
     assert re.search(message, text), text
     assert "\n" not in text
@@ -337,6 +361,24 @@ def snakemake(folder: Path, *arguments: str) -> tuple[int, str]:
     return found.returncode, "\n".join(line for line in lines if "specific profile" not in line)
 
 
+def costs(folder: Path, *arguments: str) -> tuple[float, tuple[int, str]]:
+    """Return the processor's seconds that a command took, and its outcome."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outcome = snakemake(folder, *arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, outcome
+
+
+@pytest.fixture(scope="module")
+def accepted_by_snakemake(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """What a dry run of the sweep that is fine costs."""
+    folder = tmp_path_factory.mktemp("accepted")
+    make(folder)
+    spent, (status, text) = costs(folder, "-n")
+    assert status == 0, text
+    return spent
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -350,15 +392,14 @@ def snakemake(folder: Path, *arguments: str) -> tuple[int, str]:
 )  # fmt: skip
 @pytest.mark.parametrize("named", [False, True])
 def test_it_is_all_that_snakemake_prints(
-    name: str, content: str | bytes | None, message: str, named: bool, folder: Path
+    name: str, content: str | bytes | None, message: str, named: bool, folder: Path, accepted_by_snakemake: float
 ) -> None:
     if content is None:
         (folder / name).unlink()
     else:
         write(folder / name, content)
-    began = time.monotonic()
-    status, text = snakemake(folder, "-n", *(["--configfile", "config.yaml"] if named else []))
-    assert time.monotonic() - began < 3 * SECONDS  # Snakemake's own start included, on a busy machine
+    spent, (status, text) = costs(folder, "-n", *(["--configfile", "config.yaml"] if named else []))
+    assert spent < TIMES * accepted_by_snakemake
     assert status == 1
     assert re.fullmatch(message, text), text
 

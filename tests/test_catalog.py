@@ -18,7 +18,7 @@ from stiltsweep.catalog import Catalog, Task
 from stiltsweep.errors import UserError
 from stiltsweep.languages import SOURCE_LANGUAGE
 from stiltsweep.records import read_rows, write_rows
-from stiltsweep.schema import check_training
+from stiltsweep.schema import check_training, read_yaml
 from stiltsweep.sources import parts
 from stiltsweep.sweep import Sweep
 
@@ -134,12 +134,18 @@ def test_arms_of_the_catalogue_can_be_asked_for_without_a_network() -> None:
 
 
 def test_everything_is_loaded_and_checked_quickly() -> None:
+    """In proportion to what parsing the same files takes in the same run: 4 times as long, when this was written."""
+    start = time.process_time()
+    for _ in range(4):
+        for path in catalog.BUILT_IN.rglob("*.yaml"):
+            read_yaml(path)
+    parsed = time.process_time() - start
     start = time.process_time()
     for task in tasks(catalog.read()):
         _parts(task)
     for name in ("phang2020", "xtreme_r_mt5", "tokenization"):
         list(shipped(name).cells())
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 15 * parsed
 
 
 # Facts

@@ -49,7 +49,7 @@ def says(process: subprocess.Popen[str]) -> str:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -113,7 +113,7 @@ def test_a_silent_holder_elsewhere_is_replaced_after_the_stale_time(
     elsewhere(tmp_path)
     began = time.monotonic()
     with caplog.at_level("INFO"), lock(tmp_path, beat=0.05, stale=0.6) as held:
-        assert 0.6 <= time.monotonic() - began < 5
+        assert 0.6 <= time.monotonic() - began < locks.STALE_SECONDS
         assert held.waited
     assert "process 1 on node7, SLURM job 815 (since then) is at it; waiting" in caplog.text
     assert "is gone; taking over" in caplog.text
@@ -157,7 +157,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, monkeyp
     os.utime(path, (clock() + jump, clock() + jump))
     began = time.monotonic()
     with lock(tmp_path, beat=0.05, stale=0.6):
-        assert 0.6 <= time.monotonic() - began < 5
+        assert 0.6 <= time.monotonic() - began < locks.STALE_SECONDS
 
 
 def test_a_folder_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

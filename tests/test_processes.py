@@ -164,15 +164,16 @@ def test_a_signal_to_the_script_saves_in_all_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("sys.exit(0)", 0), ("time.sleep(60) if rank == 0 else sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)],
+    [("sys.exit(0)", 0), ("time.sleep(120) if rank == 0 else sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)],
 )
-def test_one_that_fails_ends_all(monkeypatch: pytest.MonkeyPatch, code: str, status: int) -> None:
+def test_one_that_fails_ends_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, status: int) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    script = f"import os, sys, time; rank = int(os.environ['STILTSWEEP_MEMBER'].split()[0]); {code}"
+    script = f"import os, sys, time; rank = int(os.environ['STILTSWEEP_MEMBER'].split()[0]); {code}; "
+    # Who is ended does not come to this: how long that takes is the machine's business.
+    script += f"open({str(tmp_path / 'end')!r}, 'w')"
     monkeypatch.setattr(sys, "argv", ["-c", script])
-    began = time.monotonic()
     assert processes.launch(2) == status
-    assert time.monotonic() - began < 30
+    assert not (tmp_path / "end").exists()
     assert signal.getsignal(signal.SIGTERM) == before
 
 

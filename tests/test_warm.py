@@ -54,7 +54,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
     yield path, {**environment, "STILTSWEEP_WARM": socket, "SEEN": "yes"}
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while Path(socket).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(socket).exists()  # it is gone with the process that started it
@@ -93,14 +93,14 @@ def started(script: tuple[Path, dict[str, str]], folder: Path) -> tuple[subproce
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (marker.exists() and marker.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return process, int(marker.read_text())
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
