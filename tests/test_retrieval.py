@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,8 +23,8 @@ from stiltsweep.kinds import Limits, Representation, form, retrieval
 from stiltsweep.kinds.mining import best_threshold, mine
 from stiltsweep.kinds.search import nearest
 from stiltsweep.metrics import metric
-from stiltsweep.models.batches import collate
-from stiltsweep.models.load import Source, build
+from stiltsweep.models.batches import Dense, Example, Input, collate
+from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import PredictionSettings, predict
 from stiltsweep.records import Meta, read_rows, write_rows
@@ -33,6 +35,7 @@ from stiltsweep.sources.files.sentences import spans
 from stiltsweep.sweep import Cell
 from stiltsweep.training import loop
 
+ROOT = Path(__file__).parents[1]
 REPRESENTATION = Representation("mean", 1, "mean", "")
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)
 
@@ -352,6 +355,29 @@ def test_training_learns_what_belongs_together(tmp_path: Path, interface: str) -
         cell = Cell("tiny", "none", "pairs", 0, "de")
         scores[name] = evaluate(cell, data["de"], index, tmp_path / name / "cell.json", family="", contaminated=False)
     assert scores["after"] > scores["before"] + 30
+
+
+# Which layer
+
+
+@pytest.mark.parametrize(("model", "layers"), [("xlm-roberta-large", 24), ("mbert", 12), ("xlm-roberta-base", 12)])
+def test_vectors_of_the_published_layers_are_those_of_xtremes_own_function(model: str, layers: int) -> None:
+    """XTREME drops the embeddings before it counts layers; see benchmarks/published/retrieval_layer.py."""
+    made = runpy.run_path(str(ROOT / "benchmarks/published/retrieval_layer.py"))
+    (published,) = (one for one in read_json(ROOT / "tests/data/retrieval_layer.json") if one["layers"] == layers)
+    definition = catalog.read().models[model].definition
+    assert definition["layers"] == layers
+    source = SimpleNamespace(about={"special": {"pad": 0, "eos": None}, "token_types": False})
+    network = TaskModel(made["encoder"](layers), source, Dense(None, 0)).eval()
+    reads = retrieval.RetrievalForm(
+        Meta("t", "de", "retrieval", [], ["mrr_at_20"], {}, "0", "none"), None, LIMITS, Representation.of(definition)
+    )
+    examples = [Example(number, [Input([1, *ids, 2])]) for number, ids in enumerate(made["SENTENCES"])]
+    with torch.inference_mode():
+        vectors = reads.predict(network, collate(examples, network.dense, torch.device("cpu"), token_types=False))
+    expected = np.array(published["vectors"], dtype=np.float32)
+    unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.abs(np.stack(vectors) - unit).max() < 1e-6
 
 
 # The way through the pipeline
