@@ -36,6 +36,7 @@ rule report:
         # Read where they lie, beside it.
         others=[
             "<results>/significance/controls.csv",
+            "<results>/significance/runs.csv",
             "<results>/significance/sensitivity.csv",
             "<results>/significance/regression.csv",
         ],

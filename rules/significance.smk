@@ -2,7 +2,7 @@
 
 NEEDS   every cell of the model and target, with its statistics
 MAKES   <results>/significance/{model}/{target}.json, then <results>/significance/lift.csv and beside it lift.parquet,
-        controls.csv (arms against their controls), sensitivity.csv (other labels), regression.csv (covariates)
+        controls.csv (arms against their controls), runs.csv (every run by itself), sensitivity.csv (other labels), regression.csv (covariates)
 """
 
 
@@ -61,6 +61,7 @@ rule lift:
             labels={"tests": "arms against their controls"},
             caption="captions/tests.rst",
         ),
+        runs="<results>/significance/runs.csv",
         sensitivity=report(
             "<results>/significance/sensitivity.csv",
             category="Tests",

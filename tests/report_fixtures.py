@@ -16,7 +16,7 @@ from scipy.stats import norm
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.files import digest, write_json
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
-from stiltsweep.report.rows import Comparison
+from stiltsweep.significance import Comparison
 from synthetic import LANGUAGES, write_sweep
 
 TABLE = Languages.read([BUILT_IN / "languages.csv"])

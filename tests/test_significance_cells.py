@@ -21,8 +21,20 @@ from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json
 from stiltsweep.languages import Languages
 from stiltsweep.resampling.strata import stratify
-from stiltsweep.significance import COLUMNS, Settings, compare, estimands, read, regression, resample, sensitivity
+from stiltsweep.significance import (
+    COLUMNS,
+    Comparison,
+    Settings,
+    compare,
+    estimands,
+    read,
+    regression,
+    resample,
+    sensitivity,
+    table,
+)
 from stiltsweep.significance import table as tables
+from stiltsweep.significance.runs import RunScore
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 GRID = {"intermediates": ("none", "pairs"), "seeds": (0, 1, 2), "languages": ("en", "fi", "hu", "de", "ru", "ar")}
@@ -190,6 +202,19 @@ def test_scripts_from_cells_to_lift(tmp_path, capsys):
     parquet = pq.read_table(output.with_suffix(".parquet"))
     assert parquet.num_rows == len(rows)
     assert tuple(parquet.column_names) == COLUMNS
+    # What was written reads back as what it is, and every field has a type in Parquet too.
+    again = table.read_csv(output, Comparison)
+    assert [one.lift for one in again] == [row["lift"] for row in parquet.to_pylist()]
+    assert [one.n_examples for one in again] == [row["n_examples"] for row in parquet.to_pylist()]
+    # The mean over a row's runs is its score: runs.csv and lift.csv are of the same runs and languages.
+    runs = table.read_csv(output.with_name("runs.csv"), RunScore)
+    for one in again:
+        own = [run for run in runs if (run.target, run.intermediate) == (one.target, one.intermediate)]
+        own = [run for run in own if (run.grouping, run.group) == (one.grouping, one.group)]
+        if one.scope == "all" or (one.scope == "group" and own):
+            assert sum(run.score for run in own) / len(own) == pytest.approx(one.score, abs=1e-8)
+            assert own[0].baseline == pytest.approx(one.baseline_score, abs=1e-8)
+            assert (len(own), own[0].n_languages) == (one.n_seeds, one.n_languages)
     # Indonesian is isolating by one source and agglutinative by another, and the table says so.
     with open(output.with_name("sensitivity.csv"), newline="") as handle:
         changed = list(csv.DictReader(handle))

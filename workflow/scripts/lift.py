@@ -1,7 +1,7 @@
 """Combine the tests of every model and target: correct over the sweep, write lift.csv and its companions.
 
-Makes, beside --output (lift.csv): lift.parquet; controls.csv, arms against their controls; sensitivity.csv, the same
-tests under other labels; and regression.csv, lift on family with covariates.
+Makes, beside --output (lift.csv): lift.parquet; controls.csv, arms against their controls; runs.csv, every run by
+itself; sensitivity.csv, the same tests under other labels; and regression.csv, lift on family with covariates.
 
 Example:
   python workflow/scripts/lift.py --inputs results/significance/e5-small/intent.json \\
@@ -18,7 +18,7 @@ import _path
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.languages import Languages
-from stiltsweep.significance import controls, covariates, regression, sensitivity, table
+from stiltsweep.significance import controls, covariates, regression, runs, sensitivity, table
 
 TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
 
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table.write_parquet(arguments.output.with_suffix(".parquet"), rows)
     apart = [row for document in documents for row in document["controls"]]
     table.write_csv(arguments.output.with_name("controls.csv"), apart, controls.COLUMNS)
+    apart = [row for document in documents for row in document["runs"]]
+    table.write_csv(arguments.output.with_name("runs.csv"), apart, runs.COLUMNS)
     compared = sensitivity.compared(documents)
     table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
     settings = documents[0]["settings"]

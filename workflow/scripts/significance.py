@@ -18,7 +18,7 @@ import _testing
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import digest, write_json
-from stiltsweep.significance import compare, controls, estimands, resample
+from stiltsweep.significance import compare, controls, estimands, resample, runs
 from stiltsweep.significance.sensitivity import variants
 
 
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "strata": [{"languages": list(s.rows), "examples": len(s.ids)} for s in resampled.strata],
         "missing": [gap.name for gap in statistics.gaps],
         "cells": digest(dict(statistics.digests)),
+        "runs": runs.scores(resampled, main),
         "rows": rows,
         "controls": controls.compared(resampled, main, pairs),
         "sensitivity": sensitivity,

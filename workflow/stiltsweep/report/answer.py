@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..languages import SOURCE_LANGUAGE
+from ..significance.comparison import Comparison
 from ..significance.controls import is_control
+from ..significance.sensitivity import Relabelled
 from .results import ALL, Results
-from .rows import Comparison, Relabelled
 from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
 
 _SHOWN = 5
@@ -282,7 +283,7 @@ class _Writer:
         rows = [
             row
             for row in self.results.relabelled
-            if row.main_p_holm is not None and row.comparison.tested and not row.comparison.contaminated
+            if row.main_p_holm is not None and row.tested and not row.contaminated
         ]
         if not rows:
             return []
@@ -296,11 +297,10 @@ class _Writer:
         return [Point("Do disputed labels matter?", f"Of {tests}, {len(flips)} {verb}:", details)]
 
     def _flip(self, row: Relabelled) -> Detail:
-        made = row.comparison
         return Detail(
-            f"{lift(made.lift)} points ({p_equals(made.p_holm)} after Holm) instead of {lift(row.main_lift)} "
+            f"{lift(row.lift)} points ({p_equals(row.p_holm)} after Holm) instead of {lift(row.main_lift)} "
             f"({p_equals(row.main_p_holm)}), {row.variant.replace('-', ' ')}: {' '.join(row.relabelled)}.",
-            f"{self.pair(made)}, {made.group}",
+            f"{self.pair(row)}, {row.group}",
         )
 
     def certainty(self) -> Point:

@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..arms import BASELINE
+from ..significance.comparison import Comparison
 from . import looks
 from .canvas import (
     GREY,
@@ -46,7 +47,6 @@ from .canvas import (
     upper,
 )
 from .results import ALL, Results
-from .rows import Comparison
 from .scatters import PRETRAINING, against
 from .text import count, interval, lift, listed, points
 

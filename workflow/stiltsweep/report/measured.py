@@ -12,7 +12,8 @@ from typing import Any
 from ..behaviour import Failures
 from ..files import read_json
 from ..probing import curves, table
-from .rows import Bucket, if_there, read_buckets, read_failures
+from ..significance.buckets import BucketLift
+from .rows import if_there, read_buckets, read_failures
 from .run import Run
 
 
@@ -22,8 +23,8 @@ class Measured:
 
     tokenization: Mapping[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
     """(model, target, language) -> measures of its test texts."""
-    buckets: list[Bucket] = field(default_factory=list)
-    contrasts: list[Bucket] = field(default_factory=list)
+    buckets: list[BucketLift] = field(default_factory=list)
+    contrasts: list[BucketLift] = field(default_factory=list)
     """Differences of lift between families, by bucket."""
     probes: list[table.Probe] = field(default_factory=list)
     failures: list[Failures] = field(default_factory=list)
@@ -37,7 +38,7 @@ class Measured:
         """
         pairs = [(model, target) for model in run.models for target in run.targets]
 
-        def of_pairs(suffix: str) -> list[Bucket]:
+        def of_pairs(suffix: str) -> list[BucketLift]:
             paths = (results / "diagnosis" / model / f"{target}{suffix}" for model, target in pairs)
             return [row for path in paths for row in if_there(path, read_buckets)]
 

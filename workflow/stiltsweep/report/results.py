@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..arms import BASELINE
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
+from ..significance.comparison import Comparison
+from ..significance.controls import Control
+from ..significance.runs import RunScore
+from ..significance.sensitivity import Relabelled
 from ..sweep import Cell as CellId
 from ..sweep import cell_path
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
 from .rows import (
     Coefficient,
-    Comparison,
-    Control,
-    Relabelled,
     if_there,
     read_coefficients,
     read_comparisons,
     read_controls,
     read_relabelled,
+    read_runs,
 )
 from .run import Run
 
 ALL = "all"
 """Scope, grouping and group of a comparison over every transfer language."""
-
-
-@dataclass(frozen=True)
-class SeedScore:
-    """Mean score of one run over the languages that it is compared on."""
-
-    model: str
-    target: str
-    intermediate: str
-    """An intermediate task, or the baseline."""
-    group: str
-    """A family, or `all`."""
-    seed: int
-    n_languages: int
-    score: float
-    baseline: float
-    """Mean score of all runs of the baseline over the same languages."""
-
-    @property
-    def lift(self) -> float:
-        return self.score - self.baseline
 
 
 @dataclass(frozen=True)
@@ -79,6 +58,7 @@ class Results:
         cells: Mapping[CellId, Mapping[str, Any]],
         *,
         controls: Sequence[Control] = (),
+        runs: Sequence[RunScore] = (),
         relabelled: Sequence[Relabelled] = (),
         coefficients: Sequence[Coefficient] = (),
         jobs: Sequence[Job] = (),
@@ -89,11 +69,12 @@ class Results:
         self.run = run
         order = [{name: i for i, name in enumerate(names)} for names in (run.models, run.targets, run.intermediates)]
 
-        def place(row: Comparison) -> tuple[int, int, int]:
-            return order[0][row.model], order[1][row.target], order[2][row.intermediate]
+        def place(row: Comparison | RunScore) -> tuple[int, int, int]:
+            return order[0][row.model], order[1][row.target], order[2].get(row.intermediate, -1)
 
         self.comparisons = sorted(comparisons, key=place)
         self.controls = sorted(controls, key=place)
+        self.seed_scores = sorted(runs, key=place)
         self.cells = dict(cells)
         self.relabelled = list(relabelled)
         self.coefficients = list(coefficients)
@@ -109,7 +90,7 @@ class Results:
         Args:
           run: the run description.
           results: the results folder.
-          lift: lift.csv; controls.csv, sensitivity.csv and regression.csv beside it are read where they exist.
+          lift: lift.csv; the other tables of scripts/lift.py are read where they lie beside it.
 
         Raises:
           UserError: one of the files is not readable, or a cell says it is another one.
@@ -130,11 +111,11 @@ class Results:
                 )
             cells[cell] = value
 
-        def asked(row: Comparison) -> bool:
-            return row.model in run.models and row.target in run.targets and row.intermediate in run.intermediates
+        def asked(row: Comparison | RunScore) -> bool:
+            return row.model in run.models and row.target in run.targets and row.intermediate in run.arms
 
-        names = ("controls.csv", "sensitivity.csv", "regression.csv")
-        beside, sensitivity, regression = (Path(lift).with_name(name) for name in names)
+        names = ("controls.csv", "runs.csv", "sensitivity.csv", "regression.csv")
+        beside, runs, sensitivity, regression = (Path(lift).with_name(name) for name in names)
         controls = if_there(beside, read_controls)
         relabelled = if_there(sensitivity, read_relabelled)
         coefficients = if_there(regression, read_coefficients)
@@ -143,7 +124,8 @@ class Results:
             [row for row in read_comparisons(lift) if asked(row)],
             cells,
             controls=[row for row in controls if asked(row)],
-            relabelled=[row for row in relabelled if asked(row.comparison)],
+            runs=[row for row in if_there(runs, read_runs) if asked(row)],
+            relabelled=[row for row in relabelled if asked(row)],
             coefficients=[row for row in coefficients if row.model in run.models],
             jobs=read_jobs(run, Path(results)),
             models=read_models(run, Path(results)),
@@ -187,45 +169,6 @@ class Results:
         return sorted(
             self.group_of, key=lambda c: (order.get(self.group_of[c], len(order)), self.run.language_name(c), c)
         )
-
-    @cached_property
-    def seed_scores(self) -> list[SeedScore]:
-        """Mean score of every run, over all transfer languages and by family, beside the mean run of the baseline.
-
-        Runs that learned nothing are left out, and languages that a run of either arm lacks. Seeds of the two arms are
-        not paired: a seed number is a name, and what it decides need not be alike in both.
-        """
-        found = []
-        for model in self.run.models:
-            for target, about in self.run.targets.items():
-                languages = [code for code in about["languages"] if code != SOURCE_LANGUAGE]
-                baseline = self._runs(model, BASELINE, target, languages)
-                for intermediate in self.run.arms:
-                    runs = self._runs(model, intermediate, target, languages)
-                    if not runs or not baseline:
-                        continue
-                    held = set.intersection(*(set(run) for run in (*runs.values(), *baseline.values())))
-                    for group in (ALL, *self.groups):
-                        members = [c for c in languages if c in held and group in (ALL, self.group_of[c])]
-                        if not members:
-                            continue
-                        means = {seed: statistics.fmean(run[c] for c in members) for seed, run in baseline.items()}
-                        base = statistics.fmean(means.values())
-                        for seed, run in runs.items():
-                            mean = statistics.fmean(run[c] for c in members)
-                            found.append(SeedScore(model, target, intermediate, group, seed, len(members), mean, base))
-        return found
-
-    def _runs(
-        self, model: str, intermediate: str, target: str, languages: Sequence[str]
-    ) -> dict[int, dict[str, float]]:
-        """Return seed -> language -> score of the runs that learned and hold more than half of the languages."""
-        runs = {}
-        for seed in self.run.seeds:
-            cells = {c: v for c in languages if (v := self.cells.get(CellId(model, intermediate, target, seed, c)))}
-            if 2 * len(cells) > len(languages) and all(value.get("learned", True) for value in cells.values()):
-                runs[seed] = {code: float(value["score"]) for code, value in cells.items()}
-        return runs
 
     @cached_property
     def exclusions(self) -> list[Exclusion]:

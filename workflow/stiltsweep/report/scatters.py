@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from ..significance.comparison import Comparison
 from . import looks
 from .canvas import GREY, Dot, Figure, finish, scale, scatter, tick
 from .results import Results
-from .rows import Comparison
 
 _TOKENS = "mc4_tokens_billion"
 

@@ -9,10 +9,10 @@ from typing import Any
 from ..aggregates import Aggregate, aggregates
 from ..arms import BASELINE
 from ..languages import SOURCE_LANGUAGE
+from ..significance.comparison import Comparison
 from . import text
 from .jobs import costs
 from .results import ALL, Results
-from .rows import Comparison
 from .scatters import PRETRAINING, Covariate, pairs, rank_correlation
 from .table import Column, Table, Value
 
@@ -177,14 +177,11 @@ def seeds(results: Results) -> Table:
 def sensitivity(results: Results) -> Table:
     """The same tests under other labels of the languages."""
 
-    def made(column: Column) -> Column:
-        return replace(column, of=lambda row: column.value(row.comparison))
-
     columns = [
-        *map(made, IDENTITY),
+        *IDENTITY,
         Column("variant", "variant", choose=True, of=lambda row: row.variant.replace("-", " ")),
-        Column("group", "group or contrast", choose=True, of=lambda row: minus(row.comparison.group)),
-        *(made(column) for column in LIFT if column.name != "p"),
+        Column("group", "group or contrast", choose=True, of=lambda row: minus(row.group)),
+        *(column for column in LIFT if column.name != "p"),
         Column("main_lift", "lift, main", "lift"),
         Column("main_p_holm", "p Holm, main", "p"),
         Column("flips", "flips", "flag", choose=True),

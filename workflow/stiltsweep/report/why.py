@@ -13,11 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..probing import curves
-from ..significance.buckets import parting
+from ..significance.buckets import BucketLift, parting
 from . import looks
 from .canvas import GREY, PANEL, SMALL, STYLE, Figure, finish, scale, shorten
 from .results import ALL, Results
-from .rows import Bucket
 from .scatters import Covariate, against
 from .text import lift
 
@@ -93,7 +92,7 @@ def layers(results: Results, model: str, _: str = "") -> Figure | None:
 
 def buckets(results: Results, model: str, target: str) -> Figure | None:
     """Draw lift by bucket and family, one panel for each of the attributes in which families part most."""
-    panels: dict[tuple[str, str], list[Bucket]] = {}
+    panels: dict[tuple[str, str], list[BucketLift]] = {}
     for row in results.measured.buckets:
         if (row.model, row.target) == (model, target) and row.group != ALL and row.lift is not None:
             panels.setdefault((row.intermediate, row.attribute), []).append(row)
@@ -153,7 +152,7 @@ def partings(results: Results) -> list[Parting]:
     return sorted(found, key=lambda one: -abs(one.about["difference"]))
 
 
-def _lifts(axes: Axes, rows: Sequence[Bucket], palette: Mapping[str, tuple[str, str]], alpha: float) -> None:
+def _lifts(axes: Axes, rows: Sequence[BucketLift], palette: Mapping[str, tuple[str, str]], alpha: float) -> None:
     names = list(dict.fromkeys(row.bucket for row in rows))
     groups = [group for group in palette if any(row.group == group for row in rows)]
     for g, group in enumerate(groups):

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..behaviour import Failures
 from ..probing import curves
+from ..significance.buckets import BucketLift
 from .results import Results
-from .rows import Bucket
 from .table import Column, Table, Value
 from .tables import GROUP, IDENTITY, LIFT, correlations, minus
 from .why import FERTILITY, PROBE_GAIN
@@ -135,7 +135,7 @@ def parting(results: Results) -> Table:
     return _buckets("bucket_contrasts", "Where families part, by bucket", named, rows, results, note)
 
 
-def _buckets(name: str, caption: str, group: Column, rows: list[Bucket], results: Results, note: str) -> Table:
+def _buckets(name: str, caption: str, group: Column, rows: list[BucketLift], results: Results, note: str) -> Table:
     marks = [row.significant(results.run.alpha) for row in rows]
     return Table.of(name, caption, _bucket_columns(group), rows, note=note, marks=marks)
 

@@ -6,14 +6,16 @@
 docs/statistics.md says what is resampled, what is held fixed, and why.
 """
 
-from . import controls
-from .analysis import COLUMNS, LEVELS, Settings, compare, resample
+from . import controls, runs
+from .analysis import LEVELS, Settings, compare, resample
 from .cells import Statistics, read
+from .comparison import COLUMNS, Comparison
 from .estimands import Estimand, estimands
 
 __all__ = [
     "COLUMNS",
     "LEVELS",
+    "Comparison",
     "Estimand",
     "Settings",
     "Statistics",
@@ -22,4 +24,5 @@ __all__ = [
     "estimands",
     "read",
     "resample",
+    "runs",
 ]

@@ -26,6 +26,7 @@ from ..resampling.strata import Stratum, stratify
 from . import influence
 from .bootstrap import arm_draws, sign_flips
 from .cells import Statistics
+from .comparison import COLUMNS
 from .corrections import holm
 from .estimands import Estimand, weights
 from .seeds import Component, component, draw
@@ -40,14 +41,6 @@ MIN_LANGUAGES = 5
 """Fewer languages are no sample of a family."""
 _MAX_UNDEFINED = 0.05
 """A comparison with more draws than this without a value (0/0) is not tested."""
-
-COLUMNS = (
-    *("model", "target", "metric", "intermediate", "scope", "grouping", "group", "status", "reason"),
-    *("baseline_score", "score", "lift", "ci_low", "ci_high", "bca_low", "bca_high", "p", "p_holm", "p_bh"),
-    *("p_signflip", "detectable_lift", "resampling", "n_languages", "n_examples", "n_seeds", "languages"),
-    *("examples_ci_low", "examples_ci_high", "examples_p", "missing", "contaminated"),
-)
-"""The columns of lift.csv."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import UserError, nearest
 from .analysis import Row, Settings, compare, correct, resample
 from .cells import Statistics, told_apart
+from .comparison import columns
 from .corrections import benjamini_hochberg, holm
 from .estimands import Estimand
 
@@ -32,11 +33,42 @@ MOST = 10
 """Buckets of an attribute that is no number; rarer values share the last of them."""
 OTHER = "other"
 
-COLUMNS = (
-    *("model", "target", "metric", "intermediate", "attribute", "bucket", "low", "high", "group"),
-    *("baseline_score", "score", "lift", "ci_low", "ci_high", "p", "n_examples", "n_languages", "status", "reason"),
-    *("p_holm", "p_bh", "scope", "languages"),
-)
+
+@dataclass(frozen=True)
+class BucketLift:
+    """One row of a diagnosis: the lift over the examples of one bucket, in a family, over all, or between families."""
+
+    model: str
+    target: str
+    metric: str
+    intermediate: str
+    attribute: str
+    bucket: str
+    low: float | None
+    """Smallest and, `high`, largest value in the bucket; None where the attribute is no number."""
+    high: float | None
+    group: str
+    baseline_score: float | None
+    score: float | None
+    lift: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    n_examples: int
+    n_languages: int
+    status: str
+    reason: str
+    p_holm: float | None
+    p_bh: float | None
+    scope: str
+    languages: tuple[str, ...]
+
+    def significant(self, alpha: float) -> bool:
+        """Whether the lift differs from zero after Holm's correction (within its attribute) at level `alpha`."""
+        return self.lift is not None and self.p_holm is not None and self.p_holm < alpha
+
+
+COLUMNS = columns(BucketLift)
 """The columns of a diagnosis."""
 _TESTED = ("baseline_score", "score", "lift", "ci_low", "ci_high", "p")
 

@@ -8,13 +8,24 @@ in which the baseline cancels; so it is tested like a lift, with the other arm i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..arms import SHUFFLED_LABELS, STEPS_MATCHED
-from .analysis import COLUMNS as LIFT_COLUMNS
 from .analysis import Pair, Resampled, Row, compare
+from .comparison import COLUMNS as LIFT_COLUMNS
+from .comparison import Comparison
 from .estimands import Estimand
 
 CONTROLS = (SHUFFLED_LABELS, STEPS_MATCHED)
+
+
+@dataclass(frozen=True)
+class Control(Comparison):
+    """One row of controls.csv: an arm against another one in the baseline's place."""
+
+    against: str
+
+
 _PLACE = LIFT_COLUMNS.index("intermediate") + 1
 COLUMNS = (*LIFT_COLUMNS[:_PLACE], "against", *LIFT_COLUMNS[_PLACE:])
 """The columns of controls.csv: those of lift.csv, and `against`, the arm in the baseline's place."""

@@ -6,19 +6,37 @@ A grouping column G of languages.csv may come with G_confidence (high, medium, l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..languages import Languages
-from .analysis import COLUMNS as LIFT_COLUMNS
+from .comparison import COLUMNS as LIFT_COLUMNS
+from .comparison import Comparison
 
 Groups = dict[str, list[str]]
 
+
+@dataclass(frozen=True)
+class Relabelled(Comparison):
+    """One row of sensitivity.csv: a test under other labels of the languages, beside the same test as it was made."""
+
+    variant: str
+    relabelled: tuple[str, ...]
+    """Languages left out or labelled otherwise."""
+    main_lift: float | None
+    main_p_holm: float | None
+    flips: bool
+    """Whether one of the two is significant and the other is not, or with another sign."""
+
+
+LACKS = ("p_bh",)
+"""Columns of lift.csv that sensitivity.csv has not: nothing is corrected over all variants."""
 COLUMNS = (
     *("variant", "relabelled"),
-    *(column for column in LIFT_COLUMNS if column != "p_bh"),
+    *(column for column in LIFT_COLUMNS if column not in LACKS),
     *("main_lift", "main_p_holm", "flips"),
 )
-"""The columns of sensitivity.csv: those of lift.csv, the main analysis' result, and whether the conclusion flips."""
+"""The columns of sensitivity.csv."""
 
 VARIANTS = ("without-low-confidence", "low-confidence-relabelled", "all-relabelled")
 

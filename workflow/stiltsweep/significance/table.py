@@ -1,25 +1,49 @@
-"""The sweep's table: one row per comparison, corrected over the sweep, as CSV and Parquet."""
+"""The sweep's tables: all comparisons, corrected over the sweep; written and read by the fields of a dataclass."""
 
 from __future__ import annotations
 
 import csv
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from ..files import read_json, replacing, write_text
-from .analysis import COLUMNS, Row, correct
+from .analysis import Row, correct
+from .comparison import COLUMNS, Comparison
 from .corrections import benjamini_hochberg
 
-_INTEGERS = ("n_languages", "n_examples", "n_seeds")
-_BOOLEANS = ("contaminated", "flips")
-_TEXTS = (
-    *("model", "target", "metric", "intermediate", "against", "scope", "grouping", "group", "status", "reason"),
-    *("resampling", "languages", "missing", "variant", "relabelled", "specification", "term"),
-)
+Kind = TypeVar("Kind")
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _count(text: str) -> int:
+    return int(float(text)) if text else 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _true(text: str) -> bool:
+    return text.strip().lower() == "true"
+
+
+_TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "float | None": (_number, "float64"),
+    "float": (float, "float64"),
+    "int": (_count, "int64"),
+    "tuple[str, ...]": (_names, "string"),
+    "bool": (_true, "bool"),
+    "str": (str, "string"),
+}
+"""A field's type -> how its text is read, and what it is in Parquet. Names stand in one text, with blanks between."""
 
 
 def combine(paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -62,19 +86,47 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_text(path, text.getvalue())
 
 
-def write_parquet(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
-    """Write rows as Parquet with the types of the columns, also where a column is empty."""
+def write_parquet(path: Path, rows: Sequence[Row], kind: type = Comparison) -> None:
+    """Write rows as Parquet with the types of a dataclass's fields, also where a column is empty."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def kind(column: str) -> pa.DataType:
-        if column in _TEXTS:
-            return pa.string()
-        return pa.int64() if column in _INTEGERS else pa.bool_() if column in _BOOLEANS else pa.float64()
-
-    table = pa.table({column: pa.array([row[column] for row in rows], kind(column)) for column in columns})
+    types = {field.name: pa.type_for_alias(_TYPES[str(field.type)][1]) for field in fields(kind)}
+    table = pa.table({column: pa.array([row[column] for row in rows], of) for column, of in types.items()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = ()) -> list[Kind]:
+    """Read a table whose columns are the fields of a dataclass, in any order and among others.
+
+    Args:
+      path: the table.
+      kind: the dataclass.
+      lacks: fields that the table does not have; they are read as if their column were empty.
+
+    Raises:
+      UserError: the file is missing, lacks a column, or holds a value of the wrong type; the text names the line.
+    """
+    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    readers = {field.name: _TYPES[str(field.type)][0] for field in fields(kind)}  # type: ignore[arg-type]
+    empty = dict.fromkeys(lacks, "")
+    try:
+        with open(path, encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            unknown = [name for name in readers if name not in (reader.fieldnames or ()) and name not in empty]
+            if unknown:
+                raise UserError(f"{path}: the columns {', '.join(unknown)} are missing. {rebuild}")
+            found = []
+            for line in reader:
+                row = {**line, **empty}
+                try:
+                    found.append(kind(**{name: read(row[name]) for name, read in readers.items()}))
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise UserError(f"{path}: line {reader.line_num}: {error}. {rebuild}") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}). {rebuild}") from None
+    return found
 
 
 def _cell(value: Any) -> str:
