@@ -6,9 +6,11 @@ import itertools
 import json
 import random
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import faiss
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +25,7 @@ from stiltsweep.kinds import Limits, Representation, form, retrieval
 from stiltsweep.kinds.mining import best_threshold, mine
 from stiltsweep.kinds.search import nearest
 from stiltsweep.metrics import metric
+from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.models.batches import Dense, Example, Input, collate
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
@@ -31,7 +34,7 @@ from stiltsweep.records import Meta, read_rows, write_rows
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.sources import files
 from stiltsweep.sources.files.mewslix import marked
-from stiltsweep.sources.files.sentences import spans
+from stiltsweep.sources.files.sentences import joined, spans
 from stiltsweep.sweep import Cell
 from stiltsweep.training import loop
 
@@ -40,8 +43,8 @@ REPRESENTATION = Representation("mean", 1, "mean", "")
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)
 
 
-def make(source: Source, kind: str = "retrieval"):
-    about = Meta("t", "de", kind, [], ["mrr_at_20"], {}, "0", "none")
+def make(source: Source, kind: str = "retrieval", metrics: Sequence[str] = ("mrr_at_20",)):
+    about = Meta("t", "de", kind, [], list(metrics), {}, "0", "none")
     tokenizer = Tokenizer.from_directory(source.base)
     return form(about, tokenizer, interface=source.interface, limits=LIMITS, representation=REPRESENTATION)
 
@@ -201,6 +204,52 @@ def test_mining_tunes_on_dev_drops_what_stands_twice_and_predicts_test_alone(enc
     assert [found and found[0] for found in again[4:8]] == ["e3", "e4", [], []]
     with pytest.raises(UserError, match="threshold on dev"):
         kind.decode(rows[4:], [], [angle(degrees) for *_, degrees in plan[4:]])
+
+
+# Both ways round, as XTREME asks of Tatoeba
+
+
+def test_the_other_way_round_is_xtremes_search_of_tatoeba(encoder: Source) -> None:
+    """`similarity_search` adds the language's unit vectors to faiss's IndexFlatL2 and searches it with English ones."""
+    names = ["retrieval_accuracy", REVERSE]
+    kind = make(encoder, metrics=names)
+    rng = np.random.default_rng(0)
+    differ = 0
+    for _ in range(50):
+        n = int(rng.integers(2, 40))
+        english = rng.normal(size=(n, 6)).astype("f")
+        foreign = (english + rng.normal(size=(n, 6)) * 0.7).astype("f")
+        for vectors in (english, foreign):
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        scores = {}
+        for name, index_of, asking in ((names[0], english, foreign), (names[1], foreign, english)):
+            index = faiss.IndexFlatL2(6)
+            index.add(index_of)
+            scores[name] = 100 * float((index.search(asking, 1)[1][:, 0] == np.arange(n)).mean())
+        rows = [row("query", str(i), gold=[str(i)]) for i in range(n)] + [row("candidate", str(i)) for i in range(n)]
+        found = kind.decode(rows, [], [*foreign, *english])
+        assert found[n:] == [None] * n
+        for name, expected in scores.items():
+            rule = metric(name)
+            sums = np.sum([rule.statistics(r, f, "de") for r, f in zip(rows[:n], found[:n], strict=True)], axis=0)
+            assert float(rule.score(sums)) == pytest.approx(expected)
+        differ += len(set(scores.values())) == 2
+    assert differ > 25
+
+
+def test_a_candidate_asks_for_each_query_it_is_right_for(encoder: Source) -> None:
+    kind = make(encoder, metrics=[REVERSE])
+    rows = [
+        row("query", "q", gold=["a", "b"]), row("query", "r", gold=["b"]),
+        row("candidate", "a"), row("candidate", "b"), row("candidate", "c"),
+    ]  # fmt: skip
+    found = kind.decode(rows, [], [angle(degrees) for degrees in (0, 50, 30, 40, 20)])
+    assert found[0] == {"candidates": ["c", "a", "b"], "queries": [["r", False], ["r", True]]}
+    assert found[1] == {"candidates": ["b", "a", "c"], "queries": [["r", True]]}
+    assert metric(REVERSE).statistics(rows[0], found[0], "en") == (2.0, 1.0)
+    assert metric("retrieval_accuracy").statistics(rows[0], found[0], "en") == (1.0, 0.0)
+    assert metric("mrr_at_20").statistics(rows[0], found[0], "en") == (1.0, 0.5)
+    assert metric("map_at_20").statistics(rows[0], found[0], "en") == (1.0, pytest.approx((1 / 2 + 2 / 3) / 2))
 
 
 # Metrics on generated cases
@@ -490,11 +539,15 @@ def test_questions_find_their_sentence_and_share_it(tmp_path: Path) -> None:
     found = [(r["split"], r["side"], r["id"], r["text"], r["gold"]) for r in files.read(definition, "en")]
     assert found == [
         ("train", "query", "1", "How old?", ["1_0"]),
-        ("train", "candidate", "1_0", f"Rome is old. {context}", []),
+        ("train", "candidate", "1_0", f"Rome is old.{context}", []),
         ("train", "query", "2", "What is old?", ["1_0"]),
         ("dev", "query", "3", "What has it?", ["1_1"]),
-        ("dev", "candidate", "1_1", f"It has hills. {context}", []),
+        ("dev", "candidate", "1_1", f"It has hills.{context}", []),
     ]
+
+
+def test_a_sentence_and_its_paragraph_are_joined_as_xtreme_r_does() -> None:
+    assert joined("It has\nhills.", "Rome is old. It has\nhills.") == "It hashills.Rome is old. It hashills."
 
 
 def test_the_sentences_of_all_languages_are_the_pool(tmp_path: Path) -> None:
@@ -510,9 +563,9 @@ def test_the_sentences_of_all_languages_are_the_pool(tmp_path: Path) -> None:
     read = files.FORMATS["xquad_r"].rows
     assert [(r["side"], r["id"], r["text"], r["gold"]) for _, r in read(paths, {})] == [
         ("query", "q", "de?", ["de_1_0", "en_1_1"]),
-        ("candidate", "de_1_0", "Rom hat Hügel. Rom hat Hügel.", []),
-        ("candidate", "en_1_0", "Rome is old. Rome is old. It has hills.", []),
-        ("candidate", "en_1_1", "It has hills. Rome is old. It has hills.", []),
+        ("candidate", "de_1_0", "Rom hat Hügel.Rom hat Hügel.", []),
+        ("candidate", "en_1_0", "Rome is old.Rome is old. It has hills.", []),
+        ("candidate", "en_1_1", "It has hills.Rome is old. It has hills.", []),
     ]
     assert len({number for number, _ in read(paths, {})}) == 4
     paths[0].write_text(paths[0].read_text().replace('"answer_start": 8', '"answer_start": 99'))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..metrics.ranking import DEPTH
+from ..metrics.ranking import DEPTH, REVERSE
 from ..models.batches import Batch, Example
 from ..records import Row
 from .base import Form, Layout, pool
@@ -125,13 +125,34 @@ class RetrievalForm(Form):
         return list(self._vectors(model, batch).cpu().numpy())
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[NDArray[np.float32]]) -> list[Any]:
-        """Return the ids of the best candidates of each query, best first; None for a candidate's own row."""
+        """Return what `metrics.ranking` wants of each query; None for a candidate's own row."""
         queries, candidates = sides(rows)
         _, best = nearest([raw[i] for i in queries], [raw[i] for i in candidates], DEPTH)
         found: list[Any] = [None] * len(rows)
         for query, order in zip(queries, best, strict=True):
             found[query] = [rows[candidates[i]]["id"] for i in order]
+        if REVERSE in {*self.meta.metrics_of("encoder"), *self.meta.metrics_of("text2text")}:
+            nearest_query = self._nearest_queries(rows, raw, queries, candidates)
+            for query in queries:
+                asked = [nearest_query[gold] for gold in rows[query]["gold"]]
+                found[query] = {"candidates": found[query], "queries": asked}
         return found
+
+    def _nearest_queries(
+        self,
+        rows: Sequence[Row],
+        raw: Sequence[NDArray[np.float32]],
+        queries: Sequence[int],
+        candidates: Sequence[int],
+    ) -> dict[str, list[Any]]:
+        """Return, by the id of each right candidate, the nearest query and whether it is right for that."""
+        wanted = {gold for query in queries for gold in rows[query]["gold"]}
+        asking = [i for i in candidates if rows[i]["id"] in wanted]
+        _, best = nearest([raw[i] for i in asking], [raw[i] for i in queries], 1)
+        found = [rows[queries[order[0]]] for order in best.tolist()]
+        return {
+            rows[i]["id"]: [query["id"], rows[i]["id"] in query["gold"]] for i, query in zip(asking, found, strict=True)
+        }
 
 
 def sides(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[int]]:

@@ -79,6 +79,7 @@ METRICS: dict[str, Metric] = {
         Metric("mlqa_em", *_mean("exact"), answers.mlqa_exact),
         Metric("mlqa_mean", *_EM_F1, answers.mlqa_mean),
         Metric("retrieval_accuracy", *_mean("hits"), ranking.hit),
+        Metric(ranking.REVERSE, *_mean("hits"), ranking.reverse_hit),
         Metric("mrr_at_20", *_mean("reciprocal_rank"), ranking.reciprocal_rank),
         Metric("map_at_20", *_mean("average_precision"), ranking.average_precision),
         Metric("bucc_f1", *_F1, mining.pairs),

@@ -13,7 +13,7 @@ from . import squad
 PAIR_COLUMNS = {
     "id": "id",
     "query": "question",
-    "candidate": {"template": "{sentence} {context}"},
+    "candidate": "sentence_and_context",
     "candidate_id": "sentence_id",
 }
 COLUMNS = {"id": "id", "side": "side", "text": "text", "gold": "gold"}
@@ -56,15 +56,25 @@ def of_answer(question: Mapping[str, Any], place: str) -> tuple[int, str]:
 
 
 def answers(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (number of the question, question) of SQuAD JSON, with `sentence` and `sentence_id` of its first answer.
+    """Yield (number of the question, question) of SQuAD JSON, with `sentence`, `sentence_id` and
+    `sentence_and_context` (see `joined`) of its first answer.
 
     Raises:
       UserError: see `squad.rows`; an answer that is in no sentence.
     """
     for number, question in squad.rows(path, settings):
         index, sentence = of_answer(question, f"{path}, question {number}")
-        question |= {"sentence": sentence, "sentence_id": f"{question['paragraph_number']}_{index}"}
+        question |= {
+            "sentence": sentence,
+            "sentence_id": f"{question['paragraph_number']}_{index}",
+            "sentence_and_context": joined(sentence, question["context"]),
+        }
         yield number, question
+
+
+def joined(sentence: str, context: str) -> str:
+    """Return a sentence and its paragraph as XTREME-R gives both to a model: no blank between, no line feeds."""
+    return (sentence + context).replace("\n", "")
 
 
 def xquad_r(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -88,7 +98,7 @@ def xquad_r(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tupl
             for index, (first, end) in enumerate(question["sentence_breaks"]):
                 sentence = context[first:end]
                 identity = f"{path.stem}_{question['paragraph_number']}_{index}"
-                candidates[identity] = f"{sentence} {context}"
+                candidates[identity] = joined(sentence, context)
                 if sentence == answer:
                     gold.setdefault(question["id"], []).append(identity)
     number = 0
