@@ -38,6 +38,7 @@ def write_sweep(
     shared: float = 0.1,
     families: Mapping[str, str] | None = None,
     unlearned: Collection[tuple[str, str, int]] = (),
+    failed_starts: Collection[tuple[str, str, int]] = (),
     contaminated: Collection[tuple[str, str]] = (),
     missing: Collection[tuple[str, str, int, str]] = (),
     same_baselines: bool = False,
@@ -60,6 +61,7 @@ def write_sweep(
       correlation, shared: see `answers`.
       families: language -> value of the cell's `family`; default: the catalogue's languages.csv.
       unlearned: (intermediate, target, seed) of runs with `learned: false`.
+      failed_starts: (intermediate, target, seed) of runs whose intermediate training learned nothing.
       contaminated: (intermediate, target) pairs with `contaminated: true`.
       missing: (intermediate, target, seed, language) of cells that are not written.
       same_baselines: every seed of `none` is the same run, as in retrieval from an untouched model.
@@ -107,6 +109,8 @@ def write_sweep(
                             "family": families.get(code, ""),
                             "parallel": parallel,
                             "learned": (intermediate, target, seed) not in unlearned,
+                            "failed_stages": [f"intermediate/{intermediate}"]
+                            * ((intermediate, target, seed) in failed_starts),
                             "contaminated": (intermediate, target) in contaminated,
                         }
                         values = right[intermediate, seed, code]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import _path
+from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP
 from stiltsweep.languages import Languages
 from stiltsweep.significance import LEVELS, Settings, Statistics, read
 
@@ -31,6 +32,12 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--resampling", choices=LEVELS, default=default.resampling, help="what is resampled")
     parser.add_argument("--pair-seeds", action="store_true", help="pair runs of both arms that share a seed")
     parser.add_argument("--allow-missing", action="store_true", help="test what is there, and name what is not")
+    parser.add_argument(
+        "--failed-intermediates",
+        choices=FAILED_INTERMEDIATES,
+        default=KEEP,
+        help="what to do with runs that learned on an intermediate that learned nothing",
+    )
     return parser
 
 
@@ -56,5 +63,6 @@ def inputs(
         seeds=arguments.seeds,
         languages=arguments.languages,
         allow_missing=arguments.allow_missing,
+        failed_intermediates=arguments.failed_intermediates,
     )
     return statistics, table, {column: table.groups(column, statistics.languages) for column in columns}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from .counting import KEEP, left_out
 from .languages import SOURCE_LANGUAGE
 from .sweep import Cell
 
@@ -66,17 +67,22 @@ def entry(record: Mapping[str, Any]) -> float | None:
 
 
 def aggregates(
-    cells: Mapping[Cell, Mapping[str, Any]], members: Members, models: Sequence[str], intermediates: Sequence[str]
+    cells: Mapping[Cell, Mapping[str, Any]],
+    members: Members,
+    models: Sequence[str],
+    intermediates: Sequence[str],
+    failed_intermediates: str = KEEP,
 ) -> Iterator[Aggregate]:
     """Yield every task's and the overall score, with English and without, of every model and arm.
 
-    Benchmarks none of whose tasks has a cell are left out. A run at chance level does not count, as nowhere; the others
-    have to hold every language.
+    Benchmarks none of whose tasks has a cell are left out. Runs that do not count (see `counting`) are left out, as
+    everywhere; the others have to hold every language.
 
     Args:
       cells: cells and their JSON.
       members: every task of every benchmark, also those that are not in the sweep.
       models, intermediates: names, in the order wanted.
+      failed_intermediates: see `counting`.
     """
     runs: dict[tuple[str, str, str], dict[int, dict[str, Mapping[str, Any]]]] = {}
     for cell, record in cells.items():
@@ -90,7 +96,16 @@ def aggregates(
             for arm in intermediates:
                 for transfer in (False, True):
                     made = [
-                        _task(benchmark, task, languages, runs.get((model, arm, task), {}), model, arm, transfer)
+                        _task(
+                            benchmark,
+                            task,
+                            languages,
+                            runs.get((model, arm, task), {}),
+                            model,
+                            arm,
+                            transfer,
+                            failed_intermediates,
+                        )
                         for task, languages in tasks.items()
                     ]
                     yield from made
@@ -105,13 +120,15 @@ def _task(
     model: str,
     arm: str,
     transfer: bool,
+    failed_intermediates: str,
 ) -> Aggregate:
     wanted = [language for language in languages if not (transfer and language == SOURCE_LANGUAGE)]
-    learned = {seed: run for seed, run in runs.items() if all(record["learned"] for record in run.values())}
+    why = {seed: left_out(run.values(), failed_intermediates) for seed, run in runs.items()}
+    counted = {seed: run for seed, run in runs.items() if not why[seed]}
     missing = []
     means = []
     for language in wanted:
-        found = [entry(run[language]) if language in run else None for run in learned.values()]
+        found = [entry(run[language]) if language in run else None for run in counted.values()]
         scores = [score for score in found if score is not None]
         if not scores or len(scores) < len(found):
             missing.append(language)
@@ -120,13 +137,13 @@ def _task(
     reason = ""
     if not runs:
         reason = "missing: all languages"
-    elif not learned:
-        reason = "missing: every run is at chance"
+    elif not counted:
+        reason = f"missing: every run is {' or '.join(sorted(set(why.values())))}"
     elif missing:
         reason = f"missing: {', '.join(missing)}"
     contaminated = any(record["contaminated"] for run in runs.values() for record in run.values())
     score = None if reason else fmean(means)
-    return Aggregate(benchmark, model, arm, task, transfer, score, reason, len(learned), contaminated)
+    return Aggregate(benchmark, model, arm, task, transfer, score, reason, len(counted), contaminated)
 
 
 def _overall(tasks: Sequence[Aggregate]) -> Aggregate:

@@ -92,6 +92,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "family": family,
             "parallel": meta.parallel,
             "learned": about["learned"],
+            "failed_stages": about.get("failed_stages", []),
             "contaminated": contaminated,
             "sentinels": predicted.get("sentinels"),
             "digests": {

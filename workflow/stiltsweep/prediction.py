@@ -23,7 +23,7 @@ from .models.batches import Example, by_budget, collate
 from .models.device import Device, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
-from .records import Meta, Row, read_meta, read_rows
+from .records import SIDED, Meta, Row, read_meta, read_rows
 
 log = logging.getLogger(__name__)
 
@@ -222,12 +222,32 @@ def predict(
                 for language in sorted(data)
             },
             "checkpoint_sha256": source.weights_sha256,
-            "learned": (trained or {}).get("learned", True),
+            "learned": _learned(source, next(iter(metas.values()))),
+            "failed_stages": _failed_before(source),
             "train_tokens": (trained or {}).get("total_tokens", 0),
             "train_updates": (trained or {}).get("total_updates", 0),
             "train_micro_batch_tokens": (trained or {}).get("micro_batch_tokens"),
         },
     )
+
+
+def _learned(source: Source, meta: Meta) -> bool:
+    """Return whether what decides a target's predictions has learned something.
+
+    That is the training on the target or, where it has none, the head: one that no training of its kind and labels has
+    shaped is random, or another task's, and never has. A start that ended at chance is told apart (`failed_stages`).
+    """
+    trained = source.trained or {}
+    if source.interface == "encoder" and meta.kind not in SIDED:
+        own = bool(trained.get("head_sha256")) and trained.get("kind") == meta.kind
+        return own and list(trained.get("labels", meta.labels)) == list(meta.labels) and trained.get("learned", True)
+    return bool(trained.get("learned", True)) if trained.get("target") else True
+
+
+def _failed_before(source: Source) -> list[str]:
+    """Return the trainings that ended at chance level, but for the target's own (see `_learned`)."""
+    trained = source.trained or {}
+    return list(trained.get("failed_stages", [])) if trained.get("target") else source.failed_stages
 
 
 @contextlib.contextmanager

@@ -496,6 +496,7 @@ class Sweep:
         arguments += ["--languages", *self.languages[target], "--families", self.config["families"]]
         for key in ("resamples", "seed", "confidence", "resampling"):
             arguments += [f"--{key}", str(settings[key])]
+        arguments += ["--failed-intermediates", settings["failed_intermediates"]]
         return [*arguments, *(["--allow-missing"] if settings["allow_missing"] else [])]
 
     def behaviour_arguments(self) -> str:

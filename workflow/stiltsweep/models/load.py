@@ -77,6 +77,15 @@ class Source:
         return str((self.trained or self.about)["weights_sha256"])
 
     @property
+    def failed_stages(self) -> list[str]:
+        """Trainings behind these weights that ended at chance level, as folders below the results."""
+        about = self.trained
+        if about is None:
+            return []
+        own = [] if about.get("learned", True) else [stage_name(about)]
+        return [*about.get("failed_stages", []), *own]
+
+    @property
     def embeddings(self) -> list[str]:
         """Names of the tensors with one row per piece."""
         return [name for name in (self.about["embedding"], self.about.get("output_embedding")) if name]
@@ -90,6 +99,13 @@ class Source:
         positions = self.about.get("max_positions")
         if positions is not None and max_length > positions:
             raise UserError(f"training.max_length: {max_length}, but {self.about['name']} has {positions} positions.")
+
+
+def stage_name(checkpoint: Mapping[str, Any]) -> str:
+    """Return what a checkpoint was trained on, by its folder: intermediate/{intermediate} or finetune/{training}."""
+    if checkpoint.get("target"):
+        return f"finetune/{checkpoint['target']}"
+    return f"intermediate/{checkpoint.get('intermediate')}"
 
 
 def kept_ids(used: Iterable[int], source: Source) -> NDArray[np.int64]:

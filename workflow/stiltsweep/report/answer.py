@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..counting import KEEP
 from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import Comparison
 from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
-from .results import ALL, Results
+from .results import ALL, LEARNED_NOTHING, START_LEARNED_NOTHING, Results
 from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
 
 _SHOWN = 5
@@ -359,9 +360,15 @@ class _Writer:
             pairs = listed([self.pair(row) for row in holes[:_SHOWN]])
             more = f" and {len(holes) - _SHOWN} more" if len(holes) > _SHOWN else ""
             texts.append(f"Cells or runs are left out of these comparisons (the table says which): {pairs}{more}.")
-        if number := kinds["learned nothing"]:
+        if number := kinds[LEARNED_NOTHING]:
             texts.append(
                 f"{count(number, 'run')} learned nothing (chance level on English) and {_is(number)} in no average."
+            )
+        if number := kinds[START_LEARNED_NOTHING]:
+            kept = self.run.failed_intermediates == KEEP
+            texts.append(
+                f"{count(number, 'run')} learned the target after an intermediate training that learned nothing, and "
+                + (f"{'counts' if number == 1 else 'count'}." if kept else f"{_is(number)} in no average.")
             )
         if number := kinds["contaminated"]:
             texts.append(

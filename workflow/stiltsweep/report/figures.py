@@ -121,7 +121,7 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
             axes.text(x, -5, shorten(name, cell_w - 2), ha="center", va="bottom")
     axes.text(-6, cell_h / 2, "baseline", ha="right", va="center", style="italic")
     for i, target in enumerate(targets):
-        score = next((found[name, target].baseline_score for name in intermediates if (name, target) in found), None)
+        score = _baseline(found, intermediates, target)
         axes.text((i + 0.5) * cell_w, cell_h / 2, points(score), ha="center", va="center", style="italic")
     for j, name in enumerate(intermediates):
         top = cell_h * (j + 1) + gap
@@ -146,6 +146,14 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     return finish(
         figure, f"{model}/lift{suffix}", f"{model}, {over}" if len(results.run.models) > 1 else upper(over), caption
     )
+
+
+def _baseline(found: Mapping[tuple[str, str], Comparison], intermediates: Sequence[str], target: str) -> float | None:
+    """Return the baseline's score; an arm without a usable run may hold it for fewer languages, so it comes last."""
+    rows = sorted(
+        (found[name, target] for name in intermediates if (name, target) in found), key=lambda row: row.lift is None
+    )
+    return next((row.baseline_score for row in rows if row.baseline_score is not None), None)
 
 
 def _absent(results: Results, found: Mapping[tuple[str, str], Comparison]) -> str:

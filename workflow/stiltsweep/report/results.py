@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .. import counting
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
@@ -32,6 +33,8 @@ from .run import Run
 
 ALL = "all"
 """Scope, grouping and group of a comparison over every transfer language."""
+LEARNED_NOTHING, START_LEARNED_NOTHING = "learned nothing", "intermediate learned nothing"
+"""What an exclusion is called whose run, or whose run's start, ended at chance level."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Exclusion:
     """Something that is not in the averages, or has to be read with care."""
 
     what: str
-    """`missing`, `not built`, `learned nothing` or `contaminated`."""
+    """`missing`, `not built`, `learned nothing`, `intermediate learned nothing` or `contaminated`."""
     model: str
     intermediate: str
     target: str
@@ -190,13 +193,24 @@ class Results:
             )
 
     def _unlearned(self) -> Iterable[Exclusion]:
-        runs: dict[tuple[str, str, str, int], list[str]] = {}
-        for cell, value in self.cells.items():
-            if not value.get("learned", True):
-                runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(cell.language)
-        for (model, intermediate, target, seed), codes in runs.items():
-            reason = "at chance level on English dev data; not in any average"
-            yield Exclusion("learned nothing", model, intermediate, target, str(seed), " ".join(codes), reason)
+        """Runs that learned nothing; then runs whose start learned nothing, whether or not they count."""
+        runs: dict[tuple[str, str, str, int], list[CellId]] = {}
+        for cell in self.cells:
+            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(cell)
+        kept = self.run.failed_intermediates == counting.KEEP
+        started = []
+        for (model, intermediate, target, seed), cells in runs.items():
+            values = [self.cells[cell] for cell in cells]
+            entry = (model, intermediate, target, str(seed), " ".join(cell.language for cell in cells))
+            failed = ", ".join(dict.fromkeys(stage for value in values for stage in counting.failed_stages(value)))
+            if not all(value.get("learned", True) for value in values):
+                reason = "at chance level on English dev data; not in any average"
+                yield Exclusion(LEARNED_NOTHING, *entry, reason + (f" (before it {failed} was, too)" if failed else ""))
+            elif failed:
+                reason = f"{failed} ended at chance level on its English dev data; the run itself learned"
+                reason += " and counts" if kept else " and is in no average (failed_intermediates: leave_out)"
+                started.append(Exclusion(START_LEARNED_NOTHING, *entry, reason))
+        yield from started
 
     def _contaminated(self) -> Iterable[Exclusion]:
         pairs = {(c.model, c.intermediate, c.target): None for c, v in self.cells.items() if v.get("contaminated")}

@@ -12,6 +12,7 @@ import yaml
 from ..aggregates import Members, members
 from ..arms import BASELINE
 from ..catalog import Model, Task
+from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
@@ -59,6 +60,11 @@ class Run:
     def alpha(self) -> float:
         """The level of the tests: 1 - confidence."""
         return round(1 - float(self.significance["confidence"]), 6)
+
+    @property
+    def failed_intermediates(self) -> str:
+        """What was done with runs that learned on a start that learned nothing (see `counting`)."""
+        return str(self.significance.get("failed_intermediates", KEEP))
 
     def cells(self) -> Iterator[Cell]:
         """Every cell that was to be built, in the order of comparison."""

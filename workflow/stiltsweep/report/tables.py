@@ -265,7 +265,7 @@ def benchmarks(results: Results) -> Table:
         Column("seeds", "seeds", "count"),
         Column("remarks", "remarks", of=_reservations),
     ]
-    rows = list(aggregates(results.cells, run.benchmarks, list(run.models), run.arms))
+    rows = list(aggregates(results.cells, run.benchmarks, list(run.models), run.arms, run.failed_intermediates))
     note = "A task's score is the mean over its languages and seeds; bold: the mean over all tasks of the benchmark."
     return Table.of(
         "benchmarks", "Benchmark scores", columns, rows, note=note, marks=[not found.task for found in rows]

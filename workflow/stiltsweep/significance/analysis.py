@@ -137,7 +137,7 @@ def _compare_one(resampled: Resampled, pair: Pair, found: Sequence[Estimand]) ->
     rows = []
     for asked, estimand in zip(found, here, strict=True):
         row = _row(resampled, pair, asked, estimand)
-        rows.append(row if estimand.absent else row | next(results))
+        rows.append(row | _scores(resampled, pair, asked) if estimand.absent else row | next(results))
     return rows
 
 
@@ -183,7 +183,7 @@ def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) 
         "grouping": asked.grouping,
         "group": asked.group,
         "status": "n/a" if estimand.absent else "ok",
-        "reason": estimand.absent,
+        "reason": _why_absent(statistics, pair, estimand),
         "resampling": resampled.settings.resampling,
         "n_languages": 0 if estimand.absent else len(estimand.languages),
         "n_examples": sum(stratum.count(row_languages) for stratum in resampled.strata),
@@ -197,6 +197,31 @@ def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) 
         "contaminated": any(name in statistics.contaminated for name in pair),
     }
     return row
+
+
+def _scores(resampled: Resampled, pair: Pair, asked: Estimand) -> Row:
+    """Return what scores there are where arms cannot be compared: a baseline stays though the other has no run.
+
+    A score is the mean over the languages that its arm holds of those asked for.
+    """
+    found: Row = {}
+    languages = resampled.statistics.languages
+    for column, name in (("baseline_score", pair[1]), ("score", pair[0])):
+        if name in resampled.arms:
+            mean = resampled.arms[name].scores.mean(axis=0)
+            held = asked.within(code for code, score in zip(languages, mean, strict=True) if np.isfinite(score))
+            if not held.absent:
+                found[column] = _rounded((weights([held], languages) @ _zero_filled(mean))[0])
+    return found
+
+
+def _why_absent(statistics: Statistics, pair: Pair, estimand: Estimand) -> str:
+    """Say why there is nothing to compare: an arm without a run that counts first."""
+    for name in pair:
+        if estimand.absent and not statistics.seeds[name]:
+            why = sorted({gap.why for gap in statistics.gaps if gap.arm == name and not gap.language})
+            return f"no run of {name} counts ({', '.join(why) or 'missing'})"
+    return estimand.absent
 
 
 def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[Row]:

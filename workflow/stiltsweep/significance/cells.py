@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import counting
 from ..arms import BASELINE
+from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
@@ -31,7 +33,7 @@ class Gap:
     language: str
     """Empty for a whole run."""
     why: str
-    """missing; undefined (nothing to score); for whole runs: at-chance, incomplete."""
+    """missing; undefined (nothing to score); for whole runs: at-chance, intermediate-at-chance, incomplete."""
     name: str
     """Path below cells/, with the reason after a colon unless it is simply missing."""
 
@@ -92,10 +94,11 @@ def read(
     seeds: Sequence[int],
     languages: Sequence[str],
     allow_missing: bool = False,
+    failed_intermediates: str = KEEP,
 ) -> Statistics:
     """Read the cells of one model and target.
 
-    Runs at chance level (`learned: false`) are left out and named in `gaps`. With `allow_missing`, a run that lacks
+    Runs that do not count (see `counting`) are left out and named in `gaps`. With `allow_missing`, a run that lacks
     half of its languages or more is left out as a whole, and of the others each language that some run of the arm
     lacks: what remains is a rectangle, so that no mean is taken over different languages in different runs.
 
@@ -106,6 +109,7 @@ def read(
       seeds: seeds of every arm.
       languages: languages of the target; English is ignored.
       allow_missing: go on without missing cells, naming them.
+      failed_intermediates: what to do with runs that learned on a start that learned nothing (see `counting`).
 
     Raises:
       UserError: the grid has no baseline or no transfer language; a cell is missing, is not the cell its path says,
@@ -142,7 +146,7 @@ def read(
         raise UserError(
             f"{model}/{target}: cells are scored by different metrics ({', '.join(names)}); score them anew."
         )
-    used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)))
+    used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)), failed_intermediates)
     parallel = str(next(iter(cells.values()))["parallel"])
     ids, values = _values(results, model, target, metric(names[0]), cells, used, held)
     undefined = [
@@ -173,7 +177,7 @@ def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dic
 
 
 def _rectangles(
-    cells: Mapping[tuple[str, int, str], Mapping[str, Any]], arms: Iterable[str]
+    cells: Mapping[tuple[str, int, str], Mapping[str, Any]], arms: Iterable[str], failed_intermediates: str
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, frozenset[str]], dict[tuple[str, int], str]]:
     """Choose each arm's runs and languages; return (arm -> seeds, arm -> languages, run left out -> why)."""
     used: dict[str, tuple[int, ...]] = {}
@@ -184,8 +188,8 @@ def _rectangles(
         runs: dict[int, set[str]] = {}
         for seed in sorted({s for a, s, _ in cells if a == arm}):
             run = {code: cells[arm, seed, code] for code in languages if (arm, seed, code) in cells}
-            if not all(cell["learned"] for cell in run.values()):
-                left_out[arm, seed] = "at-chance"
+            if why := counting.left_out(run.values(), failed_intermediates):
+                left_out[arm, seed] = why
             elif 2 * len(run) <= len(languages):
                 left_out[arm, seed] = "incomplete"
             else:

@@ -193,7 +193,8 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
         "tokens": progress.tokens,
         "total_updates": progress.update + parent.get("total_updates", 0),
         "total_tokens": progress.tokens + parent.get("total_tokens", 0),
-        "learned": parent.get("learned", True) and trainer.learned,
+        "learned": trainer.learned,
+        "failed_stages": source.failed_stages,
         "precision": device.precision,
         # Only where memory ran out: the settings say what was asked for.
         **({"micro_batch_tokens": trainer.budget} if trainer.budget < settings.micro_batch_tokens else {}),
@@ -507,6 +508,7 @@ class _Trainer:
         about = {
             "task": alone.meta.task if alone else None,
             "kind": alone.meta.kind if alone else None,
+            "labels": alone.meta.labels if alone else None,
             "form_options": alone.form.options if alone else {},
             "data_sha256": next(iter(tasks[0].digests.values())) if whole else digest([t.digests for t in tasks]),
             "examples": sum(len(task.examples) for task in tasks),
