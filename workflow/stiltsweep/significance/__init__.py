@@ -11,17 +11,20 @@ from .analysis import LEVELS, Settings, compare, resample
 from .cells import Statistics, read
 from .comparison import COLUMNS, Comparison
 from .estimands import Estimand, estimands
+from .joint import Joint, joint
 
 __all__ = [
     "COLUMNS",
     "LEVELS",
     "Comparison",
     "Estimand",
+    "Joint",
     "Settings",
     "Statistics",
     "compare",
     "controls",
     "estimands",
+    "joint",
     "read",
     "resample",
     "runs",

@@ -43,22 +43,21 @@ def arm(statistics: Statistics, strata: Sequence[Stratum], name: str, minus: str
       name: the arm.
       minus: another arm with the same seeds: everything is then of the difference, run by run (paired seeds).
     """
+    return blend(statistics, strata, {name: 1.0, **({minus: -1.0} if minus else {})})
+
+
+def blend(statistics: Statistics, strata: Sequence[Stratum], weights: Mapping[str, float]) -> Arm:
+    """Compute the scores and contributions of a weighted sum of arms that have the same seeds, run by run."""
+    name = next(iter(weights))
     seeds, languages = statistics.seeds[name], statistics.languages
-    held = statistics.held[name] & (statistics.held[minus] if minus else statistics.held[name])
+    held = frozenset.intersection(*(statistics.held[other] for other in weights))
     scores = np.full((len(seeds), len(languages)), np.nan)
     contributions: dict[str, Array] = {}
     for column, code in enumerate(languages):
         if code in held:
-            runs = [_run(statistics.values[name, s, code]) for s in seeds]
-            if minus:
-                runs = [
-                    (score - other, u - v)
-                    for (score, u), (other, v) in zip(
-                        runs, (_run(statistics.values[minus, s, code]) for s in seeds), strict=True
-                    )
-                ]
-            scores[:, column] = [score for score, _ in runs]
-            contributions[code] = np.stack([u for _, u in runs])
+            runs = [[(w, _run(statistics.values[other, s, code])) for other, w in weights.items()] for s in seeds]
+            scores[:, column] = [sum(w * score for w, (score, _) in run) for run in runs]
+            contributions[code] = np.stack([np.sum([w * u for w, (_, u) in run], axis=0) for run in runs])
     noise = np.zeros((len(languages), len(languages)))
     if len(seeds) > 1:
         for stratum in strata:

@@ -1,0 +1,107 @@
+"""Lifts of the languages together, with the covariance that shared examples and shared runs give them.
+
+What is asked of languages as units (`typology`) needs more than each language's interval: two languages that hold the
+same examples, and all of them the same runs, err together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arms import BASELINE
+from . import influence
+from .analysis import LEVELS, Resampled
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The lift of some arms' mean over the baseline, in every language that all of them hold."""
+
+    languages: tuple[str, ...]
+    lifts: Array
+    """(languages,) in points."""
+    covariance: Array
+    """(languages, languages) of their sampling errors, in squared points."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "languages": list(self.languages),
+            "lifts": [round(float(value), 9) for value in self.lifts],
+            "covariance": [[round(float(value), 9) for value in row] for row in self.covariance],
+        }
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Joint:
+        """Return what `document` wrote."""
+        k = len(document["languages"])
+        covariance = np.array(document["covariance"], dtype=np.float64).reshape(k, k)
+        return cls(tuple(document["languages"]), np.array(document["lifts"], dtype=np.float64), covariance)
+
+
+def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
+    """Return the lifts of the mean of some arms, and their covariance over the draws of examples and of runs.
+
+    Args:
+      resampled: see `analysis.resample`.
+      arms: one or more; only languages in which all of them and the baseline have a score are taken.
+
+    Returns:
+      No languages where an arm has no runs.
+    """
+    statistics = resampled.statistics
+    pairs = [(arm, BASELINE) for arm in arms]
+    there = [
+        i
+        for i in range(len(statistics.languages))
+        if all(name in resampled.arms for pair in pairs for name in pair)
+        and all(np.isfinite(resampled.flipped[pair][i]).all() for pair in pairs)
+    ]
+    languages = tuple(statistics.languages[i] for i in there)
+    if not there:
+        return Joint((), np.zeros(0), np.zeros((0, 0)))
+    weights = {**{arm: 1.0 / len(arms) for arm in arms}, BASELINE: -1.0}
+    lifts = sum(w * resampled.arms[name].scores[:, there].mean(axis=0) for name, w in weights.items())
+    drawn = sum(w * resampled.drawn[name][there] for name, w in weights.items())
+    drawn = np.asarray(drawn)[:, np.isfinite(drawn).all(axis=0)]
+    covariance = np.atleast_2d(np.cov(drawn))
+    if resampled.settings.resampling != LEVELS[0]:
+        covariance = covariance + _runs(resampled, weights, there)
+    return Joint(languages, np.asarray(lifts), covariance)
+
+
+def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[int]) -> Array:
+    """Return (languages, languages): what the training runs add to the covariance that the examples make.
+
+    As for single estimands (`seeds`) it is the covariance between runs less that of the interaction of runs with
+    examples, which the examples' holds already. Three runs of two arms know four directions, not a matrix of twelve
+    languages, and a weighted mean would trust whatever they happen not to point at. So two numbers are taken from it,
+    each a mean over all languages and never below 0: the variance that a run gives to all languages alike, and that
+    which it gives to each by itself.
+    """
+    excess = np.zeros((len(there),) * 2)
+    for arm, weight in _sets(resampled, weights):
+        runs = len(arm.scores)
+        if runs > 1:
+            between = np.atleast_2d(np.cov(arm.scores[:, there], rowvar=False))
+            excess += weight**2 * (between - arm.noise[np.ix_(there, there)]) / runs
+    k = len(there)
+    alone = float(np.trace(excess)) / k
+    common = alone if k == 1 else max(0.0, (float(excess.sum()) - k * alone) / (k * (k - 1)))
+    return np.full((k, k), max(0.0, common)) + max(0.0, alone - common) * np.eye(k)
+
+
+def _sets(resampled: Resampled, weights: Mapping[str, float]) -> list[tuple[influence.Arm, float]]:
+    """Return the sets of runs that vary on their own, with their weights: one of all arms where seeds are paired."""
+    statistics = resampled.statistics
+    seeds = {statistics.seeds[name] for name in weights}
+    if resampled.settings.pair_seeds and len(seeds) == 1:
+        return [(influence.blend(statistics, resampled.strata, weights), 1.0)]
+    return [(resampled.arms[name], weight) for name, weight in weights.items()]
