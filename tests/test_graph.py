@@ -147,7 +147,7 @@ def test_imports_run_downward() -> None:
     order = [
         {"errors"}, {"files"}, {"schema", "scriptlog", "code", "lock"}, {"metrics", "feats"}, {"records", "languages"}, {"catalog"},
         {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
-        {"resampling"}, {"probing"}, {"significance"}, {"behaviour", "keep", "planning", "preflight", "report"},
+        {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "keep", "planning", "preflight", "report"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}
     library = ROOT / "workflow" / "stiltsweep"

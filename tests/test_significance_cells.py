@@ -338,3 +338,29 @@ def test_regression_finds_what_made_the_lift():
     assert not {name for name, _ in found if "fertility" in name or "probe" in name}
     few = regression.fit([row for row in rows if row["group"] in ("fi", "hu")], table, "family")
     assert all(row["coefficient"] is None and "too few" in row["reason"] for row in few)
+
+
+def test_sensitivity_compares_with_the_row_of_its_own_grouping():
+    """A second grouping may have a group of the same name."""
+
+    def row(grouping: str, scope: str, lift: float, p: float) -> dict[str, object]:
+        return {
+            **dict.fromkeys(COLUMNS),
+            "intermediate": "i",
+            "scope": scope,
+            "grouping": grouping,
+            "group": "x",
+            "lift": lift,
+            "p_holm": p,
+        }
+
+    for scope in ("group", "contrast"):
+        rows = [row("family", scope, 2.0, 0.01), row("mine", scope, -3.0, 0.9)]
+        for document_rows in (rows, rows[::-1]):
+            document = {
+                "settings": {"confidence": 0.95},
+                "rows": document_rows,
+                "sensitivity": [{"variant": "v", "relabelled": "", **row("family", scope, 1.9, 0.01)}],
+            }
+            (found,) = sensitivity.compared([document])
+            assert (found["main_lift"], found["main_p_holm"], found["flips"]) == (2.0, 0.01, False)

@@ -98,15 +98,20 @@ def compared(documents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for document in documents:
         alpha = 1.0 - document["settings"]["confidence"]
-        main = {(row["intermediate"], row["scope"], row["group"]): row for row in document["rows"]}
+        main = {_place(row): row for row in document["rows"]}
         for row in document["sensitivity"]:
             # Contrasts are named in alphabetical order, so a group keeps its side under every labelling.
-            other = main.get((row["intermediate"], row["scope"], row["group"]), {})
+            other = main.get(_place(row), {})
             added = {"main_lift": other.get("lift"), "main_p_holm": other.get("p_holm")}
             found.append(row | added | {"flips": _conclusion(row, alpha) != _conclusion(other, alpha)})
             if row["p_holm"] is None or added["main_p_holm"] is None:
                 found[-1]["flips"] = False
     return found
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    # Two groupings may share the name of a group: a column of one's own that has a value "fusional", too.
+    return row["intermediate"], row["scope"], row["grouping"], row["group"]
 
 
 def _conclusion(row: Mapping[str, Any], alpha: float) -> int:
