@@ -21,6 +21,7 @@ from stiltsweep.schema import read_yaml
 from stiltsweep.sweep import Sweep
 from stiltsweep.tokenization import measure, segmentations, texts, words
 from stiltsweep.tokenization.questions import TABLE, _pattern, question_word
+from stiltsweep.writing import spaced
 
 TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 PIECES = [
@@ -250,9 +251,9 @@ def test_words() -> None:
     assert found("यहाँ कौन है?") == ["यहाँ", "कौन", "है"]
     assert found("… / --") == []
     for text in ("打开灯", "เปิดไฟ 3 ดวง", "電気をつけて", "ເປີດໄຟ"):
-        assert not words.spaced([text])
+        assert not spaced([text])
     for text in ("불을 켜 줘", "bật đèn", "打 turn on the light", ""):
-        assert words.spaced([text])
+        assert spaced([text])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError, nearest
-from . import answers, mining, ranking, spans
+from . import answers, mining, neutral, ranking, spans
 
 Gold = Mapping[str, Any]
 """One row of prepared data (see `records`)."""
@@ -78,6 +78,8 @@ METRICS: dict[str, Metric] = {
         Metric("mlqa_f1", *_mean("f1"), answers.mlqa_f1),
         Metric("mlqa_em", *_mean("exact"), answers.mlqa_exact),
         Metric("mlqa_mean", *_EM_F1, answers.mlqa_mean),
+        Metric("neutral_f1", *_mean("f1"), neutral.f1),
+        Metric("neutral_em", *_mean("exact"), neutral.exact),
         Metric("retrieval_accuracy", *_mean("hits"), ranking.hit),
         Metric(ranking.REVERSE, *_mean("hits"), ranking.reverse_hit),
         Metric("mrr_at_20", *_mean("reciprocal_rank"), ranking.reciprocal_rank),

@@ -9,7 +9,7 @@ from pathlib import Path
 import regex
 
 from ..schema import read_yaml
-from .words import folded, spaced
+from ..writing import folded, spaced
 
 TABLE = Path(__file__).with_name("question_words.yaml")
 _EDGE = r"[\p{L}\p{M}\p{N}]"

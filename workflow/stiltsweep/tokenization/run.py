@@ -15,6 +15,7 @@ from ..files import replacing, write_json
 from ..languages import SOURCE_LANGUAGE
 from ..models.tokenizer import Tokenizer
 from ..records import SIDED, Meta, Row, read_meta, read_rows
+from ..writing import spaced
 from . import segmentations, texts, words
 from .attributes import NAMES, NUMERIC, Attributes, Segmented, attributes
 from .measures import Parity, Sums
@@ -169,7 +170,7 @@ class _Language:
     def _words(self) -> tuple[str | None, str]:
         """Say what counts as a word, or why nothing does."""
         own = [text for example in self._examples for text in self._translated(example)]
-        separated = words.spaced(own)
+        separated = spaced(own)
         if self.meta.kind == "tagging":
             tokens = (token for row in self._rows for token in row["tokens"])
             if separated or not words.are_characters(tokens):

@@ -16,6 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from ...errors import UserError
 from ...languages import SOURCE_LANGUAGE
 from ...records import SPLITS, Row
+from ...writing import GRAPHEME
 from .home_assistant import TOKEN, Grammar, Sentence, Span, common, grammar, intent_about, sample
 
 INTENT_KEYS = frozenset({"intents"})
@@ -27,7 +28,6 @@ _STOP = " / "
 """Between the commands of a log; a mark of no language."""
 _DRAWN = 100
 """Commands among which the others of a log are chosen."""
-_GRAPHEME = regex.compile(r"\X")
 
 
 def _splits(definition: Mapping[str, Any], language: str) -> list[tuple[str, int]]:
@@ -85,7 +85,7 @@ def tag(text: str, spans: Sequence[Span], spaced: bool) -> Row:
     Tokens are words and single punctuation marks, or grapheme clusters where words are not written apart; `space_after`
     tells where the text had a space, so that the tokens give the text back exactly.
     """
-    pattern = TOKEN if spaced else _GRAPHEME
+    pattern = TOKEN if spaced else GRAPHEME
     found = [m for m in pattern.finditer(text) if not m.group().isspace()]
     tags = []
     for token in found:
