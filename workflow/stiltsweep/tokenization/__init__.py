@@ -4,7 +4,7 @@
     texts           the texts of an example, by kind: its own, the pair it consists of, its gold spans
     attributes      one row per test example: length, tokens per word, overlap ...
     measures        sums over a language: fertility, parity, coverage ...
-    questions       what a question asks for: who, when, how many ... in 20 languages (question_words.yaml)
+    questions       what a question asks for: who, when, how many ... in 22 languages (question_words.yaml)
     segmentations   agreement with morphemes that a user supplies
     run             one model and target: reads prepared data, writes both
 

@@ -13,6 +13,8 @@ from ..writing import folded, spaced
 
 TABLE = Path(__file__).with_name("question_words.yaml")
 _EDGE = r"[\p{L}\p{M}\p{N}]"
+_NO_WORD = "none"
+"""The name of forms that look like question words and are none."""
 
 
 def question_word(question: str, language: str) -> str | None:
@@ -24,8 +26,8 @@ def question_word(question: str, language: str) -> str | None:
     if found is None:
         return None
     pattern, names = found
-    match = pattern.search(folded(question))
-    return names[match.lastindex - 1] if match else None
+    found_names = (names[match.lastindex - 1] for match in pattern.finditer(folded(question)))
+    return next((name for name in found_names if name != _NO_WORD), None)
 
 
 @functools.cache
@@ -48,6 +50,7 @@ def _expression(form: str) -> str:
     stem = form.strip("^*")
     words = regex.escape(stem, literal_spaces=True).replace(" ", r"\s+")
     if not spaced([stem]):
-        return str(words)
+        # Not within a syllable: behind a vowel that is written before its consonant, or before the consonant's marks.
+        return rf"(?<!\p{{Logical_Order_Exception}}){words}(?!\p{{M}})"
     before = r"^\W*" if form.startswith("^") else f"(?<!{_EDGE})"
     return f"{before}{words}" + ("" if form.endswith("*") else f"(?!{_EDGE})")
