@@ -5,7 +5,7 @@ Results, in the order they are made (DESIGN in docs/design.md):
     <results>/data/{task}/{language}.parquet                                             prepare
     <results>/models/{model}/model.json                                                  fetch
     <results>/intermediate/{model}/{intermediate}/seed{seed}/checkpoint.json             intermediate
-    <results>/finetune/{model}/{intermediate}/{target}/seed{seed}/checkpoint.json        finetune
+    <results>/finetune/{model}/{intermediate}/{training}/seed{seed}/checkpoint.json      finetune
     <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json    predict
     <results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json           evaluate
     <results>/probes/{checkpoint}/{task}.json                                            probe
@@ -39,7 +39,7 @@ rule all:
     """Everything the configuration asks for."""
     default_target: True
     input:
-        "<results>/report/index.html",
+        LAYOUT.pattern("page"),
         [str(Path(checkpoint).with_name(keep.MARK)) for checkpoint in DISCARDED],
 
 

@@ -30,6 +30,7 @@ import yaml  # noqa: E402
 
 from stiltsweep.config import resolve  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
+from stiltsweep.layout import Layout  # noqa: E402
 from stiltsweep.sweep import Sweep  # noqa: E402
 
 PAIRS = 203
@@ -211,8 +212,10 @@ def _bare(name: str, text: str) -> str:
         kept.append("    resources: gpu=1, mem_mb=16000, runtime=60\n")
     kept += [f"    {key}:{value}" for key, value in directives if key in KEPT]
     whole = f"rule {name}:\n" + "".join(kept)
-    for old, new in (("<results>", "results"), ("<logs>", "results/logs"), ("<benchmarks>", "results/benchmarks")):
-        whole = whole.replace(old, new)
+    layout = Layout("results")
+    whole = re.sub(
+        r'LAYOUT\.(pattern|log|benchmark)\("(\w+)"\)', lambda found: repr(getattr(layout, found[1])(found[2])), whole
+    )
     whole = whole.replace("../envs", "envs").replace("captions/", "rules/captions/")
     return re.sub(r"\{params\.\w+(:q)?\}", "0", whole)
 
@@ -292,7 +295,7 @@ def parts(cells: int, number: int, sample: int) -> dict[str, Any]:
             found.append({"part": part + 1, "cells": jobs["evaluate"], **one})
             print(found[-1], file=sys.stderr, flush=True)
         done = [f"results/models/{model}/model.json" for model in sweep.models]
-        done += [sweep.data(target, code) for target in sweep.languages for code in sweep.measured(target)]
+        done += [sweep.layout.data(target, code) for target in sweep.languages for code in sweep.measured(target)]
         done += sweep.cell_files()
         for folders, suffixes in (
             ("significance", [".json"]),

@@ -15,21 +15,21 @@ rule behaviour:
         ],
     output:
         failures=report(
-            "<results>/behaviour/failures.csv",
+            LAYOUT.pattern("failure_rates"),
             category="Tests",
             labels={"tests": "behavioural tests"},
             caption="captions/behaviour.rst",
         ),
-        examples="<results>/behaviour/examples.json",
+        examples=LAYOUT.pattern("failing_examples"),
     log:
-        "<logs>/behaviour.log",
+        LAYOUT.log("behaviour"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        arguments=lambda wildcards: SWEEP.behaviour_arguments(),
+        arguments=lambda wildcards: JOBS.behaviour_arguments(),
         code=code_digest("behaviour"),
-        results=lambda wildcards: SWEEP.results,
+        results=lambda wildcards: LAYOUT.results,
     message:
         "count failures of behavioural tests"
     shell:

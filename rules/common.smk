@@ -18,10 +18,12 @@ from stiltsweep import keep, preflight, warm
 from stiltsweep.code import digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
+from stiltsweep.jobs import Jobs
+from stiltsweep.languages import SOURCE_LANGUAGE
 from stiltsweep.resources import Needs
 from stiltsweep.settings import CHECKPOINTING, GPUS, SAVE_MINUTES
 from stiltsweep.sources.parts import ROOT_VARIABLE
-from stiltsweep.sweep import BASELINE, SOURCE_LANGUAGE, Sweep
+from stiltsweep.sweep import Sweep
 
 # Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front. Tokenizing is
 # spread over jobs, not threads.
@@ -75,16 +77,20 @@ if "data_root" in SETTINGS:
     os.environ[ROOT_VARIABLE] = SETTINGS["data_root"]
 if "save_minutes" in SETTINGS["training"]:
     os.environ[SAVE_MINUTES] = str(SETTINGS["training"]["save_minutes"])
+
+# The grid, where everything lies, and what jobs are told.
 SWEEP = Sweep(SETTINGS, CATALOG)
+LAYOUT = SWEEP.layout
+JOBS = Jobs(SWEEP)
 code_digest = functools.cache(digest)
-NEEDS = Needs(SWEEP)
+NEEDS = Needs(JOBS)
 
 # How trainings compute, which decides no number: told past the rules, so that nothing runs again for it.
 os.environ[GPUS] = str(NEEDS.gpus_within(workflow.global_resources.get("gpu")))
 os.environ[CHECKPOINTING] = str(int(SETTINGS["resources"]["gradient_checkpointing"]))
 if workflow.is_main_process:
     checked(preflight.check, SWEEP)
-    SWEEP.look()
+    JOBS.look()
 TABLES = [
     "workflow/catalog/languages.csv",
     *[
@@ -110,7 +116,7 @@ def check_jobs():
         for job in jobs
         if job.rule.name == "prepare"
     ]
-    checked(preflight.check_jobs, SWEEP, models, data)
+    checked(preflight.check_jobs, JOBS, models, data)
 
 
 def schedule_on_events():
@@ -127,16 +133,11 @@ def schedule_on_events():
 
 def print_headline():
     """Say where the report is, in its own first sentences."""
-    page = Path(SWEEP.results) / "report" / "index.html"
-    headline = page.with_name("headline.txt")
+    headline = Path(LAYOUT.path("headline"))
     if headline.is_file():
-        print(f"\n{headline.read_text(encoding='utf-8').strip()}\n\nReport: {page}")
-
-
-pathvars:
-    results=SWEEP.results,
-    logs=f"{SWEEP.results}/logs",
-    benchmarks=f"{SWEEP.results}/benchmarks",
+        print(
+            f"\n{headline.read_text(encoding='utf-8').strip()}\n\nReport: {LAYOUT.path('page')}"
+        )
 
 
 def one_of(names):

@@ -10,13 +10,13 @@ MAKES   <results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.js
 rule evaluate:
     """Score one cell, without torch."""
     input:
-        data="<results>/data/{target}/{language}.parquet",
-        predictions="<results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json",
+        data=LAYOUT.data("{target}", "{language}"),
+        predictions=LAYOUT.pattern("predictions"),
     output:
-        cell="<results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.json",
-        statistics="<results>/cells/{model}/{intermediate}/{target}/seed{seed}/{language}.parquet",
+        cell=LAYOUT.pattern("cell"),
+        statistics=LAYOUT.pattern("statistics"),
     log:
-        "<logs>/evaluate/{model}/{intermediate}/{target}/seed{seed}/{language}.log",
+        LAYOUT.log("evaluate"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"

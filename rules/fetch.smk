@@ -8,16 +8,16 @@ MAKES   <results>/models/{model}/model.json, last, beside config.json, model.saf
 rule fetch:
     """Bring one model into the canonical directory form."""
     output:
-        "<results>/models/{model}/model.json",
+        LAYOUT.pattern("model"),
     log:
-        "<logs>/fetch/{model}.log",
+        LAYOUT.log("fetch"),
     wildcard_constraints:
         model=one_of(SWEEP.models_from("package", "files", "hub")),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
+        definition=lambda wildcards: JOBS.model_definition(wildcards.model),
     message:
         "fetch {wildcards.model}"
     shell:
@@ -30,11 +30,11 @@ rule fetch:
 rule pretrain:
     """Train a vocabulary and make some updates of span corruption on a packaged corpus."""
     output:
-        "<results>/models/{model}/model.json",
+        LAYOUT.pattern("model"),
     log:
-        "<logs>/pretrain/{model}.log",
+        LAYOUT.log("pretrain"),
     benchmark:
-        "<benchmarks>/pretrain/{model}.jsonl"
+        LAYOUT.benchmark("pretrain")
     wildcard_constraints:
         model=one_of(SWEEP.models_from("pretrain")),
     conda:
@@ -47,8 +47,8 @@ rule pretrain:
         ),
         runtime=lambda wildcards, attempt: NEEDS.minutes("pretrain", wildcards, attempt),
     params:
-        definition=lambda wildcards: SWEEP.model_definition(wildcards.model),
-        settings=lambda wildcards: SWEEP.pretraining(wildcards.model),
+        definition=lambda wildcards: JOBS.model_definition(wildcards.model),
+        settings=lambda wildcards: JOBS.pretraining(wildcards.model),
     message:
         "pretrain {wildcards.model}"
     shell:

@@ -15,9 +15,9 @@ rule discard:
     output:
         f"{{checkpoint}}/{keep.MARK}",
     log:
-        "<logs>/discard/{checkpoint}.log",
+        LAYOUT.log("discard"),
     wildcard_constraints:
-        checkpoint=f"{re.escape(SWEEP.results)}/(?:intermediate|finetune)/.+",
+        checkpoint=f"(?:{one_of(map(LAYOUT.folder, ('intermediate', 'finetune')))})/.+",
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"

@@ -9,25 +9,25 @@ MAKES   <results>/measures/{model}/{target}.json, and beside it .parquet with th
 rule measure:
     """Measure a tokenizer on the test texts of one target, without torch."""
     input:
-        model="<results>/models/{model}/model.json",
+        model=LAYOUT.pattern("model"),
         data=lambda wildcards: [
-            SWEEP.data(wildcards.target, language)
+            LAYOUT.data(wildcards.target, language)
             for language in SWEEP.measured(wildcards.target)
         ],
         segmentations=lambda wildcards: list(
             SWEEP.segmentations(wildcards.target).values()
         ),
     output:
-        measures="<results>/measures/{model}/{target}.json",
-        attributes="<results>/measures/{model}/{target}.parquet",
+        measures=LAYOUT.pattern("measures"),
+        attributes=LAYOUT.pattern("attributes"),
     log:
-        "<logs>/measure/{model}/{target}.log",
+        LAYOUT.log("measure"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        arguments=lambda wildcards: SWEEP.measure_arguments(wildcards.target),
-        data=lambda wildcards: SWEEP.data_folder(wildcards.target),
+        arguments=lambda wildcards: JOBS.measure_arguments(wildcards.target),
+        data=lambda wildcards: LAYOUT.data_folder(wildcards.target),
         code=code_digest("measure"),
     message:
         "measure the tokenizer of {wildcards.model} on {wildcards.target}"
@@ -42,15 +42,15 @@ rule diagnose:
     """Test the lifts of one model and target within buckets of test examples."""
     input:
         cells=lambda wildcards: SWEEP.cell_files(wildcards.model, wildcards.target),
-        measures="<results>/measures/{model}/{target}.json",
+        measures=LAYOUT.pattern("measures"),
         tables=TABLES,
     output:
-        buckets="<results>/diagnosis/{model}/{target}.csv",
-        contrasts="<results>/diagnosis/{model}/{target}.contrasts.csv",
+        buckets=LAYOUT.pattern("buckets"),
+        contrasts=LAYOUT.pattern("bucket_contrasts"),
     log:
-        "<logs>/diagnose/{model}/{target}.log",
+        LAYOUT.log("diagnose"),
     benchmark:
-        "<benchmarks>/diagnose/{model}/{target}.jsonl"
+        LAYOUT.benchmark("diagnose")
     conda:
         "../envs/stiltsweep.yaml"
     threads: 1
@@ -58,9 +58,9 @@ rule diagnose:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        arguments=lambda wildcards: SWEEP.diagnosis_arguments(wildcards.target),
+        arguments=lambda wildcards: JOBS.diagnosis_arguments(wildcards.target),
         code=code_digest("significance"),
-        results=lambda wildcards: SWEEP.results,
+        results=lambda wildcards: LAYOUT.results,
     message:
         "diagnose {wildcards.model} on {wildcards.target}"
     shell:

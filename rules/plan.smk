@@ -27,8 +27,8 @@ def answer(question):
     page = plan_text.page(made, question.capitalize())
     print(page)
     if question == "plan":
-        write_text(f"{SWEEP.results}/plan/plan.md", page)
-        write_json(f"{SWEEP.results}/plan/plan.json", made.to_json())
+        write_text(LAYOUT.path("plan_page"), page)
+        write_json(LAYOUT.path("plan"), made.to_json())
     sys.stdout.flush()
     sys.exit(0)
 

@@ -14,17 +14,17 @@ rule predict:
         start=lambda wildcards: SWEEP.checkpoint(
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
-        data=lambda wildcards: SWEEP.prediction_data(wildcards.target),
+        data=lambda wildcards: JOBS.prediction_data(wildcards.target),
         # Written where a language could not be predicted, so that the next run tries it again.
-        failures=lambda wildcards: SWEEP.failures(
+        failures=lambda wildcards: JOBS.failures(
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
     output:
-        "<results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json",
+        LAYOUT.pattern("predictions"),
     log:
-        "<logs>/predict/{model}/{intermediate}/{target}/seed{seed}.log",
+        LAYOUT.log("predict"),
     benchmark:
-        "<benchmarks>/predict/{model}/{intermediate}/{target}/seed{seed}.jsonl"
+        LAYOUT.benchmark("predict")
     conda:
         "../envs/stiltsweep.yaml"
     threads: 1
@@ -33,9 +33,9 @@ rule predict:
         mem_mb=lambda wildcards, attempt: NEEDS.memory_mb("predict", wildcards, attempt),
         runtime=lambda wildcards, attempt: NEEDS.minutes("predict", wildcards, attempt),
     params:
-        data=lambda wildcards: SWEEP.data_folder(wildcards.target),
+        data=lambda wildcards: LAYOUT.data_folder(wildcards.target),
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
-        settings=lambda wildcards: SWEEP.prediction(wildcards.model, wildcards.target),
+        settings=lambda wildcards: JOBS.prediction(wildcards.model, wildcards.target),
     message:
         "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
     shell:

@@ -9,19 +9,17 @@ rule prepare:
     """Read one task in one language from its source and check every row."""
     input:
         # Templates are edited in place, so their content counts; nobody edits packages and published files.
-        lambda wildcards: SWEEP.templates(wildcards.task, wildcards.language),
+        lambda wildcards: JOBS.templates(wildcards.task, wildcards.language),
     output:
-        data="<results>/data/{task}/{language}.parquet",
-        meta="<results>/data/{task}/{language}.json",
+        data=LAYOUT.pattern("data"),
+        meta=LAYOUT.pattern("data_record"),
     log:
-        "<logs>/prepare/{task}/{language}.log",
+        LAYOUT.log("prepare"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        definition=lambda wildcards: SWEEP.definition(
-            wildcards.task, wildcards.language
-        ),
+        definition=lambda wildcards: JOBS.definition(wildcards.task, wildcards.language),
     message:
         "prepare {wildcards.task} in {wildcards.language}"
     shell:

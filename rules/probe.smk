@@ -5,7 +5,7 @@ MAKES   <results>/probes/{checkpoint}/{task}.json, {checkpoint} being the checkp
         then <results>/probes/probes.csv with all of them
 """
 
-PROBES = ["<results>/probes/probes.csv"] if SWEEP.probed else []
+PROBES = [LAYOUT.pattern("probes")] if SWEEP.probed else []
 
 
 rule probe:
@@ -13,15 +13,15 @@ rule probe:
     input:
         start=lambda wildcards: SWEEP.probed[wildcards.checkpoint].record,
         data=lambda wildcards: [
-            SWEEP.data(wildcards.task, language)
+            LAYOUT.data(wildcards.task, language)
             for language in SWEEP.probe_tasks[wildcards.task]
         ],
     output:
-        "<results>/probes/{checkpoint}/{task}.json",
+        LAYOUT.pattern("probe"),
     log:
-        "<logs>/probe/{checkpoint}/{task}.log",
+        LAYOUT.log("probe"),
     benchmark:
-        "<benchmarks>/probe/{checkpoint}/{task}.jsonl"
+        LAYOUT.benchmark("probe")
     wildcard_constraints:
         checkpoint=one_of(SWEEP.probed),
         task=one_of(SWEEP.probe_tasks),
@@ -34,8 +34,8 @@ rule probe:
         runtime=lambda wildcards, attempt: NEEDS.minutes("probe", wildcards, attempt),
     params:
         languages=lambda wildcards: SWEEP.probe_tasks[wildcards.task],
-        settings=lambda wildcards: SWEEP.probe_settings(),
-        identity=lambda wildcards: SWEEP.probe_identity(
+        settings=lambda wildcards: JOBS.probe_settings(),
+        identity=lambda wildcards: JOBS.probe_identity(
             wildcards.checkpoint, wildcards.task
         ),
     message:
@@ -52,14 +52,14 @@ rule probes:
     input:
         SWEEP.probe_files(),
     output:
-        "<results>/probes/probes.csv",
+        LAYOUT.pattern("probes"),
     log:
-        "<logs>/probes.log",
+        LAYOUT.log("probes"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        families=lambda wildcards: SWEEP.probe_families(),
+        families=lambda wildcards: JOBS.probe_families(),
         code=code_digest("probes"),
     message:
         "put all probes together"

@@ -9,11 +9,11 @@ rule describe:
     """Write down what the sweep is made of: configuration, tasks, models, licences, revision, what was left out."""
     input:
         # The revision is that of the moment; this makes it the one the tests were made with.
-        "<results>/significance/lift.csv",
+        LAYOUT.pattern("lift"),
     output:
-        "<results>/report/run.json",
+        LAYOUT.pattern("description"),
     log:
-        "<logs>/describe.log",
+        LAYOUT.log("describe"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
@@ -32,15 +32,15 @@ rule describe:
 rule report:
     """Write the report."""
     input:
-        lift="<results>/significance/lift.csv",
+        lift=LAYOUT.pattern("lift"),
         # Read where they lie, beside it.
         others=[
-            "<results>/significance/controls.csv",
-            "<results>/significance/runs.csv",
-            "<results>/significance/sensitivity.csv",
-            "<results>/significance/regression.csv",
+            LAYOUT.pattern("controls"),
+            LAYOUT.pattern("runs"),
+            LAYOUT.pattern("sensitivity"),
+            LAYOUT.pattern("regression"),
         ],
-        run="<results>/report/run.json",
+        run=LAYOUT.pattern("description"),
         cells=SWEEP.cell_files(),
         # What the section "why" is made of, as far as the sweep has it; read where it lies.
         why=[
@@ -51,14 +51,14 @@ rule report:
         ],
     output:
         page=report(
-            "<results>/report/index.html",
+            LAYOUT.pattern("page"),
             category="Report",
             labels={"page": "stiltsweep"},
             caption="captions/page.rst",
         ),
-        headline="<results>/report/headline.txt",
+        headline=LAYOUT.pattern("headline"),
         figures=report(
-            directory("<results>/report/figures"),
+            directory(LAYOUT.pattern("figures")),
             patterns=[
                 "{model,[^/]+}/{figure,[^/]+}.svg",
                 "{model,[^/]+}/{target,[^/]+}/{figure,[^/]+}.svg",
@@ -72,19 +72,19 @@ rule report:
             caption="captions/figures.rst",
         ),
         tables=report(
-            directory("<results>/report/tables"),
+            directory(LAYOUT.pattern("tables")),
             patterns=["{table}.csv"],
             category="Tables",
             labels={"table": "{table}"},
             caption="captions/tables.rst",
         ),
     log:
-        "<logs>/report.log",
+        LAYOUT.log("report"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        results=lambda wildcards: SWEEP.results,
+        results=lambda wildcards: LAYOUT.results,
         code=code_digest("report"),
     message:
         "write the report"

@@ -12,11 +12,11 @@ rule significance:
         cells=lambda wildcards: SWEEP.cell_files(wildcards.model, wildcards.target),
         tables=TABLES,
     output:
-        "<results>/significance/{model}/{target}.json",
+        LAYOUT.pattern("tests"),
     log:
-        "<logs>/significance/{model}/{target}.log",
+        LAYOUT.log("significance"),
     benchmark:
-        "<benchmarks>/significance/{model}/{target}.jsonl"
+        LAYOUT.benchmark("significance")
     conda:
         "../envs/stiltsweep.yaml"
     threads: 1
@@ -24,9 +24,9 @@ rule significance:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        arguments=lambda wildcards: SWEEP.significance_arguments(wildcards.target),
+        arguments=lambda wildcards: JOBS.significance_arguments(wildcards.target),
         code=code_digest("significance"),
-        results=lambda wildcards: SWEEP.results,
+        results=lambda wildcards: LAYOUT.results,
     message:
         "test {wildcards.model} on {wildcards.target}"
     shell:
@@ -39,43 +39,39 @@ rule significance:
 rule lift:
     """Put all comparisons of the sweep into one table and correct for their number."""
     input:
-        tests=[
-            f"<results>/significance/{model}/{target}.json"
-            for model in SWEEP.models
-            for target in SWEEP.languages
-        ],
+        tests=SWEEP.test_files,
         tables=TABLES,
         measures=SWEEP.measure_files,
         probes=PROBES,
     output:
         lift=report(
-            "<results>/significance/lift.csv",
+            LAYOUT.pattern("lift"),
             category="Tests",
             labels={"tests": "lift"},
             caption="captions/tests.rst",
         ),
-        parquet="<results>/significance/lift.parquet",
+        parquet=LAYOUT.pattern("lift_parquet"),
         controls=report(
-            "<results>/significance/controls.csv",
+            LAYOUT.pattern("controls"),
             category="Tests",
             labels={"tests": "arms against their controls"},
             caption="captions/tests.rst",
         ),
-        runs="<results>/significance/runs.csv",
+        runs=LAYOUT.pattern("runs"),
         sensitivity=report(
-            "<results>/significance/sensitivity.csv",
+            LAYOUT.pattern("sensitivity"),
             category="Tests",
             labels={"tests": "other labels of languages"},
             caption="captions/tests.rst",
         ),
         regression=report(
-            "<results>/significance/regression.csv",
+            LAYOUT.pattern("regression"),
             category="Tests",
             labels={"tests": "lift regressed on family"},
             caption="captions/tests.rst",
         ),
     log:
-        "<logs>/lift.log",
+        LAYOUT.log("lift"),
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"

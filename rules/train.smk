@@ -13,14 +13,14 @@ Training state lies beside the declared output, where Snakemake does not delete 
 rule intermediate:
     """Train one model on the tasks of one intermediate arm."""
     input:
-        start="<results>/models/{model}/model.json",
+        start=LAYOUT.pattern("model"),
         data=lambda wildcards: SWEEP.intermediate_data(wildcards.intermediate),
     output:
-        "<results>/intermediate/{model}/{intermediate}/seed{seed}/checkpoint.json",
+        LAYOUT.pattern("intermediate"),
     log:
-        "<logs>/intermediate/{model}/{intermediate}/seed{seed}.log",
+        LAYOUT.log("intermediate"),
     benchmark:
-        "<benchmarks>/intermediate/{model}/{intermediate}/seed{seed}.jsonl"
+        LAYOUT.benchmark("intermediate")
     wildcard_constraints:
         intermediate=one_of(SWEEP.stages),
     conda:
@@ -35,7 +35,7 @@ rule intermediate:
             "intermediate", wildcards, attempt
         ),
     params:
-        arguments=lambda wildcards: SWEEP.intermediate_arguments(
+        arguments=lambda wildcards: JOBS.intermediate_arguments(
             wildcards.model, wildcards.intermediate
         ),
     message:
@@ -57,7 +57,7 @@ rule finetune:
             wildcards.training,
             wildcards.seed,
         ),
-        data=lambda wildcards: SWEEP.data(
+        data=lambda wildcards: LAYOUT.data(
             SWEEP.trainings[wildcards.training][-1], SOURCE_LANGUAGE
         ),
         # The controls of matched steps read how many updates another arm made.
@@ -68,11 +68,11 @@ rule finetune:
             wildcards.seed,
         ),
     output:
-        "<results>/finetune/{model}/{intermediate}/{training}/seed{seed}/checkpoint.json",
+        LAYOUT.pattern("finetune"),
     log:
-        "<logs>/finetune/{model}/{intermediate}/{training}/seed{seed}.log",
+        LAYOUT.log("finetune"),
     benchmark:
-        "<benchmarks>/finetune/{model}/{intermediate}/{training}/seed{seed}.jsonl"
+        LAYOUT.benchmark("finetune")
     conda:
         "../envs/stiltsweep.yaml"
     threads: 1
@@ -83,7 +83,7 @@ rule finetune:
         ),
         runtime=lambda wildcards, attempt: NEEDS.minutes("finetune", wildcards, attempt),
     params:
-        arguments=lambda wildcards: SWEEP.target_arguments(
+        arguments=lambda wildcards: JOBS.target_arguments(
             wildcards.model, wildcards.intermediate, wildcards.training
         ),
         more=lambda wildcards, input: (

@@ -12,6 +12,7 @@ import yaml
 
 from stiltsweep import config
 from stiltsweep.errors import UserError
+from stiltsweep.jobs import Jobs
 from stiltsweep.settings import overlay
 from stiltsweep.sweep import Sweep
 
@@ -92,7 +93,7 @@ def option(line: str, name: str) -> Any:
 def test_a_plain_task_needs_no_mixture(folder: Path) -> None:
     sweep = make(folder, "pairs")
     assert sweep.intermediate_data("pairs") == ["results/data/pairs/en.parquet"]
-    line = sweep.intermediate_arguments("e5-small", "pairs")
+    line = Jobs(sweep).intermediate_arguments("e5-small", "pairs")
     assert "--mixture" not in line and "--chance 50" in line
     assert option(line, "--settings")["epochs"] == 2
 
@@ -102,7 +103,7 @@ def test_translated_trains_in_the_other_languages_and_is_selected_in_english(fol
     assert sweep.intermediate_data("pairs+translated") == [
         f"results/data/pairs/{language}.parquet" for language in ("en", "de", "sw")
     ]
-    mixture = option(sweep.intermediate_arguments("e5-small", "pairs+translated"), "--mixture")
+    mixture = option(Jobs(sweep).intermediate_arguments("e5-small", "pairs+translated"), "--mixture")
     assert mixture["tasks"]["pairs"] == {"chance": 50, "languages": ["de", "sw"], "rate": None}
     assert not mixture["shuffle_labels"]
 
@@ -114,7 +115,7 @@ def test_text_is_mixed_in_at_its_rate(folder: Path) -> None:
         "results/data/pairs/en.parquet",
         *(f"results/data/prose/{language}.parquet" for language in ("en", "de", "fi")),
     ]
-    mixture = option(sweep.intermediate_arguments("e5-small", name), "--mixture")
+    mixture = option(Jobs(sweep).intermediate_arguments("e5-small", name), "--mixture")
     assert mixture["tasks"]["prose"] == {"chance": 0, "languages": ["de", "fi"], "rate": 0.25}
     assert mixture["shuffle_labels"]
     assert "prose" in sweep.tasks
@@ -122,7 +123,7 @@ def test_text_is_mixed_in_at_its_rate(folder: Path) -> None:
 
 def test_multi_task_takes_the_single_tasks_of_the_configuration(folder: Path) -> None:
     sweep = make(folder, "pairs", "multi_task", "first", "pairs+mlm", "prose")
-    line = sweep.intermediate_arguments("e5-small", "multi_task")
+    line = Jobs(sweep).intermediate_arguments("e5-small", "multi_task")
     mixture = option(line, "--mixture")
     assert list(mixture["tasks"]) == ["first", "pairs"]
     assert (mixture["cap"], mixture["temperature"]) == (131072, 1.0)
@@ -131,7 +132,7 @@ def test_multi_task_takes_the_single_tasks_of_the_configuration(folder: Path) ->
     epochs = overlay("intermediate", sweep.catalog.models["e5-small"].definition["training"]).epochs
     assert (settings["batch_size"], settings["epochs"], settings["max_length"]) == (8, epochs, 96)
     named = make(folder, "multi_task", arms={"multi_task": {"tasks": ["first", "pairs"], "training": {"epochs": 1}}})
-    assert option(named.intermediate_arguments("e5-small", "multi_task"), "--settings")["epochs"] == 1
+    assert option(Jobs(named).intermediate_arguments("e5-small", "multi_task"), "--settings")["epochs"] == 1
 
 
 def test_matched_steps_start_from_the_model_and_count_another_arms_updates(folder: Path) -> None:
@@ -147,8 +148,8 @@ def test_matched_steps_start_from_the_model_and_count_another_arms_updates(folde
     # A target that is not trained on has nothing that could go on.
     assert {cell.target for cell in sweep.cells() if cell.intermediate == name} == {"chained", "borrowed"}
     assert [(o.intermediate, o.target) for o in sweep.omitted] == [(name, "untrained")]
-    assert name not in sweep.significance_arguments("untrained")
-    assert name in sweep.significance_arguments("chained")
+    assert name not in Jobs(sweep).significance_arguments("untrained")
+    assert name in Jobs(sweep).significance_arguments("chained")
     assert not sweep.contaminated(name, "chained") and make(folder, "pairs").contaminated("pairs", "chained")
 
 

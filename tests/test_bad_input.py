@@ -18,6 +18,7 @@ import yaml
 
 from stiltsweep import config, preflight
 from stiltsweep.errors import UserError
+from stiltsweep.jobs import Jobs
 from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +97,7 @@ def begin() -> None:
     """Do what it does once it knows its jobs: all of them."""
     sweep = start()
     data = [("commands", language) for language in sweep.languages.get("commands", [])]
-    preflight.check_jobs(sweep, [model for model in sweep.models if model != "e5-small"], data)
+    preflight.check_jobs(Jobs(sweep), [model for model in sweep.models if model != "e5-small"], data)
 
 
 @pytest.fixture(scope="module", autouse=True)

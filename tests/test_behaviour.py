@@ -22,11 +22,13 @@ from stiltsweep import behaviour, catalog, config, preflight, sources
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
 from stiltsweep.files import read_json, write_json
+from stiltsweep.jobs import Jobs
+from stiltsweep.layout import Cell, Layout
 from stiltsweep.metrics import metric
 from stiltsweep.records import read_rows
 from stiltsweep.sources import files, templates
 from stiltsweep.sources.templates.choice import choices
-from stiltsweep.sweep import Cell, Sweep, cell_path
+from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
 
@@ -257,15 +259,15 @@ def test_the_tests_share_the_training_of_the_questions() -> None:
     both = Sweep(*config.resolve({**given, "targets": {"qa": ["en", "fi"], "behaviour": ["en", "fi"]}}))
     assert list(both.trainings) == list(alone.trainings) == ["qa"]
     assert both.checkpoint("e5-small", "none", "behaviour", 0) == both.checkpoint("e5-small", "none", "qa", 0)
-    assert alone.behaviour_files == [] and alone.templates("qa", "fi") == []
+    assert alone.behaviour_files == [] and Jobs(alone).templates("qa", "fi") == []
     assert both.behavioural == ["behaviour"]
     assert both.behaviour_files == ["results/behaviour/failures.csv", "results/behaviour/examples.json"]
     folder = "workflow/catalog/target/behaviour"
-    assert both.templates("behaviour", "fi") == [f"{folder}/fi.yaml", f"{folder}/en.yaml"]
+    assert Jobs(both).templates("behaviour", "fi") == [f"{folder}/fi.yaml", f"{folder}/en.yaml"]
     # A moved checkout is the same sweep; and data do not depend on whether they are counted by capability.
-    definition = both.task_definition("behaviour", "fi")
+    definition = Jobs(both).task_definition("behaviour", "fi")
     assert definition["source"]["root"] == "workflow/catalog/target" and "capabilities" not in definition
-    assert '"review":{"en":"needed","fi":"needed"}' in both.behaviour_arguments()
+    assert '"review":{"en":"needed","fi":"needed"}' in Jobs(both).behaviour_arguments()
     preflight.check(both)
 
 
@@ -417,7 +419,7 @@ def wilson(failures: int, n: int, z: float = 1.959963984540054) -> tuple[float, 
 
 def write_run(results: Path, cell: Cell, outcomes: dict[str, bool], name: str = "mlqa_em") -> None:
     """Write what `behaviour` reads of a cell: its JSON and statistics, predictions and data."""
-    path = Path(cell_path(str(results), cell))
+    path = Path(Layout(str(results)).cell(cell))
     first, second = metric(name).columns
     columns = {"id": list(outcomes), f"{name}.{first}": [1.0] * len(outcomes)}
     columns[f"{name}.{second}"] = [float(right) for right in outcomes.values()]
@@ -489,7 +491,7 @@ def test_templates_to_failures(tmp_path: Path) -> None:
         index = {"languages": {language: {"fingerprint": "f"}}, "learned": True, "checkpoint_sha256": "c"}
         write_json(folder / "predictions.json", {**index, "train_tokens": 0, "train_updates": 0})
         cell = Cell("m", "none", "mine", 0, language)
-        output = Path(cell_path(str(results), cell))
+        output = Path(Layout(str(results)).cell(cell))
         assert evaluate(cell, data, folder / "predictions.json", output, family="x", contaminated=False) == 50.0
     tests = {
         "mine": {"intermediates": ["none"], "languages": list(TEXTS), "review": templates.reviews(mine.definition)}

@@ -14,6 +14,7 @@ import yaml
 
 from stiltsweep import config
 from stiltsweep.catalog import Task
+from stiltsweep.jobs import Jobs
 from stiltsweep.sources import prepare
 from stiltsweep.sweep import Sweep
 
@@ -100,6 +101,6 @@ def test_the_readmes_own_catalogue_works(tmp_path: Path, monkeypatch: pytest.Mon
             path = Path("my-data") / f"{split}.{language}.tsv"
             path.parent.mkdir(exist_ok=True)
             path.write_text("\n".join(["pairID\tsentence1\tsentence2\tgold_label", *rows]) + "\n", encoding="utf-8")
-    definition = json.loads(sweep.definition("my-nli", "gsw"))
+    definition = json.loads(Jobs(sweep).definition("my-nli", "gsw"))
     meta = prepare(Task("my-nli", "target", definition), "gsw", Path("out/gsw.parquet"))
     assert meta.counts == {"test": 90}

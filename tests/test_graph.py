@@ -76,11 +76,12 @@ def test_planning_imports_nothing_heavy() -> None:
         "import sys; sys.path.insert(0, 'workflow')\n"
         "import yaml\n"
         "from stiltsweep import config\n"
+        "from stiltsweep.jobs import Jobs\n"
         "from stiltsweep.sweep import Sweep\n"
         "from stiltsweep.code import digest\n"
         "sweep = Sweep(*config.resolve(yaml.safe_load(open('config.yaml'))))\n"
         "assert list(sweep.cells())\n"
-        "[sweep.target_arguments(m, 'none', t) for m in sweep.models for t in sweep.trainings]\n"
+        "[Jobs(sweep).target_arguments(m, 'none', t) for m in sweep.models for t in sweep.trainings]\n"
         "heavy = {'torch', 'transformers', 'pyarrow', 'scipy', 'pandas', 'matplotlib', 'statsmodels', 'datasets', 'hassil', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
@@ -145,8 +146,8 @@ def test_imports_run_downward() -> None:
     import ast
 
     order = [
-        {"errors"}, {"files", "counting", "writing"}, {"schema", "scriptlog", "code", "lock"}, {"metrics", "feats"}, {"records", "languages"}, {"catalog"},
-        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
+        {"errors"}, {"files", "counting", "writing"}, {"schema", "scriptlog", "code", "layout", "lock"}, {"metrics", "feats"}, {"records", "languages"}, {"catalog"},
+        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"jobs"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
         {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "keep", "planning", "preflight", "report"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}

@@ -12,7 +12,8 @@ import pytest
 
 from stiltsweep import catalog, config
 from stiltsweep.errors import UserError
-from stiltsweep.sweep import FAILURES, Sweep
+from stiltsweep.jobs import Jobs
+from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -94,16 +95,16 @@ def test_failures_are_looked_for_once_or_one_by_one(tmp_path: Path, monkeypatch:
     """A process of one job does not look at all the others."""
     monkeypatch.chdir(tmp_path)
     settings = {"models": ["e5-small"], "intermediates": ["none"], "targets": {"intent": ["fi"]}, "seeds": [0, 1]}
-    sweeps = [Sweep(*config.resolve(settings)) for _ in range(2)]
-    sweeps[0].look()
+    jobs = [Jobs(Sweep(*config.resolve(settings))) for _ in range(2)]
+    jobs[0].look()
     one, other = (("e5-small", "none", "intent", seed) for seed in (0, 1))
-    path = Path(sweeps[0].predictions(*one)).with_name(FAILURES)
+    path = Path(jobs[0].layout.failures(*one))
     path.parent.mkdir(parents=True)
     path.write_text("{}")
-    assert [sweep.failures(*one) for sweep in sweeps] == [[], [str(path)]]
-    sweeps[0].look()
-    for sweep in sweeps:
-        assert sweep.failures(*one) == [str(path)] and sweep.failures(*other) == []
+    assert [some.failures(*one) for some in jobs] == [[], [str(path)]]
+    jobs[0].look()
+    for some in jobs:
+        assert some.failures(*one) == [str(path)] and some.failures(*other) == []
 
 
 def test_a_configuration_is_checked_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import yaml
 
 from stiltsweep import config, keep
 from stiltsweep import lock as locks
+from stiltsweep.jobs import Jobs
 from stiltsweep.planning import disk as disks
 from stiltsweep.planning import plan as planning
 from stiltsweep.planning.estimates import Estimates, wall_seconds
@@ -545,7 +546,7 @@ def test_record_names_are_snakemakes(here: Path) -> None:
 
 def test_an_arm_that_is_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = sweep(tmp_path, monkeypatch, minimum_examples=36)
-    made = planning.make([], short, Needs(short), planning.Machine(1, None, False, False), "snakemake")
+    made = planning.make([], short, Needs(Jobs(short)), planning.Machine(1, None, False, False), "snakemake")
     assert [(one["intermediate"], one["target"], one["language"]) for one in made.omitted] == [
         ("", "commands", "ar"),
         ("", "pairs", "de"),
@@ -583,7 +584,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Sweep
 
 
 def test_work_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = Needs(sweep(tmp_path, monkeypatch))
+    needs = Needs(Jobs(sweep(tmp_path, monkeypatch)))
     dense = 12 * 2 * 32**2
     assert Size.of(needs.sweep.catalog.models["tiny"]) == Size(30000, dense)
     # 96 examples of 48 tokens, 3 epochs, 6 operations a parameter and token.
@@ -626,7 +627,7 @@ def test_before_anything_has_run_estimates_are_within_twofold(names: tuple[str, 
     default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
     one = job(rule, "never/made.json", gpu=True)
     one.wildcards = {"model": "e5-small", "intermediate": intermediate, "target": target, "training": target}
-    found = Estimates([one], Needs(default), disks.Disk(), disks.Records(), 1e12 * CPU_TERAFLOPS).of(one)
+    found = Estimates([one], Needs(Jobs(default)), disks.Disk(), disks.Records(), 1e12 * CPU_TERAFLOPS).of(one)
     assert found.source == "size"
     assert seconds / 2 < found.seconds < seconds * 2
 
@@ -634,12 +635,12 @@ def test_before_anything_has_run_estimates_are_within_twofold(names: tuple[str, 
 def test_tokens_of_a_task_are_for_plans_only() -> None:
     default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
     assert default.catalog.targets["qa"].definition["tokens"] == 27
-    assert "tokens" not in default.task_definition("qa", "fi")
-    assert "tokens" not in default.target_arguments("e5-small", "none", "qa").replace("batch_tokens", "")
+    assert "tokens" not in Jobs(default).task_definition("qa", "fi")
+    assert "tokens" not in Jobs(default).target_arguments("e5-small", "none", "qa").replace("batch_tokens", "")
 
 
 def test_requests_grow_with_every_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = Needs(sweep(tmp_path, monkeypatch))
+    needs = Needs(Jobs(sweep(tmp_path, monkeypatch)))
     names = {"model": "tiny", "intermediate": "none", "training": "commands"}
     assert needs.minutes("finetune", names) == MINIMUM_MINUTES
     for ask in (needs.minutes, needs.memory_mb):

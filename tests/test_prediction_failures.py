@@ -15,10 +15,12 @@ from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
 from stiltsweep.files import digest_file, read_json
+from stiltsweep.jobs import Jobs
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.kinds.classification import ClassificationForm
+from stiltsweep.layout import Cell
 from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.sweep import Cell, Sweep
+from stiltsweep.sweep import Sweep
 
 SETTINGS = PredictionSettings(Limits(64, 8, 8), Representation("mean", -1, "mean", ""), 2048, prune=True)
 CELL = Cell("tiny", "none", "tiny", 0, "de")
@@ -225,26 +227,26 @@ def test_predictions_do_not_wait_for_what_failed_by_the_same_definition(
     source.write_text(whole.replace('"warm"', '"wram"', 1))
     wanted = [f"results/data/commands/{code}.parquet" for code in ("en", "de", "fi")]
 
-    def sweep() -> Sweep:
-        return Sweep(*config.resolve(yaml.safe_load((folder / "config.yaml").read_text())))
+    def jobs() -> Jobs:
+        return Jobs(Sweep(*config.resolve(yaml.safe_load((folder / "config.yaml").read_text()))))
 
     def prepare_finnish() -> None:
-        task = Task("commands", "target", sweep().task_definition("commands", "fi"))
+        task = Task("commands", "target", jobs().task_definition("commands", "fi"))
         sources.prepare(task, "fi", Path(wanted[2]))
 
-    assert sweep().prediction_data("commands") == wanted
+    assert jobs().prediction_data("commands") == wanted
     with pytest.raises(UserError, match="wram"):
         prepare_finnish()
-    assert sweep().prediction_data("commands") == wanted[:2]
-    assert sweep().prediction_data("pairs") == ["results/data/pairs/de.parquet", "results/data/pairs/fi.parquet"]
+    assert jobs().prediction_data("commands") == wanted[:2]
+    assert jobs().prediction_data("pairs") == ["results/data/pairs/de.parquet", "results/data/pairs/fi.parquet"]
     definition = folder / "catalogue" / "target" / "commands.yaml"
     mended = yaml.safe_load(definition.read_text())
     mended["labels"].append("wram")
     original = definition.read_text()
     definition.write_text(yaml.safe_dump(mended))
-    assert sweep().prediction_data("commands") == wanted
+    assert jobs().prediction_data("commands") == wanted
     definition.write_text(original)
     source.write_text(whole)
     prepare_finnish()
-    assert sweep().prediction_data("commands") == wanted
+    assert jobs().prediction_data("commands") == wanted
     assert not list(Path("results/data/commands").glob("*.failed"))

@@ -24,6 +24,7 @@ import tiny
 from stiltsweep import config, feats, keep, records
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
+from stiltsweep.jobs import Jobs
 from stiltsweep.models.batches import collate
 from stiltsweep.models.load import Source, build, vocabulary
 from stiltsweep.models.tokenizer import Tokenizer
@@ -573,12 +574,12 @@ def test_checkpoints_that_are_probed_are_exactly_these() -> None:
         *(f"finetune/e5-small/name-typing+steps_matched/intent/seed{seed}" for seed in (3, 1)),
     ]  # fmt: skip
     assert found.probe_files()[0] == "results/probes/models/e5-small/ud_features_files.json"
-    about = json.loads(found.probe_identity("intermediate/e5-small/name-typing/seed1", "ud_features_files"))
+    about = json.loads(Jobs(found).probe_identity("intermediate/e5-small/name-typing/seed1", "ud_features_files"))
     expected = {"stage": "intermediate", "model": "e5-small", "intermediate": "name-typing", "training": "", "seed": 1}
     assert about == {**expected, "task": "ud_features_files"}
     only = sweep(tasks=["ud_features_files"], stages=["intermediate"], languages=["fi", "tr"])
     assert len(only.probed) == 2 and only.probe_tasks == {"ud_features_files": ["fi", "tr"]}
-    assert json.loads(only.probe_families()) == {"fi": "agglutinative", "tr": "agglutinative"}
+    assert json.loads(Jobs(only).probe_families()) == {"fi": "agglutinative", "tr": "agglutinative"}
 
 
 def test_weights_stay_until_they_are_probed() -> None:
@@ -586,13 +587,13 @@ def test_weights_stay_until_they_are_probed() -> None:
     users = keep.users(found)
     for folder, probed in found.probed.items():
         if probed.stage != "pretrained":
-            assert found.probe(folder, "ud_features_files") in users[probed.record]
+            assert found.layout.probe(folder, "ud_features_files") in users[probed.record]
 
 
 def test_what_a_probe_asks_for_grows_with_what_it_does() -> None:
     names = {"checkpoint": "models/e5-small", "task": "ud_features_files"}
     whole, part = (
-        Needs(sweep(tasks=["ud_features_files"], **more)).need("probe", names)
+        Needs(Jobs(sweep(tasks=["ud_features_files"], **more))).need("probe", names)
         for more in ({}, {"languages": ["fi"], "pooling": ["mean"]})
     )
     assert whole.flops > 10 * part.flops and whole.memory_mb > part.memory_mb > 3000

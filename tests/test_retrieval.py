@@ -24,6 +24,7 @@ from stiltsweep.files import read_json
 from stiltsweep.kinds import Limits, Representation, form, retrieval
 from stiltsweep.kinds.mining import best_threshold, mine
 from stiltsweep.kinds.search import nearest
+from stiltsweep.layout import Cell
 from stiltsweep.metrics import metric
 from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.models.batches import Dense, Example, Input, collate
@@ -35,7 +36,6 @@ from stiltsweep.settings import TrainingSettings
 from stiltsweep.sources import files
 from stiltsweep.sources.files.mewslix import marked
 from stiltsweep.sources.files.sentences import joined, spans
-from stiltsweep.sweep import Cell
 from stiltsweep.training import loop
 
 ROOT = Path(__file__).parents[1]

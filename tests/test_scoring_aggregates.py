@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stiltsweep.aggregates import Aggregate, aggregates, entry, members
-from stiltsweep.sweep import Cell
+from stiltsweep.layout import Cell
 
 MEMBERS = members(
     {

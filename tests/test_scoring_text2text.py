@@ -17,12 +17,12 @@ from stiltsweep.kinds.classification import ClassificationText
 from stiltsweep.kinds.span_qa import SpanText, pad_punctuation
 from stiltsweep.kinds.tagging import TaggingText
 from stiltsweep.kinds.text2text import locate
+from stiltsweep.layout import Cell
 from stiltsweep.metrics import metric
 from stiltsweep.models.load import Generated, Source, build
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import PredictionSettings, predict, run
 from stiltsweep.records import Meta, write_rows
-from stiltsweep.sweep import Cell
 
 LIMITS = Limits(max_length=64, stride=8, max_target_length=12)
 REPRESENTATION = Representation("mean", -1, "mean", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from stiltsweep import catalog, config, settings
 from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.code import STAGES, digest
 from stiltsweep.errors import UserError
-from stiltsweep.sweep import Cell, Sweep
+from stiltsweep.jobs import Jobs
+from stiltsweep.layout import PLACES, Cell, Layout
+from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
 BASE: dict[str, Any] = {
@@ -40,8 +43,44 @@ def test_cells_are_exactly_these() -> None:
     ]
     assert list(sweep.cells()) == expected
     assert len(set(expected)) == 16
-    assert sweep.cell(expected[0]) == "results/cells/e5-small/none/intent/seed3/en.json"
-    assert sweep.cell_files(target="retrieval") == [sweep.cell(c) for c in expected if c.target == "retrieval"]
+    assert sweep.layout.cell(expected[0]) == "results/cells/e5-small/none/intent/seed3/en.json"
+    assert sweep.cell_files(target="retrieval") == [sweep.layout.cell(c) for c in expected if c.target == "retrieval"]
+
+
+WILDCARDS = {
+    **{name: name for name in ("model", "target", "task", "language")},
+    "intermediate": "pairs+translated",
+    "training": "siqa+xcopa",
+    "seed": "12",
+    "checkpoint": "finetune/model/pairs/siqa+xcopa/seed12",
+}
+
+
+def test_paths_are_read_as_they_are_written() -> None:
+    layout = Layout("some/results")
+    seen = set()
+    for place in PLACES:
+        path = layout.path(place, **WILDCARDS)
+        found = layout.place(path)
+        assert found is not None and found.place == place, path
+        assert {name: WILDCARDS[name] for name in found.names} == found.names
+        assert layout.pattern(place).format(**WILDCARDS) == path
+        seen.add(path)
+    assert len(seen) == len(PLACES)
+    cell = Cell("m", "pairs+mlm", "xnli", 3, "zh")
+    assert layout.cell_of(layout.cell(cell)) == cell
+    assert layout.place("results/cells/m/none/t/seed1/zh.json") is None  # of another folder
+    assert layout.place("some/results/cells/m/none/t/seedx/zh.json") is None
+    for wrong in (layout.model("m"), "elsewhere/zh.json", layout.path("statistics", **vars(cell))):
+        with pytest.raises(UserError, match=r"no cell lies there; cells lie at some/results/cells/\{model\}/"):
+            layout.cell_of(wrong)
+
+
+def test_the_snakefile_tells_the_paths_there_are() -> None:
+    """Its first lines are what a reader looks at to find a file."""
+    told = re.findall(r"^    <results>/(\S+) +\w+$", (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    assert len(told) >= 12
+    assert set(told) <= set(PLACES.values())
 
 
 def test_what_a_target_starts_from_is_a_fact_of_the_catalogue() -> None:
@@ -58,14 +97,14 @@ def test_what_a_target_starts_from_is_a_fact_of_the_catalogue() -> None:
 def test_how_often_a_state_is_saved_is_no_setting_of_a_job() -> None:
     plain, often = make(), make(training={"save_minutes": 1.0})
     for told in (
-        lambda sweep: sweep.target_arguments("e5-small", "none", "intent"),
-        lambda sweep: sweep.intermediate_arguments("e5-small", "name-typing"),
-        lambda sweep: sweep.pretraining("mt5-nano"),
+        lambda sweep: Jobs(sweep).target_arguments("e5-small", "none", "intent"),
+        lambda sweep: Jobs(sweep).intermediate_arguments("e5-small", "name-typing"),
+        lambda sweep: Jobs(sweep).pretraining("mt5-nano"),
     ):
         assert told(plain) == told(often)
     # Where it is not for every training, it still is.
     stage = make(training={"target": {"save_minutes": 1.0}})
-    assert '"save_minutes":1.0' in stage.target_arguments("e5-small", "none", "intent")
+    assert '"save_minutes":1.0' in Jobs(stage).target_arguments("e5-small", "none", "intent")
 
 
 def test_small_cells_are_left_out_with_the_reason() -> None:
@@ -79,9 +118,11 @@ def test_small_cells_are_left_out_with_the_reason() -> None:
 
 def test_a_language_added_changes_no_other_languages_data() -> None:
     few, more = make(), make(targets={"intent": ["en", "zh", "fi", "ar"], "retrieval": ["fi"]})
-    assert few.definition("intent", "zh") == more.definition("intent", "zh")
-    assert few.target_arguments("e5-small", "none", "intent") == more.target_arguments("e5-small", "none", "intent")
-    languages = json.loads(few.definition("intent", "zh"))["languages"]
+    assert Jobs(few).definition("intent", "zh") == Jobs(more).definition("intent", "zh")
+    assert Jobs(few).target_arguments("e5-small", "none", "intent") == Jobs(more).target_arguments(
+        "e5-small", "none", "intent"
+    )
+    languages = json.loads(Jobs(few).definition("intent", "zh"))["languages"]
     assert "sha256" in languages["zh"] and "sha256" not in languages["fi"]
 
 

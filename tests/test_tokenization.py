@@ -14,6 +14,7 @@ from tokenizers import normalizers
 from stiltsweep import config
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
+from stiltsweep.jobs import Jobs
 from stiltsweep.models import tokenizer_files
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import write_rows
@@ -234,12 +235,12 @@ def test_what_the_default_sweep_measures() -> None:
     assert sweep.measured("intent") == sweep.languages["intent"]
     assert sweep.measured("retrieval") == sweep.languages["retrieval"] and "en" not in sweep.measured("retrieval")
     # The candidates of retrieval are English; morphemes are those of the target's own languages.
-    assert sweep.measure_arguments("retrieval").endswith("--candidates-english --segmentations fi=fi.tsv")
-    assert "--candidates-english" not in sweep.measure_arguments("intent")
+    assert Jobs(sweep).measure_arguments("retrieval").endswith("--candidates-english --segmentations fi=fi.tsv")
+    assert "--candidates-english" not in Jobs(sweep).measure_arguments("intent")
     assert sweep.segmentations("intent") == {"fi": "fi.tsv"}
     alone = Sweep(*config.resolve({**read_yaml(root / "config.yaml"), "targets": {"intent": ["fi", "de"]}}))
     assert alone.measured("intent") == ["en", "fi", "de"]
-    assert f"{alone.results}/diagnosis/e5-small/intent.csv" in alone.diagnosis_files
+    assert "results/diagnosis/e5-small/intent.csv" in alone.diagnosis_files
 
 
 def test_words() -> None:

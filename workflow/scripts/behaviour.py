@@ -20,8 +20,8 @@ import _path  # noqa: F401
 from stiltsweep import behaviour, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import write_json
+from stiltsweep.layout import Cell
 from stiltsweep.significance import table
-from stiltsweep.sweep import Cell
 
 
 def main(argv: Sequence[str] | None = None) -> None:

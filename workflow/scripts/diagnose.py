@@ -19,6 +19,7 @@ import _testing
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import read_json
+from stiltsweep.layout import Layout
 from stiltsweep.significance import estimands
 from stiltsweep.significance.buckets import COLUMNS, Attributes, diagnose
 from stiltsweep.significance.table import write_csv
@@ -34,8 +35,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="default: {results}/diagnosis/{model}/{target}.csv")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
-    pair = f"{arguments.model}/{arguments.target}"
-    measures = arguments.measures or arguments.results / "measures" / f"{pair}.json"
+    pair = {"model": arguments.model, "target": arguments.target}
+    layout = Layout(str(arguments.results))
+    measures = arguments.measures or Path(layout.path("measures", **pair))
     statistics, _, groups = _testing.inputs(arguments, [arguments.families])
     rows = diagnose(
         statistics,
@@ -45,12 +47,12 @@ def main() -> None:
         count=arguments.buckets,
         minimum=arguments.minimum,
     )
-    output = arguments.output or arguments.results / "diagnosis" / f"{pair}.csv"
+    output = arguments.output or Path(layout.path("buckets", **pair))
     contrasts = [row for row in rows if row["scope"] == "contrast"]
     write_csv(output.with_suffix(".contrasts.csv"), contrasts, COLUMNS)
     write_csv(output, [row for row in rows if row["scope"] != "contrast"], COLUMNS)
     tested = sum(row["status"] == "ok" for row in rows)
-    print(f"{pair}: {tested} of {len(rows)} comparisons tested")
+    print(f"{arguments.model}/{arguments.target}: {tested} of {len(rows)} comparisons tested")
 
 
 run_script(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.evaluation import evaluate
-from stiltsweep.sweep import Cell
+from stiltsweep.layout import Cell
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import _testing
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import digest, write_json
+from stiltsweep.layout import Layout
 from stiltsweep.significance import compare, controls, estimands, resample, runs
 from stiltsweep.significance.sensitivity import variants
 
@@ -66,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "sensitivity": sensitivity,
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
-    default_output = arguments.results / "significance" / arguments.model / f"{arguments.target}.json"
-    write_json(arguments.output or default_output, document)
+    place = Layout(str(arguments.results)).path("tests", model=arguments.model, target=arguments.target)
+    write_json(arguments.output or Path(place), document)
     tested = sum(row["p"] is not None for row in rows)
     print(f"{arguments.model}/{arguments.target}: {tested} of {len(rows)} comparisons tested ({settings.resampling})")
     for gap in statistics.gaps:

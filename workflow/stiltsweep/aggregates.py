@@ -15,7 +15,7 @@ from typing import Any
 
 from .counting import KEEP, left_out
 from .languages import SOURCE_LANGUAGE
-from .sweep import Cell
+from .layout import Cell
 
 Members = Mapping[str, Mapping[str, Sequence[str]]]
 """Benchmark -> its tasks -> their languages there."""

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 from .files import read_json
+from .layout import Cell, Layout
 from .metrics import metric
 from .records import read_rows
-from .sweep import Cell, cell_path
 
 SHOWN = 5
 """Failing examples written out of a capability and language, at most."""
@@ -72,7 +72,7 @@ def failed(results: Path, cell: Cell) -> tuple[dict[str, list[tuple[str, bool]]]
     Raises:
       UserError: the cell is missing, or an id names no capability.
     """
-    path = Path(cell_path(str(results), cell))
+    path = Path(Layout(str(results)).cell(cell))
     record = read_json(path)
     rule = metric(record["metric"])
     names = [f"{rule.name}.{column}" for column in rule.columns]
@@ -142,18 +142,18 @@ def examples(
     Raises:
       UserError: see `failed`; or the predictions are of other examples than the cell.
     """
+    layout = Layout(str(results))
     seen = set()
     for cell in cells:
         if (run := (cell.model, cell.intermediate, cell.target, cell.language)) in seen:
             continue
         seen.add(run)
-        folder = results / "predictions" / cell.model / cell.intermediate / cell.target / f"seed{cell.seed}"
-        path = folder / f"{cell.language}.json"
-        again = f"snakemake --cores 1 --force {folder / 'predictions.json'}"
+        path = Path(layout.prediction(cell))
+        index = layout.predictions(cell.model, cell.intermediate, cell.target, cell.seed)
+        again = f"snakemake --cores 1 --force {index}"
         predicted = read_json(path, rebuild=again)
         predictions = dict(zip(predicted["ids"], predicted["predictions"], strict=True))
-        data = results / "data" / cell.target / f"{cell.language}.parquet"
-        rows = {row["id"]: row for row in read_rows(data, "test")}
+        rows = {row["id"]: row for row in read_rows(Path(layout.data(cell.target, cell.language)), "test")}
         found, _ = failed(results, cell)
         for name, outcomes in found.items():
             wrong = [one for one, fail in outcomes if fail]

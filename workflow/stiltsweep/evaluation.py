@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from . import __version__
 from .errors import UserError
 from .files import digest_file, read_json, replacing, write_json
+from .layout import FAILURES, Cell
 from .metrics import metric
 from .records import read_meta, read_rows
-from .sweep import FAILURES, Cell
 
 
 def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, contaminated: bool) -> float:

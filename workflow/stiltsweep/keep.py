@@ -22,7 +22,7 @@ def users(sweep: Sweep) -> dict[str, list[str]]:
     for checkpoint, user in _uses(sweep):
         found.setdefault(checkpoint, []).extend([user] if user else [])
     stages = {"all": (), "intermediate": ("finetune",), "none": ("intermediate", "finetune")}[sweep.config["keep"]]
-    roots = tuple(f"{sweep.results}/{stage}/" for stage in stages)
+    roots = tuple(f"{sweep.layout.folder(stage)}/" for stage in stages)
     return {
         checkpoint: list(dict.fromkeys(paths)) for checkpoint, paths in found.items() if checkpoint.startswith(roots)
     }
@@ -36,15 +36,15 @@ def _uses(sweep: Sweep) -> Iterator[tuple[str, str]]:
                 for arm in sweep.arms_of(target):
                     last = sweep.start(model, arm, seed)
                     for training in sweep.catalog.targets[target].trainings:
-                        trained = sweep.finetuned(model, arm, training, seed)
+                        trained = sweep.layout.finetuned(model, arm, training, seed)
                         yield last, trained
                         for matched in sweep.matched(model, arm, training, seed):
                             yield matched, ""
                         last = trained
-                    yield last, sweep.predictions(model, arm, target, seed)
+                    yield last, sweep.layout.predictions(model, arm, target, seed)
     for folder, probed in sweep.probed.items():
         for task in sweep.probe_tasks:
-            yield probed.record, sweep.probe(folder, task)
+            yield probed.record, sweep.layout.probe(folder, task)
 
 
 def discard(checkpoint: Path) -> int:

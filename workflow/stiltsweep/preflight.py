@@ -16,6 +16,7 @@ from typing import Any
 
 from .catalog import Model
 from .errors import UserError
+from .jobs import Jobs
 from .sources import READERS
 from .sources.parts import root
 from .sweep import Sweep
@@ -44,25 +45,25 @@ def check(sweep: Sweep) -> None:
         except UserError as error:
             raise UserError(f"segmentations.{language}: {error}") from None
     for name in sweep.models_from("files"):
-        if not Path(f"{sweep.results}/models/{name}/model.json").is_file():
+        if not Path(sweep.layout.model(name)).is_file():
             _check_directory(sweep.catalog.models[name])
 
 
-def check_jobs(sweep: Sweep, models: Iterable[str], data: Iterable[tuple[str, str]]) -> None:
+def check_jobs(jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]]) -> None:
     """Check what the jobs that are about to run need: a place to write to, files to read, a hub in reach.
 
     Args:
-      sweep: the sweep.
+      jobs: those of the sweep.
       models: models that are about to be fetched.
       data: (task, language) pairs that are about to be prepared.
 
     Raises:
       UserError: the first fault.
     """
-    _check_writable(Path(sweep.results))
+    _check_writable(Path(jobs.layout.results))
     remote: dict[str, str] = {}
     for name, language in data:
-        definition = sweep.task_definition(name, language)
+        definition = jobs.task_definition(name, language)
         kind = definition["source"]["type"]
         if kind == "files":
             try:
@@ -79,7 +80,7 @@ def check_jobs(sweep: Sweep, models: Iterable[str], data: Iterable[tuple[str, st
                 if not copied and not _cached(f"datasets--{dataset.replace('/', '--')}"):
                     remote.setdefault(dataset, f"task {name} ({language})")
     for name in models:
-        source = sweep.catalog.models[name].definition["source"]
+        source = jobs.catalog.models[name].definition["source"]
         if source["type"] == "hub" and not _cached(f"models--{source['repo'].replace('/', '--')}"):
             remote.setdefault(str(source["repo"]), f"model {name}")
     if remote:

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from .catalog import Model, Task
+from .jobs import Jobs
+from .languages import SOURCE_LANGUAGE
 from .settings import TrainingSettings
-from .sweep import SOURCE_LANGUAGE, Sweep
 
 TOKENS = {
     "classification": 48,
@@ -75,8 +76,9 @@ class Need:
 class Needs:
     """Needs of a sweep's jobs, by rule and wildcards."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.sweep = sweep = jobs.sweep
         self.training_gpus: int = sweep.config["resources"]["gpus"]
         """GPUs of one training job."""
         self.gpus = min(1, self.training_gpus)
@@ -133,7 +135,7 @@ class Needs:
         return self._trained(model, settings, tokens)
 
     def _intermediate(self, model: str, intermediate: str) -> Need:
-        settings = self.sweep.intermediate_training(model, intermediate)
+        settings = self.jobs.intermediate_training(model, intermediate)
         return self._trained(model, settings, self._intermediate_tokens(intermediate, settings))
 
     def _intermediate_tokens(self, intermediate: str, settings: TrainingSettings) -> float:
@@ -156,12 +158,12 @@ class Needs:
 
     def _finetune(self, model: str, intermediate: str, training: str) -> Need:
         task = self.sweep.catalog.task(self.sweep.trainings[training][-1])
-        settings = self.sweep.training("target", model, task.name)
+        settings = self.jobs.training("target", model, task.name)
         examples = _examples(_count(task, [SOURCE_LANGUAGE], "train"), settings)
         tokens = examples * tokens_per_example(task, settings.max_length)
         if self.sweep.matched(model, intermediate, training, 0):
             matched = self.sweep.arms[intermediate].matches or ""
-            before = self.sweep.intermediate_training(model, matched)
+            before = self.jobs.intermediate_training(model, matched)
             # As many updates more, but on this task.
             updates = self._intermediate_tokens(matched, before) / before.batch_size
             tokens += updates * settings.batch_size
@@ -170,7 +172,7 @@ class Needs:
     def _predict(self, model: str, target: str) -> Need:
         about, task = self.sweep.catalog.models[model], self.sweep.catalog.targets[target]
         size = Size.of(about)
-        settings = self.sweep.training("target", model, target)
+        settings = self.jobs.training("target", model, target)
         tokens = _count(task, self.sweep.languages[target], "test") * tokens_per_example(task, settings.max_length)
         work = 2 * size.dense * tokens * (GENERATION if about.interface == "text2text" else 1)
         return Need(work, _memory(size.parameters, 0))

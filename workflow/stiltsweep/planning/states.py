@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import lock
-from ..sweep import FAILURES
+from ..layout import FAILURES
 from .disk import Disk, Records, same_content
 from .graph import Job
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
+from ..layout import Cell, Layout
 from ..planning.states import first_error
-from ..sweep import Cell
 from .run import Run
 
 STAGES = ("intermediate", "finetune", "predictions")
-"""Folders of the results that hold one folder per job; in the order of the pipeline."""
+"""Places with one folder per job; in the order of the pipeline."""
 
 Record = Mapping[str, Any]
 
@@ -59,20 +59,21 @@ class Cost:
         return self.tokens / self.seconds if self.seconds else None
 
 
-def read_jobs(run: Run, results: Path) -> list[Job]:
+def read_jobs(run: Run, layout: Layout) -> list[Job]:
     """Read what the sweep's jobs left; jobs that left neither timing nor record are not in the list."""
     found = []
     for stage, model, intermediate, target, seed in _jobs(run):
-        folder = results.joinpath(*filter(None, (stage, model, intermediate, target, f"seed{seed}")))
+        arm = {"model": model, "intermediate": intermediate}
+        folder = Path(layout.path(stage, **arm, target=target, training=target, seed=seed)).parent
         timing, checkpoint = _read(folder / "timing.json"), _read(folder / "checkpoint.json")
         if timing or checkpoint:
             found.append(Job(stage, model, intermediate, target, seed, timing, checkpoint))
     return found
 
 
-def read_models(run: Run, results: Path) -> dict[str, Record]:
+def read_models(run: Run, layout: Layout) -> dict[str, Record]:
     """Read the records (model.json) of the models."""
-    return {model: about for model in run.models if (about := _read(results / "models" / model / "model.json"))}
+    return {model: about for model in run.models if (about := _read(Path(layout.model(model))))}
 
 
 def _jobs(run: Run) -> Iterator[tuple[str, str, str, str, int]]:
@@ -116,15 +117,14 @@ def _device(timing: Record) -> str:
     return " ".join(str(timing[key]) for key in ("device", "precision") if timing.get(key))
 
 
-def failure(run: Run, results: Path, cell: Cell) -> str:
+def failure(run: Run, layout: Layout, cell: Cell) -> str:
     """Return why a cell is not there: the error in the log of the job nearest to it that failed, empty if none did."""
-    arm = f"{cell.model}/{cell.intermediate}"
     trainings = reversed(run.targets[cell.target]["trainings"])
-    jobs = (
-        f"evaluate/{arm}/{cell.target}/seed{cell.seed}/{cell.language}",
-        f"predict/{arm}/{cell.target}/seed{cell.seed}",
-        *(f"finetune/{arm}/{training}/seed{cell.seed}" for training in trainings),
-        f"intermediate/{arm}/seed{cell.seed}",
-    )
-    errors = ((job, first_error(f"{results}/logs/{job}.log")) for job in jobs)
-    return next((f"{job.partition('/')[0]} failed: {error}" for job, error in errors if error), "")
+    jobs = [
+        ("evaluate", layout.log("evaluate", **vars(cell))),
+        ("predict", layout.log("predict", **vars(cell))),
+        *(("finetune", layout.log("finetune", training=training, **vars(cell))) for training in trainings),
+        ("intermediate", layout.log("intermediate", **vars(cell))),
+    ]
+    errors = ((rule, first_error(log)) for rule, log in jobs)
+    return next((f"{rule} failed: {error}" for rule, error in errors if error), "")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..behaviour import Failures
 from ..files import read_json
+from ..layout import Layout
 from ..probing import curves, table
 from ..significance.buckets import BucketLift
 from .rows import if_there, read_buckets, read_failures
@@ -30,7 +31,7 @@ class Measured:
     failures: list[Failures] = field(default_factory=list)
 
     @classmethod
-    def read(cls, run: Run, results: Path) -> Measured:
+    def read(cls, run: Run, layout: Layout) -> Measured:
         """Read what there is of the run's models and targets.
 
         Raises:
@@ -38,21 +39,21 @@ class Measured:
         """
         pairs = [(model, target) for model in run.models for target in run.targets]
 
-        def of_pairs(suffix: str) -> list[BucketLift]:
-            paths = (results / "diagnosis" / model / f"{target}{suffix}" for model, target in pairs)
+        def of_pairs(place: str) -> list[BucketLift]:
+            paths = (Path(layout.path(place, model=model, target=target)) for model, target in pairs)
             return [row for path in paths for row in if_there(path, read_buckets)]
 
         return cls(
             tokenization={
                 (model, target, language): measures
                 for model, target in pairs
-                if (path := results / "measures" / model / f"{target}.json").is_file()
+                if (path := Path(layout.path("measures", model=model, target=target))).is_file()
                 for language, measures in read_json(path)["languages"].items()
             },
-            buckets=of_pairs(".csv"),
-            contrasts=of_pairs(".contrasts.csv"),
-            probes=if_there(results / "probes" / "probes.csv", table.read),
-            failures=if_there(results / "behaviour" / "failures.csv", read_failures),
+            buckets=of_pairs("buckets"),
+            contrasts=of_pairs("bucket_contrasts"),
+            probes=if_there(Path(layout.path("probes")), table.read),
+            failures=if_there(Path(layout.path("failure_rates")), read_failures),
         )
 
     @cached_property

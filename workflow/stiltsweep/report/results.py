@@ -12,12 +12,12 @@ from .. import counting
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
+from ..layout import Cell as CellId
+from ..layout import Layout
 from ..significance.comparison import Comparison
 from ..significance.controls import Control
 from ..significance.runs import RunScore
 from ..significance.sensitivity import Relabelled
-from ..sweep import Cell as CellId
-from ..sweep import cell_path
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
 from .rows import (
@@ -100,10 +100,11 @@ class Results:
         """
         cells: dict[CellId, Mapping[str, Any]] = {}
         failures: dict[CellId, str] = {}
+        layout = Layout(str(results))
         for cell in run.cells():
-            path = Path(cell_path(str(results), cell))
+            path = Path(layout.cell(cell))
             if not path.exists():
-                failures[cell] = failure(run, Path(results), cell)
+                failures[cell] = failure(run, layout, cell)
                 continue
             value = read_json(path)
             identity = tuple(value.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
@@ -130,10 +131,10 @@ class Results:
             runs=[row for row in if_there(runs, read_runs) if asked(row)],
             relabelled=[row for row in relabelled if asked(row)],
             coefficients=[row for row in coefficients if row.model in run.models],
-            jobs=read_jobs(run, Path(results)),
-            models=read_models(run, Path(results)),
+            jobs=read_jobs(run, layout),
+            models=read_models(run, layout),
             failures=failures,
-            measured=Measured.read(run, Path(results)),
+            measured=Measured.read(run, layout),
         )
 
     def select(self, scope: str, **equal: str) -> list[Comparison]:

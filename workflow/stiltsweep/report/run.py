@@ -16,7 +16,8 @@ from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
-from ..sweep import Cell, Sweep
+from ..layout import Cell
+from ..sweep import Sweep
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
+from ..layout import Cell, Layout
 from ..metrics import Metric, metric
-from ..sweep import Cell, cell_path
 
 Array = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def read(
     gaps: list[Gap] = []
     for key in grid:
         arm, seed, code = key
-        path = Path(cell_path(str(results), Cell(model, arm, target, seed, code)))
+        path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code)))
         if path.is_file() and path.with_suffix(".parquet").is_file():
             cells[key] = _cell(path, model, target, key)
         else:
@@ -219,7 +219,7 @@ def _values(
     for arm, seeds in used.items():
         for seed in seeds:
             for code in sorted(held[arm]):
-                path = Path(cell_path(str(results), Cell(model, arm, target, seed, code))).with_suffix(".parquet")
+                path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
                 try:
                     # Threads cost more than they give on files this small.
                     table = pq.ParquetFile(path).read(columns=["id", *columns], use_threads=False)

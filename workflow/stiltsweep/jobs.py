@@ -1,0 +1,282 @@
+"""What a rule's job is told: what its data and weights are made from, its settings, the arguments of its command.
+
+Canonical JSON, so that equal settings are equal text and nothing reruns for nothing; and only what the stage uses, so
+that an edit reruns what it changes and no more.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .catalog import BUILT_IN
+from .errors import UserError
+from .files import canonical, digest, read_json
+from .languages import SOURCE_LANGUAGE
+from .layout import FAILURES
+from .records import SIDED, UNPREPARED
+from .settings import Stage, TrainingSettings, overlay, resolve, resolve_mixture
+from .sources import templates
+from .sweep import Sweep
+
+
+class Jobs:
+    """The settings and arguments of a sweep's jobs."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.config = sweep.config
+        self.catalog = sweep.catalog
+        self.layout = sweep.layout
+        # How often a state is saved reaches the jobs another way (see settings.SAVE_MINUTES).
+        self._overrides = {key: value for key, value in sweep.config["training"].items() if key != "save_minutes"}
+        self._failures: set[str] | None = None
+        self._templates: dict[tuple[str, str], list[str]] = {}
+
+    def definition(self, task: str, language: str) -> str:
+        """Return what decides the data of a task in a language, as JSON (no other language's digest)."""
+        return canonical(self.task_definition(task, language))
+
+    def task_definition(self, task: str, language: str) -> dict[str, Any]:
+        """Return what `definition` writes as JSON."""
+        definition = {key: v for key, v in self.catalog.task(task).definition.items() if key not in _NOT_DATA}
+        # Readers look at which splits the other languages have, never at what is in them.
+        definition["languages"] = {
+            code: {key: value for key, value in about.items() if code == language or key != "sha256"}
+            for code, about in definition["languages"].items()
+        }
+        if "data_root" in self.config and definition["source"]["type"] == "files":
+            definition["source"] = {"root": self.config["data_root"], **definition["source"]}
+        if definition["source"]["type"] == "templates":
+            definition["source"] = {**definition["source"], "root": _portable(definition["source"]["root"])}
+        return definition
+
+    def templates(self, task: str, language: str) -> list[str]:
+        """Return the files of templates that a task in a language is filled in from, if it is."""
+        if (task, language) not in self._templates:
+            definition = self.task_definition(task, language)
+            templated = definition["source"]["type"] == "templates"
+            found = templates.paths(definition, language) if templated else []
+            self._templates[task, language] = list(map(str, found))
+        return self._templates[task, language]
+
+    def model_definition(self, model: str) -> str:
+        """Return what decides a model's weights and tokenizer, as JSON."""
+        definition = self.catalog.models[model].definition
+        return canonical({key: v for key, v in definition.items() if key not in _NOT_WEIGHTS})
+
+    def intermediate_arguments(self, model: str, intermediate: str) -> str:
+        """Return the arguments of `train.py` for an arm's intermediate stage, quoted for a shell."""
+        arm = self.sweep.arms[intermediate]
+        identity = {"model": model, "intermediate": intermediate, "target": None}
+        arguments = self._training_arguments(model, self.intermediate_training(model, intermediate), identity)
+        if arm.plain:
+            task = self.catalog.intermediates[arm.parts[0].task]
+            return shlex.join([*arguments, "--chance", str(task.definition["chance"])])
+        return shlex.join([*arguments, "--mixture", canonical(arm.mixture(self.catalog))])
+
+    def intermediate_training(self, model: str, intermediate: str) -> TrainingSettings:
+        """Return the resolved training settings of a model in an arm's intermediate stage."""
+        scored = [part.task for part in self.sweep.arms[intermediate].parts if part.rate is None]
+        if len(scored) == 1:
+            return self.training("intermediate", model, scored[0])
+        tasks = [self.catalog.intermediates[task] for task in scored]
+        own = self.config["arms"]["multi_task"]["training"]
+        return resolve_mixture(self.catalog.models[model], tasks, self._overrides, own)
+
+    def target_arguments(self, model: str, intermediate: str, training: str) -> str:
+        """Return the arguments of `train.py` for a target-stage training, quoted for a shell."""
+        *before, task = self.sweep.trainings[training]
+        identity = {"model": model, "intermediate": intermediate, "target": training}
+        arguments = self._training_arguments(model, self.training("target", model, task), identity)
+        arguments += ["--chance", str(self.catalog.task(task).definition["chance"])]
+        # The official recipes of two stages go on with the first one's head.
+        return shlex.join([*arguments, "--keep-head"] if before else arguments)
+
+    def _training_arguments(self, model: str, settings: TrainingSettings, identity: Mapping[str, Any]) -> list[str]:
+        definition = self.catalog.models[model].definition
+        return [
+            *("--settings", canonical(settings.to_json())),
+            *("--representation", canonical(_representation(definition))),
+            *("--identity", canonical(identity)),
+            *(["--prune"] if definition["vocabulary"].get("prune") else []),
+        ]
+
+    def training(self, stage: Stage, model: str, task: str) -> TrainingSettings:
+        """Return the resolved training settings of a model on a task."""
+        return resolve(stage, self.catalog.models[model], self.catalog.task(task), self._overrides)
+
+    def pretraining(self, model: str) -> str:
+        """Return the settings of `pretrain.py` as JSON: the model's own training settings, its number of updates."""
+        definition = self.catalog.models[model].definition
+        layers = [{**definition["training"], **self._overrides}]
+        updates = definition["source"]["updates"]
+        # Enough epochs for any number of updates: that number alone ends the run.
+        return canonical(overlay("pretrain", *layers, {"max_updates": updates, "epochs": float(updates)}).to_json())
+
+    def prediction(self, model: str, target: str) -> str:
+        """Return the settings of `predict.py` as JSON."""
+        definition = self.catalog.models[model].definition
+        trained = self.training("target", model, target)
+        return canonical(
+            {
+                **{key: getattr(trained, key) for key in ("max_length", "stride", "max_target_length", "precision")},
+                "batch_tokens": self.config["prediction"]["batch_tokens"],
+                "prune": bool(definition["vocabulary"].get("prune")),
+                "representation": _representation(definition),
+            }
+        )
+
+    def measure_arguments(self, target: str) -> str:
+        """Return the arguments of `measure.py` that come from configuration and catalogue, quoted for a shell."""
+        task = self.catalog.targets[target]
+        arguments = ["--languages", *self.sweep.measured(target)]
+        # Where English is no language of the task, it is what is searched.
+        if task.kind in SIDED and SOURCE_LANGUAGE not in task.languages:
+            arguments.append("--candidates-english")
+        named = [f"{language}={path}" for language, path in self.sweep.segmentations(target).items()]
+        return shlex.join([*arguments, *(["--segmentations", *named] if named else [])])
+
+    def probe_identity(self, checkpoint: str, task: str) -> str:
+        """Return what a probed checkpoint is, for the record, as JSON."""
+        names = {key: value for key, value in asdict(self.sweep.probed[checkpoint]).items() if key != "record"}
+        return canonical({**names, "task": task})
+
+    def probe_settings(self) -> str:
+        """Return the settings of `probe.py` as JSON."""
+        probes = self.config["probes"]
+        settings = {key: probes[key] for key in ("features", "pooling", "sentences", "words", "minimum")}
+        return canonical({**settings, "batch_tokens": self.config["prediction"]["batch_tokens"]})
+
+    def probe_families(self) -> str:
+        """Return the family of every language that is probed, empty where it has none, as JSON."""
+        codes = sorted({code for languages in self.sweep.probe_tasks.values() for code in languages})
+        return canonical({code: self.sweep.family(code) for code in codes})
+
+    def significance_arguments(self, target: str) -> str:
+        """Return the arguments of `significance.py` that come from the configuration, quoted for a shell."""
+        groupings = self.config["significance"]["groupings"]
+        return shlex.join([*self._testing_arguments(target), *(["--groupings", *groupings] if groupings else [])])
+
+    def diagnosis_arguments(self, target: str) -> str:
+        """Return the arguments of `diagnose.py` that come from the configuration, quoted for a shell."""
+        settings = self.config["diagnosis"]
+        arguments = [*self._testing_arguments(target), "--attributes", *settings["attributes"]]
+        return shlex.join([*arguments, "--buckets", str(settings["buckets"]), "--minimum", str(settings["minimum"])])
+
+    def _testing_arguments(self, target: str) -> list[str]:
+        settings = self.config["significance"]
+        arguments = ["--intermediates", *self.sweep.arms_of(target), "--seeds", *map(str, self.sweep.seeds)]
+        arguments += ["--languages", *self.sweep.languages[target], "--families", self.config["families"]]
+        for key in ("resamples", "seed", "confidence", "resampling"):
+            arguments += [f"--{key}", str(settings[key])]
+        arguments += ["--failed-intermediates", settings["failed_intermediates"]]
+        return [*arguments, *(["--allow-missing"] if settings["allow_missing"] else [])]
+
+    def behaviour_arguments(self) -> str:
+        """Return the arguments of `behaviour.py`, quoted for a shell."""
+        tests = {}
+        for target in self.sweep.behavioural:
+            reviews, languages = self.reviews(target), self.sweep.languages[target]
+            known = {language: reviews[language] for language in languages if language in reviews}
+            tests[target] = {"intermediates": self.sweep.arms_of(target), "languages": languages, "review": known}
+        arguments = [
+            "--models",
+            *self.sweep.models,
+            "--seeds",
+            *map(str, self.sweep.seeds),
+            "--tests",
+            canonical(tests),
+        ]
+        return shlex.join([*arguments, "--confidence", str(self.config["significance"]["confidence"])])
+
+    def prediction_data(self, target: str) -> list[str]:
+        """Return the prepared data that the predictions of a target wait for.
+
+        Those of every language, but for languages that could not be prepared when it was tried last, by the same
+        definition. They are tried again beside the predictions of the others, and predicted once their data are there.
+        """
+        everything = [self.layout.data(target, language) for language in self.sweep.languages[target]]
+        return [path for path in everything if path not in self._unprepared]
+
+    @cached_property
+    def _unprepared(self) -> set[str]:
+        # Looked up once, so that it is the same for all jobs of a run.
+        found = set()
+        for target, languages in self.sweep.languages.items():
+            notes = {note.stem: note for note in Path(self.layout.data_folder(target)).glob(f"*{UNPREPARED}")}
+            for language in notes.keys() & languages:
+                path = self.layout.data(target, language)
+                if not Path(path).is_file() and self._still_holds(notes[language], target, language):
+                    found.add(path)
+        return found
+
+    def _still_holds(self, note: Path, task: str, language: str) -> bool:
+        """Whether the definition that could not be prepared is the one of now."""
+        try:
+            return bool(read_json(note)["definition"] == digest(self.task_definition(task, language)))
+        except (UserError, KeyError, TypeError):
+            return False
+
+    def failures(self, model: str, intermediate: str, target: str, seed: int | str) -> list[str]:
+        """Return the file that says that a language could not be predicted and is to be tried again, if any."""
+        path = self.layout.failures(model, intermediate, target, seed)
+        there = Path(path).is_file() if self._failures is None else path in self._failures
+        return [path] if there else []
+
+    def look(self) -> None:
+        """Look once at what lies on disk and decides inputs, so that no input function of thousands of jobs does.
+
+        A process that runs one job of a cluster does without and looks for that job only.
+        """
+        self._unprepared  # noqa: B018 (kept by looking)
+        for target, languages in self.sweep.languages.items():
+            for language in languages:
+                self.templates(target, language)
+        folder = Path(self.layout.folder("predictions"))
+        self._failures = {str(path) for path in folder.glob(f"*/*/*/*/{FAILURES}")}
+
+    def reviews(self, target: str) -> dict[str, str]:
+        """Return which languages of a target's templates a native speaker has checked: `native` or `needed`."""
+        definition = self.catalog.targets[target].definition
+        return templates.reviews(definition) if definition["source"]["type"] == "templates" else {}
+
+
+_NOT_DATA = {
+    "description",
+    "citation",
+    "notes",
+    "provenance",
+    "training",
+    "contaminates",
+    "chance",
+    "benchmarks",
+    "train_on",
+    "capabilities",
+    "tokens",
+}
+_NOT_WEIGHTS = {
+    "description",
+    "citation",
+    "notes",
+    "provenance",
+    "licence",
+    "pooling",
+    "retrieval",
+    "vocabulary",
+    "training",
+}
+
+
+def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {"pooling": definition["pooling"], "retrieval": definition["retrieval"]}
+
+
+def _portable(folder: str) -> str:
+    """Name a folder of the built-in catalogue from the one that rules run in, so that a moved checkout is the same."""
+    path = Path(folder)
+    return str("workflow/catalog" / path.relative_to(BUILT_IN)) if path.is_relative_to(BUILT_IN) else folder
