@@ -14,11 +14,12 @@ from stiltsweep.evaluation import evaluate
 from stiltsweep.files import digest_file, read_json, write_json
 from stiltsweep.kinds import Limits, Representation, form, text2text
 from stiltsweep.kinds.classification import ClassificationText
-from stiltsweep.kinds.span_qa import SpanText, pad_punctuation
+from stiltsweep.kinds.placing import locate
+from stiltsweep.kinds.span_qa import SpanText
 from stiltsweep.kinds.tagging import TaggingText
-from stiltsweep.kinds.text2text import locate
 from stiltsweep.layout import Cell
-from stiltsweep.metrics import metric
+from stiltsweep.metrics import compared, metric
+from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.models.load import Generated, Source, build
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import PredictionSettings, predict, run
@@ -127,13 +128,70 @@ def test_an_answer_that_is_not_in_the_context_stays_as_written() -> None:
     assert text.parse(row, "") == ""
 
 
+# (language, context, gold, written, EM by mT5's own scoring, or what an exact hit makes of it)
+WRITTEN = [
+    ("ko", "대한민국의 수도는 서울 이다.", "서울", "서우", 0),  # another syllable
+    ("ko", "간장 공장은 가 지역에 있다.", "가", "가", 1),  # not the beginning of the first syllable
+    ("es", "Lo escribió José en 1990.", "José", "Jose", 0),  # an accent that is not written is a fault
+    ("es", "Lo escribio\u0301 Jose\u0301 en 1990.", "Jose\u0301", "Jose", 0),
+    ("es", "Lo escribio\u0301 Jose\u0301 en 1990.", "Jose\u0301", "José", 1),  # the same character
+    ("es", "Está esta.", "esta", "esta", 1),
+    ("vi", "Ông Trần và ông Trân.", "ông Trân", "ông Trân", 1),
+    ("el", "Η νόμος και ο νομός.", "νομός", "νομός", 1),
+    ("ru", "Список партий. Эти партии победили.", "партии", "партии", 1),
+    ("en", "A part I Victory in World War IV.", "IV", "IV", 1),  # not across words
+    ("tr", "İ ve I", "I", "I", 1),
+    ("hi", "क़लम और कलम", "कलम", "कलम", 1),
+    ("th", "ที่ ทีม", "ที", "ที", 1),
+    ("en", "The therapist came.", "therapist", "the rapist", 0),  # blanks put in
+    ("de", "Die Straßenbahn kam.", "Straßenbahn", "Straßen bahn", 0),
+    ("en", "New York is big.", "New York", "NewYork", 0),  # a blank left out
+    ("en", "It was the U.S. army.", "U.S.", "U . S .", 1),
+    ("en", "It was the U.S. army.", "U.S.", "u . s .", 1),  # case and ASCII punctuation count for nothing
+    ("en", "It was the U.S. army.", "U.S.", "U S", 1),
+    ("en", "It ended 20–18 there.", "20–18", "20 – 18", 1),
+    ("en", "It ended 20–18 there.", "20–18", "20– 18", 0),  # a dash is no ASCII punctuation
+    ("en", "It took 3½ hours…", "3½", "31⁄2", 1),  # what NFKC makes of a character
+    ("en", "It took 3½ hours.", "½", "1", 0),  # a part of a character
+    ("zh", "他于２００８年，在北京（首都）工作。", "２００８年，在北京", "2008年 , 在北京", 1),
+]
+
+
+@pytest.mark.parametrize(("language", "context", "gold", "written", "expected"), WRITTEN)
+def test_placing_neither_raises_nor_lowers_mt5s_score(
+    language: str, context: str, gold: str, written: str, expected: int
+) -> None:
+    row = {"context": context, "question": "?", "answers": [{"text": gold, "start": context.rindex(gold)}]}
+    found = SpanText(meta("span_qa")).parse(row, written)
+    assert metric("squad_em").statistics(row, found, language)[1] == expected, found
+    scored = compared(row, found, kind="span_qa", interface="text2text")
+    assert metric("squad_em").statistics(*scored, language)[1] == expected, found
+
+
+def test_a_text_models_answers_are_padded_on_both_sides_for_the_score() -> None:
+    """multilingual-t5 compares with padded gold answers: three words here, two of an encoder's answer."""
+    context = "In the U.S. army."
+    row = {"context": context, "question": "?", "answers": [{"text": "U.S. army", "start": 7}]}
+    law = {"context": "US law, U.S. law.", "question": "?", "answers": [{"text": "US", "start": 0}]}
+    found = SpanText(meta("span_qa")).parse(law, "U . S .")
+    assert metric("squad_em").statistics(*compared(law, found, kind="span_qa", interface="text2text"), "en")[1] == 0
+    for interface, expected in (("text2text", 2 * 1 / (3 + 1)), ("encoder", 2 * 1 / (2 + 1))):
+        scored = compared(row, "army", kind="span_qa", interface=interface)
+        assert metric("squad_f1").statistics(*scored, "en")[1] == pytest.approx(expected)
+
+
 def test_locate_by_hand() -> None:
-    assert locate("ab cd ab", "ab", 2) == (6, 8)
-    assert locate("a b", "ab") == (0, 3)  # white space is not looked at
+    assert locate("ab cd ab", "ab", start=2) == (6, 8)
+    assert locate("a b", "ab") is None
+    assert locate("a \u200b\tb", "a b") == (0, 5)
+    assert locate("cabin ab", "ab") == (1, 3)  # exactly as written: the first
+    assert locate("ａbin ａb", "ab") == (5, 7)  # whole words before parts of them
     assert locate("Ｆull ½", "Full") == (0, 4)
-    assert locate("3½", "1⁄2") == (1, 2)  # a part of a character is the whole of it
+    assert locate("3½", "1⁄2") == (1, 2)
+    assert locate("3½", "1") is None
     assert locate("abc", "d") is None
     assert locate("abc", " ") is None
+    assert locate("Manny Man", "Man", starts={0, 6}, ends={5, 9}) == (6, 9)
 
 
 def entities(*labels: str, **text: object) -> TaggingText:
@@ -176,6 +234,23 @@ def test_what_is_no_name_is_an_error() -> None:
         found = text.parse(row, written)
         assert metric("surface_f1").statistics(row, found, "en") == tuple(map(float, spans)), written
     assert text.parse(row, "LOC: Kyiv $$ LOC: Kyiv")["tags"] == ["O", "B-LOC"]  # there is one place
+
+
+@pytest.mark.parametrize(
+    ("tokens", "written", "tags"),
+    [
+        (["Manny", "met", "Man"], "PER: Man", ["O", "O", "B-PER"]),  # whole tokens only
+        (["東京都", "と", "東京"], "LOC: 東京", ["O", "O", "B-LOC"]),
+        (["간장", "가"], "PER: 가", ["O", "B-PER"]),
+        (["New", "York"], "LOC: NewYork", ["O", "O"]),  # not what stands there
+        (["therapist"], "PER: the rapist", ["O"]),
+        (["José", "Jose"], "PER: Jose", ["O", "B-PER"]),
+        (["Ｔｏｋｙｏ", "Tower"], "LOC: Tokyo Tower", ["B-LOC", "I-LOC"]),
+    ],
+)
+def test_names_are_whole_tokens(tokens: list[str], written: str, tags: list[str]) -> None:
+    row = {"tokens": tokens, "tags": ["O"] * len(tokens), "space_after": None}
+    assert entities().parse(row, written)["tags"] == tags
 
 
 def test_parts_of_speech_are_written_one_by_one() -> None:

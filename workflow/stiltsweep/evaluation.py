@@ -14,7 +14,7 @@ from . import __version__
 from .errors import UserError
 from .files import digest_file, read_json, replacing, write_json
 from .layout import FAILURES, Cell
-from .metrics import metric
+from .metrics import compared, metric
 from .records import read_meta, read_rows
 
 
@@ -60,13 +60,18 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         raise UserError(
             f"{path}: the ids are not those of {data}. Rebuild it with: snakemake --cores 1 --force {index}"
         )
-    names = meta.metrics_of(about.get("interface", "encoder"))
+    interface = about.get("interface", "encoder")
+    names = meta.metrics_of(interface)
+    pairs = [
+        compared(row, found, kind=meta.kind, interface=interface)
+        for row, found in zip(rows, predicted["predictions"], strict=True)
+    ]
     columns: dict[str, Any] = {"id": _texts(predicted["ids"])}
     scores: dict[str, float | None] = {}
     for name in names:
         rule = metric(name)
         values = np.array(
-            [rule.statistics(row, p, cell.language) for row, p in zip(rows, predicted["predictions"], strict=True)],
+            [rule.statistics(row, prediction, cell.language) for row, prediction in pairs],
             dtype=np.float64,
         ).reshape(len(rows), len(rule.columns))
         columns.update({f"{name}.{column}": _numbers(values[:, i]) for i, column in enumerate(rule.columns)})

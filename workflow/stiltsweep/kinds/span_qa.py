@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..metrics.answers import pad_punctuation
 from ..models.batches import Batch, Example
 from ..records import Row
 from .base import Form, Layout, windows
-from .text2text import TextForm, fill, locate
+from .placing import as_in
+from .text2text import TextForm, fill
 
 MAX_ANSWER = 30
 """Longest answer in tokens (the value of the SQuAD and XTREME scripts)."""
@@ -148,8 +149,8 @@ def _gold_pieces(row: Row, offsets: Sequence[tuple[int, int]]) -> tuple[int, int
 class SpanText(TextForm):
     """mT5's form: `question: ... context: ...` to the answer's text, with spaces around punctuation in all three.
 
-    What a model writes is scored as the words of the context it stands for, with their own spaces and forms, so that
-    the published rules see what they would see of an answer marked in the context.
+    A prediction is what the model wrote, in the form the context has it (see `placing`). It is scored as mT5 scores it
+    (see `metrics.compared`).
     """
 
     def source(self, row: Row) -> str:
@@ -165,17 +166,7 @@ class SpanText(TextForm):
         """Return the answer as the context has it, or as written where the context lacks it; empty for none."""
         if text.strip() == NO_ANSWER:
             return ""
-        found = locate(row["context"], text)
-        return row["context"][found[0] : found[1]] if found else text.strip()
-
-
-def pad_punctuation(text: str) -> str:
-    """Put a space on both sides of all that is no letter, mark, number, underscore or space; one space in a row.
-
-    Source: `_pad_punctuation` of multilingual-t5's preprocessors, restated.
-    """
-    padded = (c if c == "_" or c.isspace() or unicodedata.category(c)[0] in "LMN" else f" {c} " for c in text)
-    return " ".join("".join(padded).split())
+        return as_in(row["context"], text)
 
 
 NO_ANSWER = "unanswerable"

@@ -13,7 +13,8 @@ from ..metrics.spans import chunks
 from ..models.batches import Batch, Example
 from ..records import Row, text_and_spans
 from .base import Form, Layout, windows
-from .text2text import TextForm, fill, locate
+from .placing import locate
+from .text2text import TextForm, fill
 
 OUTSIDE = "O"
 
@@ -153,22 +154,26 @@ class TaggingText(TextForm):
         """Read typed strings back, or tags.
 
         Returns:
-          For spans, `spans`, the (type, text) pairs as written, for mT5's own metric; and `tags`, which places them in
-          the sentence left to right, for metrics that know positions. A string that is not in the sentence, or a type
-          that is not a label, has no place there. Otherwise the tags that were written, none for the tokens after them.
+          For spans, `spans`, the (type, text) pairs in the form the sentence has them, for mT5's own metric; and
+          `tags`, which places them in the sentence left to right, for metrics that know positions. A string that is no
+          whole tokens of the sentence, or a type that is not a label, has no place there. Otherwise the tags that were
+          written, none for the tokens after them.
         """
         types = self._types
         if not types:
             return text.split()[: len(row["tokens"])]
         # The first colon ends the type: names may hold others.
         parts = [part.partition(":") for part in text.split(SEPARATOR)]
-        pairs = [[kind.strip(), surface.strip()] for kind, colon, surface in parts if colon]
+        pairs = []
         sentence, spans = text_and_spans(row)
         tags = [OUTSIDE] * len(spans)
+        starts, ends = {start for start, _ in spans}, {end for _, end in spans}
         at = 0
-        for kind, surface in pairs:
-            found = locate(sentence, surface, at) if kind in types else None
-            if not found:
+        for kind, surface in ((kind.strip(), surface.strip()) for kind, colon, surface in parts if colon):
+            found = locate(sentence, surface, start=at, starts=starts, ends=ends)
+            anywhere = found or locate(sentence, surface, starts=starts, ends=ends)
+            pairs.append([kind, sentence[anywhere[0] : anywhere[1]] if anywhere else surface])
+            if not found or kind not in types:
                 continue
             start, at = found
             inside = [i for i, (begin, end) in enumerate(spans) if begin < at and end > start]

@@ -9,7 +9,6 @@ Shape letters: B rows, P packs of choices, C all choices of all rows, T output p
 
 from __future__ import annotations
 
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -59,32 +58,6 @@ def fill(template: str, row: Mapping[str, Any]) -> str:
         raise UserError(
             f"text2text.template {template!r}: {error} is not a column; columns: {', '.join(row)}."
         ) from None
-
-
-def locate(text: str, written: str, start: int = 0) -> tuple[int, int] | None:
-    """Return [start, end) of what a model wrote in the text it read, None where it is not there.
-
-    White space and Unicode's compatible forms are not looked at: a tokenizer changes both on the way (NFKC), and mT5's
-    question answering puts spaces around punctuation.
-
-    Args:
-      text: the text.
-      written: what to find.
-      start: code point of the text to begin at.
-    """
-    letters, places = [], []
-    for place, character in enumerate(text[start:], start):
-        for letter in _letters(character):
-            letters.append(letter)
-            places.append(place)
-    sought = "".join(map(_letters, written))
-    at = "".join(letters).find(sought)
-    return (places[at], places[at + len(sought) - 1] + 1) if sought and at >= 0 else None
-
-
-def _letters(character: str) -> str:
-    """Return a character fully decomposed, white space left out."""
-    return "".join(c for c in unicodedata.normalize("NFKD", character) if not c.isspace())
 
 
 class TextForm(ABC):

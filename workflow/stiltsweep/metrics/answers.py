@@ -48,6 +48,26 @@ def normalise_mlqa(text: str, language: str) -> list[str]:
     return text.split()
 
 
+def pad_punctuation(text: str) -> str:
+    """Put a space on both sides of all that is no letter, mark, number, underscore or space; one space in a row.
+
+    Source: `_pad_punctuation` of multilingual-t5's preprocessors, restated.
+    """
+    padded = (c if c == "_" or c.isspace() or unicodedata.category(c)[0] in "LMN" else f" {c} " for c in text)
+    return " ".join("".join(padded).split())
+
+
+def padded(gold: Mapping[str, Any], prediction: str) -> tuple[dict[str, Any], str]:
+    """Return a question and an answer as mT5's scoring compares them: with padded punctuation.
+
+    So *U.S.* is two words and *well-known* too, where the same scripts see one in an answer marked in the context. An
+    answer that is not in the context stays as it was written, unpadded as there. Source: the preprocessor `xquad` of
+    multilingual-t5, with whose padded answers it compares what a model writes.
+    """
+    answers = [{**answer, "text": pad_punctuation(answer["text"])} for answer in gold["answers"]]
+    return {**gold, "answers": answers}, pad_punctuation(prediction) if prediction in gold["context"] else prediction
+
+
 def token_f1(gold: list[str], predicted: list[str]) -> float:
     """Return the F1 of two bags of tokens; 0 where they share none, two empty ones included (as both scripts do)."""
     shared = (Counter(gold) & Counter(predicted)).total()

@@ -24,7 +24,7 @@ from ..errors import Interrupted, UserError
 from ..files import digest, digest_file, read_json, remove_leftovers, write_json, write_text
 from ..kinds import Limits, Representation, form
 from ..lock import Held, lock
-from ..metrics import metric
+from ..metrics import compared, metric
 from ..models import frozen
 from ..models.batches import Example, collate
 from ..models.device import Device, choose
@@ -483,9 +483,12 @@ class _Trainer:
             raw = predict_examples(self.model, task.dev_examples, self.settings.micro_batch_tokens)
         predictions = task.form.decode(task.dev_rows, task.dev_examples, raw)
         main = metric(task.form.metric)
+        interface = "text2text" if task.form.text2text else "encoder"
         sums = np.sum(
             [
-                main.statistics(row, prediction, task.meta.language)
+                main.statistics(
+                    *compared(row, prediction, kind=task.meta.kind, interface=interface), task.meta.language
+                )
                 for row, prediction in zip(task.dev_rows, predictions, strict=True)
                 if prediction is not None  # the candidates of retrieval
             ],
