@@ -37,6 +37,18 @@ def comparison(**values: Any) -> Row:
         "group": "all",
         "status": "ok",
         "reason": "",
+        "conclusion": "not settled",
+        "first_group": "",
+        "second_group": "",
+        "p_fitted": "false",
+        "p_margin": 0.3,
+        "p_margin_holm": 0.6,
+        "detectable_lift_holm": 3.4,
+        "n_clusters": 200,
+        "examples_se": 0.6,
+        "runs_se": 0.7,
+        "runs_degrees": 2.0,
+        "seed_correlation": 0.9,
         "baseline_score": 60.0,
         "score": 60.5,
         "lift": 0.5,
@@ -66,13 +78,13 @@ def comparison(**values: Any) -> Row:
 
 def positive(**values: Any) -> Row:
     """Return a significant gain of 3.14 points."""
-    tests = {"ci_low": 1.2, "ci_high": 5.1, "p": 0.001, "p_holm": 0.004, "examples_p": 0.0001}
+    tests = {"conclusion": "helped", "ci_low": 1.2, "ci_high": 5.1, "p": 0.001, "p_holm": 0.004, "examples_p": 0.0001}
     return comparison(**{"score": 63.14, "lift": 3.14, **tests, **values})
 
 
 def negative(**values: Any) -> Row:
     """Return a significant loss of 2.77 points."""
-    tests = {"ci_low": -4.4, "ci_high": -1.1, "p": 0.0004, "p_holm": 0.0008, "examples_p": 0.0001}
+    tests = {"conclusion": "hurt", "ci_low": -4.4, "ci_high": -1.1, "p": 0.0004, "p_holm": 0.0008, "examples_p": 0.0001}
     return comparison(**{"score": 57.23, "lift": -2.77, **tests, **values})
 
 
@@ -80,7 +92,7 @@ def not_available(reason: str, **values: Any) -> Row:
     """Return a comparison that could not be made."""
     known = ("model", "target", "metric", "intermediate", "scope", "grouping", "group", "resampling", "contaminated")
     row = {name: value if name in known else "" for name, value in comparison(**values).items()}
-    return row | {"status": "n/a", "reason": reason, "n_languages": 0, "n_examples": 0, "n_seeds": 0}
+    return row | {"status": "n/a", "reason": reason, "n_languages": 0, "n_examples": 0, "n_clusters": 0, "n_seeds": 0}
 
 
 def in_group(row: Row, group: str) -> Row:
@@ -91,7 +103,10 @@ def in_group(row: Row, group: str) -> Row:
 def contrast(row: Row, group: str = "agglutinative - fusional") -> Row:
     """Make a comparison one between families."""
     empty = {"baseline_score": "", "score": ""}
-    return row | {"scope": "contrast", "grouping": "family", "group": group} | empty
+    first, second = group.split(" - ")
+    sides = {"first_group": first, "second_group": second}
+    said = {"helped": "higher", "hurt": "lower"}.get(row["conclusion"], row["conclusion"])
+    return row | {"scope": "contrast", "grouping": "family", "group": group, "conclusion": said} | sides | empty
 
 
 def write_lift(path: Path, rows: Iterable[Row], fields: Sequence[str] = FIELDS) -> Path:

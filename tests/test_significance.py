@@ -14,10 +14,11 @@ from stiltsweep.errors import UserError
 from stiltsweep.metrics import METRICS
 from stiltsweep.resampling import strata as strata_module
 from stiltsweep.resampling.draws import Counts, Signs, t_scale
-from stiltsweep.resampling.intervals import bca, detectable, p_value, percentile
+from stiltsweep.resampling.intervals import bca, detectable, p_value, percentile, within
 from stiltsweep.resampling.strata import stratify
 from stiltsweep.significance import COLUMNS, Settings, Statistics, compare, controls, estimands, resample
 from stiltsweep.significance import influence as influence_module
+from stiltsweep.significance.analysis import settle
 from stiltsweep.significance.bootstrap import arm_draws, exact
 from stiltsweep.significance.corrections import benjamini_hochberg, holm
 from stiltsweep.significance.estimands import weights
@@ -242,7 +243,7 @@ def test_adding_a_language_or_an_intermediate_leaves_the_others_alone():
     )
     for group in CODES:
         one, other = row(run(wide), "language", group), row(run(narrow), "language", group)
-        assert {k: v for k, v in one.items() if k != "p_holm"} == {k: v for k, v in other.items() if k != "p_holm"}
+        assert {k: v for k, v in one.items() if "holm" not in k} == {k: v for k, v in other.items() if "holm" not in k}
 
 
 # What must hold of any test
@@ -308,6 +309,134 @@ def test_paired_seeds_take_the_common_part_of_runs_out():
     paired, apart = (row(run(statistics, pair_seeds=pair), "all", "all") for pair in (True, False))
     assert paired["lift"] == apart["lift"]
     assert paired["ci_high"] - paired["ci_low"] < 0.5 * (apart["ci_high"] - apart["ci_low"])
+
+
+# Runs: pairs, few, one
+
+
+def runs_of(scores: dict[str, list[list[float]]], n: int = 400) -> Statistics:
+    """One language whose arms' runs answer given shares of the examples rightly: (arm -> runs -> share a run)."""
+    ids = {"a": [f"{i:04d}" for i in range(n)]}
+    right = {}
+    for arm, runs in scores.items():
+        for seed, share in enumerate(runs):
+            right[arm, seed, "a"] = np.arange(n) < round(share * n)
+    return synthetic.statistics(right, ids)
+
+
+def only(statistics, **settings):
+    return run(statistics, {"family": {"x": ["a"]}}, **settings)[0]
+
+
+@pytest.mark.parametrize(("n", "wrong"), [(60, [(0, 0)]), (60, [(2, 7)]), (150, [(1, 3)]), (41, [(0, 40), (1, 40)])])
+@pytest.mark.parametrize("pair", [True, False])
+def test_runs_that_differ_in_one_example_add_nothing(n, wrong, pair):
+    """Ties within rounding are ties: p is that of the examples alone, and no interval ends at -7.6e-08."""
+    right = {(arm, s, "a"): np.ones(n) for arm in ("none", "i") for s in range(3)}
+    for seed, example in wrong:
+        right["i", seed, "a"][example] = 0.0
+    found = only(synthetic.statistics(right, {"a": [f"{i:03d}" for i in range(n)]}), pair_seeds=pair, resamples=2000)
+    assert (found["p"], found["ci_low"]) == (found["examples_p"], found["examples_ci_low"])
+    assert found["ci_high"] == 0.0
+    assert found["runs_se"] == 0.0
+    assert not found["p_fitted"]
+
+
+def test_one_run_takes_its_spread_from_the_other_arm():
+    """The variance of a mean of one run and one of three, with one estimate of the variance of a run."""
+    shares = [0.5, 0.56, 0.62]
+    apart = only(runs_of({"none": shares, "i": shares}), pair_seeds=False)
+    lent = only(runs_of({"none": shares, "i": [0.6]}))
+    turned = only(runs_of({"none": [0.6], "i": shares}))
+    excess = apart["runs_se"] ** 2 / 2 * 3  # of one run
+    for found in (lent, turned):
+        assert found["runs_se"] ** 2 == pytest.approx(excess * (1 + 1 / 3), rel=1e-6)
+        assert found["runs_degrees"] == 2.0
+        assert found["resampling"] == "examples+seeds"
+        assert found["ci_high"] - found["ci_low"] > apart["ci_high"] - apart["ci_low"]
+    assert "one run of i: how much its runs differ is taken from none" in lent["reason"]
+
+
+def test_one_run_is_not_tested_where_nothing_shows_how_much_runs_differ():
+    untouched = only(runs_of({"none": [0.6, 0.6, 0.6], "i": [0.5]}))
+    assert (untouched["status"], untouched["p"], untouched["conclusion"]) == ("n/a", None, "")
+    assert "the runs of none do not vary" in untouched["reason"]
+    assert untouched["lift"] == pytest.approx(-10.0)
+    one = runs_of({"none": [0.6], "i": [0.5]})
+    assert only(one)["resampling"] == "examples"
+    asked_for_three = only(dataclasses.replace(one, planned=3))
+    assert asked_for_three["p"] is None
+    assert "one run of each arm" in asked_for_three["reason"]
+
+
+def test_arms_with_other_seeds_are_not_paired():
+    statistics = runs_of({"none": [0.5, 0.55, 0.6], "i": [0.5, 0.55]})
+    found = only(statistics)
+    assert "not paired" in found["reason"]
+    assert found["p"] == only(statistics, pair_seeds=False)["p"]
+
+
+def test_the_measured_correlation_of_pairs():
+    one, other = [0.5, 0.56, 0.61, 0.58], [0.4, 0.47, 0.5, 0.49]
+    found = only(runs_of({"none": one, "i": other}, 1000))
+    assert found["seed_correlation"] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
+    assert only(runs_of({"none": [0.5, 0.5], "i": [0.4, 0.5]}))["seed_correlation"] is None
+
+
+# Many tests, and no effect
+
+
+@pytest.mark.parametrize("seed_sd", [0.0, 2.0])
+def test_a_fitted_tail_is_what_many_more_draws_say(seed_sd):
+    """A million draws against what a thousand and the tail say; and where draws suffice, nothing is fitted."""
+    statistics = sweep(n=150, lifts={("i", code): 13.0 for code in CODES}, seed_sd=seed_sd, seeds=5)
+    few, many = (run(statistics, resamples=resamples, pair_seeds=False) for resamples in (1000, 300_000))
+    pairs = [(a, b) for a, b in zip(few, many, strict=True) if a["p_fitted"]]
+    assert len(pairs) > 2
+    for guess, known in pairs:
+        if not known["p_fitted"]:
+            assert 0.4 < guess["p"] / known["p"] < 2.5
+    assert all(r["p"] >= 10 / 1001 for r in few if r["p"] is not None and not r["p_fitted"])
+
+
+def test_many_tests_can_be_significant():
+    """528 tests: 10,000 draws alone would leave the smallest p at .0001, above .05 / 528."""
+    statistics = sweep(n=500, lifts={("i", code): 15.0 for code in CODES})
+    found = row(run(statistics, resamples=2000, resampling="examples"), "all", "all")
+    rows = [dict(found) for _ in range(528)]
+    settle(rows, 0.95)
+    assert rows[0]["p_holm"] < 0.05
+    assert rows[0]["p_fitted"]
+    assert rows[0]["conclusion"] == "helped"
+    # What could be seen after correction is larger than before, by the critical values' difference.
+    z = stats.norm.isf(0.025 / 528) - stats.norm.isf(0.025)
+    further = rows[0]["detectable_lift_holm"] - rows[0]["detectable_lift"]
+    assert further == pytest.approx(z * rows[0]["examples_se"], rel=1e-3)
+
+
+def test_no_more_than_the_margin_is_two_one_sided_tests():
+    """Against Schuirmann's two t-tests on the same normal deviations."""
+    rng = np.random.default_rng(5)
+    for estimate, margin in ((0.3, 1.0), (-0.8, 1.0), (0.1, 2.0), (1.4, 1.0)):
+        draws = 0.4 * rng.standard_normal((1, 200_000))
+        found = within(np.array([estimate]), draws, margin)[0]
+        expected = max(stats.norm.cdf((estimate - margin) / 0.4), stats.norm.sf((estimate + margin) / 0.4))
+        assert found == pytest.approx(expected, abs=0.004)
+
+
+def test_conclusions():
+    statistics = sweep(n=400, seeds=5, correlation=0.9, shared=0.02, steady=0.02)
+    same = {key: statistics.values["none", *key[1:]] for key in statistics.values}
+    found = row(run(dataclasses.replace(statistics, values=same)), "all", "all")
+    assert found["conclusion"] == "no more than the margin"
+    assert row(run(sweep(n=60)), "all", "all")["conclusion"] == "not settled"
+    worse = run(sweep(n=600, lifts={("i", "a"): -15.0, ("i", "b"): -15.0}, seed_sd=0.5), resamples=2000)
+    assert row(worse, "group", "x")["conclusion"] == "hurt"
+    assert row(worse, "contrast", "x - y")["conclusion"] == "lower"
+    assert (row(worse, "contrast", "x - y")["first_group"], row(worse, "contrast", "x - y")["second_group"]) == (
+        "x",
+        "y",
+    )
 
 
 def test_empty_families_are_not_numbers():

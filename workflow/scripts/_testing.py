@@ -30,7 +30,13 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=default.seed, help="of the draws")
     parser.add_argument("--confidence", type=float, default=default.confidence)
     parser.add_argument("--resampling", choices=LEVELS, default=default.resampling, help="what is resampled")
-    parser.add_argument("--pair-seeds", action="store_true", help="pair runs of both arms that share a seed")
+    parser.add_argument(
+        "--pair-seeds",
+        action=argparse.BooleanOptionalAction,
+        default=default.pair_seeds,
+        help="pair runs of both arms that share a seed",
+    )
+    parser.add_argument("--margin", type=float, default=default.margin, help="points that a lift may be and be none")
     parser.add_argument("--allow-missing", action="store_true", help="test what is there, and name what is not")
     parser.add_argument(
         "--failed-intermediates",
@@ -43,9 +49,8 @@ def options(description: str | None) -> argparse.ArgumentParser:
 
 def settings(arguments: argparse.Namespace) -> Settings:
     """Return how to test."""
-    return Settings(
-        arguments.resamples, arguments.seed, arguments.confidence, arguments.resampling, arguments.pair_seeds
-    )
+    names = ("resamples", "seed", "confidence", "resampling", "pair_seeds", "margin")
+    return Settings(**{name: getattr(arguments, name) for name in names})
 
 
 def inputs(

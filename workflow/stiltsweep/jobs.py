@@ -172,9 +172,10 @@ class Jobs:
         settings = self.config["significance"]
         arguments = ["--intermediates", *self.sweep.arms_of(target), "--seeds", *map(str, self.sweep.seeds)]
         arguments += ["--languages", *self.sweep.languages[target], "--families", self.config["families"]]
-        for key in ("resamples", "seed", "confidence", "resampling"):
+        for key in ("resamples", "seed", "confidence", "resampling", "margin"):
             arguments += [f"--{key}", str(settings[key])]
         arguments += ["--failed-intermediates", settings["failed_intermediates"]]
+        arguments += [] if settings["pair_seeds"] else ["--no-pair-seeds"]
         return [*arguments, *(["--allow-missing"] if settings["allow_missing"] else [])]
 
     def behaviour_arguments(self) -> str:

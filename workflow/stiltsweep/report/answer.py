@@ -167,8 +167,7 @@ class _Writer:
         rest = _unsettled(len(tally.open), "comparison") if tally.up or tally.down else ""
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
-            f"mean score over {languages} ({seeds}; Holm-corrected within each model and target at the {self.level} "
-            f"level). {rest}"
+            f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level). {rest}"
         ).strip()
 
     def overall(self, tally: _Tally) -> list[Point]:
@@ -268,11 +267,11 @@ class _Writer:
         return [Point(question, sentences, details + self._untested(tally))]
 
     def _contrast(self, row: Comparison) -> Detail:
-        first, _, second = row.group.partition(" - ")
         direction = "higher" if (row.lift or 0) > 0 else "lower"
         return Detail(
-            f"the lift in {first} is {points(abs(row.lift or 0))} points {direction} than in {second} (interval of the "
-            f"difference {interval(row.ci_low, row.ci_high)}, {p_equals(row.p_holm)} after Holm).",
+            f"the lift in {row.first_group} is {points(abs(row.lift or 0))} points {direction} than in "
+            f"{row.second_group} (interval of the difference {interval(row.ci_low, row.ci_high)}, "
+            f"{p_equals(row.p_holm)} after Holm).",
             self.pair(row),
         )
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+POWER = 0.8
+"""What a detectable lift is detected with."""
 TIE = 1e-9
 """Points: draws closer than this to a bound are equal to it but for rounding. Accuracies tie often."""
 
@@ -69,6 +71,29 @@ def _normal_share(quantile: float) -> float:
     return NormalDist().cdf(quantile)
 
 
+def extremes(estimate: Array, deviations: Array) -> Array:
+    """Return the (estimands,) number of draws that are at least as large as the estimate, in either direction."""
+    # ">=", not ">": accuracies tie often, and ties must count against a finding.
+    return np.asarray(np.count_nonzero(np.abs(deviations) >= np.abs(estimate)[:, None] - TIE, axis=1))
+
+
+def within(estimate: Array, deviations: Array, margin: float, undefined: Array | int = 0) -> Array:
+    """Return p of the two one-sided tests that the true value lies less than a margin from zero, either way.
+
+    The larger of the two tests' p (Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15:657): the share
+    of draws around the margin that are as far below it as the estimate, and the same from the other side.
+
+    Args:
+      estimate, deviations, undefined: as for `p_value`.
+      margin: in the estimate's unit, above 0.
+    """
+    ends = [
+        np.count_nonzero(margin + deviations <= estimate[:, None] + TIE, axis=1),
+        np.count_nonzero(deviations - margin >= estimate[:, None] - TIE, axis=1),
+    ]
+    return np.asarray(np.minimum(1.0, (1 + np.maximum(*ends) + undefined) / (1 + deviations.shape[1])))
+
+
 def p_value(estimate: Array, deviations: Array, undefined: Array | int = 0) -> Array:
     """Return two-sided p = (1 + #{|deviation| >= |estimate|}) / (1 + resamples), never 0.
 
@@ -77,13 +102,11 @@ def p_value(estimate: Array, deviations: Array, undefined: Array | int = 0) -> A
       deviations: (estimands, resamples) draws less the estimate: what chance does where the true value is 0.
       undefined: (estimands,) number of draws that had no value; they count as extreme.
     """
-    # ">=", not ">": accuracies tie often, and ties must count against a finding.
-    extreme = np.count_nonzero(np.abs(deviations) >= np.abs(estimate)[:, None] - TIE, axis=1)
     # A draw without a value is held as a deviation of 0, which is extreme already where the estimate is 0.
-    return np.asarray(np.minimum(1.0, (1 + extreme + undefined) / (1 + deviations.shape[1])))
+    return np.asarray(np.minimum(1.0, (1 + extremes(estimate, deviations) + undefined) / (1 + deviations.shape[1])))
 
 
-def detectable(deviations: Array, confidence: float, power: float = 0.8) -> Array:
+def detectable(deviations: Array, confidence: float, power: float = POWER) -> Array:
     """Return the smallest true lift found with the given power, in points, before correction for many tests.
 
     The two-sided critical size of the draws plus their one-sided quantile at the power, which for normal draws is

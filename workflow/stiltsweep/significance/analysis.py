@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from ..errors import UserError, nearest
 from ..resampling.draws import normals
-from ..resampling.intervals import bca, detectable, p_value, percentile
+from ..resampling.intervals import bca, detectable, extremes, p_value, percentile, within
 from ..resampling.strata import Stratum, stratify
+from ..resampling.tails import FEW, SMALLEST, Tail
 from . import influence
 from .bootstrap import arm_draws, sign_flips
 from .cells import Statistics
-from .comparison import COLUMNS
+from .comparison import COLUMNS, HELPED, HIGHER, HURT, LOWER, OPEN, WITHIN
 from .corrections import holm
 from .estimands import Estimand, weights
-from .seeds import Component, component, draw
+from .seeds import Component, Excess, component, draw, lent
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -52,8 +53,10 @@ class Settings:
     confidence: float = 0.95
     resampling: str = "examples+seeds"
     """One of `LEVELS`."""
-    pair_seeds: bool = False
-    """Pair the runs of the two arms that share a seed. Right only if they share what the seed decides."""
+    pair_seeds: bool = True
+    """Pair the runs of two arms that share a seed, and with it the first head and the order of the target's data."""
+    margin: float = 1.0
+    """Points; a lift shown to be less than this either way is `no more than the margin`."""
 
     def __post_init__(self) -> None:
         """Refuse values without meaning.
@@ -66,6 +69,8 @@ class Settings:
             raise UserError(f"resampling: {self.resampling!r} is not one of {', '.join(LEVELS)}.{hint}")
         if self.resamples < 100:
             raise UserError(f"resamples: {self.resamples} is too few; at least 100, 10000 for a paper.")
+        if not self.margin > 0.0:
+            raise UserError(f"margin: {self.margin} is not above 0; 1 (point) is usual.")
         if not 0.5 <= self.confidence < 1.0:
             raise UserError(f"confidence: {self.confidence} is not between 0.5 and 1 (0.95 is usual).")
 
@@ -118,14 +123,14 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
       pairs: arms to compare, among those given to `resample`; left out: every intermediate with the baseline.
 
     Returns:
-      One row per pair and estimand with the keys of `COLUMNS` (`baseline_score` is of the pair's second arm); `p_holm`
-      is within the rows of one scope and grouping, `p_bh` is left empty (it is the sweep's, see `table`).
+      One row per pair and estimand with the keys of `COLUMNS` (`baseline_score` is of the pair's second arm); what is
+      corrected is within the rows of one scope and grouping, `p_bh` is left empty (it is the sweep's, see `table`).
     """
     pairs = lift_pairs(resampled.statistics) if pairs is None else pairs
     # Pairs do not depend on each other, and numpy leaves the other core free to take one.
     with ThreadPoolExecutor(max_workers=2) as pool:
         rows = list(chain.from_iterable(pool.map(lambda pair: _compare_one(resampled, pair, found), pairs)))
-    correct(rows, "p_holm", holm)
+    settle(rows, resampled.settings.confidence)
     return rows
 
 
@@ -141,18 +146,55 @@ def _compare_one(resampled: Resampled, pair: Pair, found: Sequence[Estimand]) ->
     return rows
 
 
-def correct(rows: Sequence[Row], column: str, method: Any) -> None:
+def settle(rows: Sequence[Row], confidence: float) -> None:
+    """Correct rows for their number within each scope and grouping, and say what each of them concludes.
+
+    Fills `p_holm`, `p_margin_holm` (the two families of tests are corrected each by itself), `detectable_lift_holm` (at
+    the level that Holm's first step asks of the smallest p: what the hardest of the tests could see) and `conclusion`.
+    """
+    correct(rows, "p_holm", holm)
+    correct(rows, "p_margin_holm", holm, "p_margin")
+    alpha = 1.0 - confidence
+    for members in _families(rows, "p"):
+        examples, runs, degrees = (
+            np.array([row[column] if row[column] is not None else np.nan for row in members])
+            for column in ("examples_se", "runs_se", "runs_degrees")
+        )
+        drawn = Tail(examples**2, [(runs**2, np.where(np.isnan(degrees), np.inf, degrees))])
+        ones = np.ones(len(members))
+        further = drawn.size(ones * alpha / len(members)) - drawn.size(ones * alpha)
+        for row, found in zip(members, further, strict=True):
+            row["detectable_lift_holm"] = _rounded(row["detectable_lift"] + found)
+    for row in rows:
+        row["conclusion"] = _conclusion(row, alpha)
+
+
+def _conclusion(row: Row, alpha: float) -> str:
+    if row["p_holm"] is None:
+        return ""
+    if row["p_holm"] < alpha and row["lift"]:
+        up, down = (HIGHER, LOWER) if row["scope"] == "contrast" else (HELPED, HURT)
+        return up if row["lift"] > 0 else down
+    return WITHIN if row["p_margin_holm"] is not None and row["p_margin_holm"] < alpha else OPEN
+
+
+def _families(rows: Sequence[Row], column: str) -> list[list[Row]]:
+    """Return the rows that are corrected together."""
+    families: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row[column] is not None:
+            families.setdefault((row["scope"], row["grouping"]), []).append(row)
+    return list(families.values())
+
+
+def correct(rows: Sequence[Row], column: str, method: Any, of: str = "p") -> None:
     """Fill a column of corrected p-values, within the rows of one scope and grouping.
 
     A table of families answers one question and a table of languages another; each is corrected for all that it holds
     (every intermediate and group), and not for the other, whose hypotheses are sums of the same ones.
     """
-    families: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["p"] is not None:
-            families.setdefault((row["scope"], row["grouping"]), []).append(row)
-    for members in families.values():
-        for row, value in zip(members, method([row["p"] for row in members]), strict=True):
+    for members in _families(rows, of):
+        for row, value in zip(members, method([row[of] for row in members]), strict=True):
             row[column] = _rounded(value)
 
 
@@ -182,11 +224,16 @@ def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) 
         "scope": asked.scope,
         "grouping": asked.grouping,
         "group": asked.group,
+        "first_group": asked.first,
+        "second_group": asked.second,
         "status": "n/a" if estimand.absent else "ok",
+        "conclusion": "",
+        "p_fitted": False,
         "reason": _why_absent(statistics, pair, estimand),
         "resampling": resampled.settings.resampling,
         "n_languages": 0 if estimand.absent else len(estimand.languages),
         "n_examples": sum(stratum.count(row_languages) for stratum in resampled.strata),
+        "n_clusters": sum(stratum.count(row_languages) for stratum in resampled.strata),
         "n_seeds": _seeds(statistics, pair),
         "languages": " ".join(estimand.languages),
         "missing": " ".join(
@@ -238,10 +285,10 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
     deviations = np.where(undefined, 0.0, maps @ _zero_filled(drawn) - lift[:, None])
     lost = undefined.sum(axis=1)
 
-    seeds = _seeds(statistics, pair)
-    spread, added = _beyond_examples(resampled, pair, tested, maps, drawn)
-    variance = deviations.var(axis=1) + added
-    draws = deviations + spread
+    beyond = _beyond_examples(resampled, pair, tested, maps, drawn)
+    alone = deviations.var(axis=1)
+    variance = alone + sum(part.variance for part in beyond.parts)
+    draws = deviations + beyond.spread
 
     both = [code for code in statistics.languages if code in arm.mean and code in baseline.mean]
     cubes, squares = influence.moments(
@@ -255,9 +302,19 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
         "score": score,
         "lift": lift,
         "p": p_value(lift, draws, lost),
+        "p_margin": within(lift, draws, settings.margin, lost),
         "p_signflip": p_value(lift, maps @ _zero_filled(resampled.flipped[pair])),
         "examples_p": p_value(lift, deviations, lost),
         "detectable_lift": detectable(draws, settings.confidence),
+    }
+    fitted = _fit_tails(columns["p"], lift, draws, lost, alone, beyond.parts)
+    _fit_tails(columns["examples_p"], lift, deviations, lost, alone, [])
+    runs, degrees = _together(beyond.parts, len(tested))
+    columns |= {
+        "examples_se": np.sqrt(alone),
+        "runs_se": np.sqrt(runs),
+        "runs_degrees": degrees,
+        "seed_correlation": beyond.correlation,
     }
     for prefix, interval in (
         ("ci", percentile(lift, draws, settings.confidence)),
@@ -268,18 +325,52 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
 
     results = []
     for j, estimand in enumerate(tested):
-        level, note, untested = _verdict(settings, estimand, seeds, int(lost[j]))
+        level, note, untested = _verdict(settings, estimand, statistics, pair, int(lost[j]), bool(beyond.unknown[j]))
         row: Row = {key: _rounded(values[j]) for key, values in columns.items()}
         row |= {"resampling": level, "reason": note, "status": "n/a" if untested else "ok"}
+        row["p_fitted"] = bool(fitted[j]) and not untested
         results.append(row | dict.fromkeys(untested))
     return results
 
 
-_MAIN = ("ci_low", "ci_high", "bca_low", "bca_high", "p", "detectable_lift")
+def _fit_tails(
+    p: Array, lift: Array, draws: Array, lost: Array, examples: Array, parts: Sequence[Excess]
+) -> NDArray[np.bool_]:
+    """Replace the p values, in place, that fewer than `tails.FEW` draws stand behind; return which these are."""
+    chosen = (extremes(lift, draws) < FEW) & (lost == 0) & (examples + sum(part.variance for part in parts) > 0.0)
+    if chosen.any():
+        at = np.flatnonzero(chosen)
+        anchor = max(FEW, draws.shape[1] // 100)
+        sizes = -np.partition(-np.abs(draws[at]), anchor - 1, axis=1)[:, anchor - 1]
+        tail = Tail(examples[at], [(part.variance[at], part.degrees[at]) for part in parts])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            onward = tail.beyond(np.abs(lift[at])) / tail.beyond(sizes)
+        p[at] = np.maximum(SMALLEST, anchor / draws.shape[1] * np.nan_to_num(onward))
+    return np.asarray(chosen)
+
+
+def _together(parts: Sequence[Excess], estimands: int) -> tuple[Array, Array]:
+    """Return the variance of all parts and its degrees of freedom (NaN where there is none)."""
+    variance = np.sum([part.variance for part in parts], axis=0) if parts else np.zeros(estimands)
+    if len(parts) == 1:
+        degrees = parts[0].degrees
+    else:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            uncertain = [part.variance**2 / part.degrees for part in parts]
+            degrees = variance**2 / np.sum(uncertain, axis=0) if parts else np.full(estimands, np.nan)
+    return variance, np.where((variance > 0.0) & np.isfinite(degrees), degrees, np.nan)
+
+
+_MAIN = (
+    *("ci_low", "ci_high", "bca_low", "bca_high", "p", "p_margin", "detectable_lift"),
+    *("examples_se", "runs_se", "runs_degrees"),
+)
 _EXAMPLES = ("examples_ci_low", "examples_ci_high", "examples_p", "p_signflip")
 
 
-def _verdict(settings: Settings, estimand: Estimand, seeds: int, lost: int) -> tuple[str, str, tuple[str, ...]]:
+def _verdict(
+    settings: Settings, estimand: Estimand, statistics: Statistics, pair: Pair, lost: int, unknown: bool
+) -> tuple[str, str, tuple[str, ...]]:
     """Say at which level an estimand is tested, with what reservation, and which columns have no value."""
     level = settings.resampling
     if level == LEVELS[2] and estimand.scope == "language":
@@ -290,13 +381,30 @@ def _verdict(settings: Settings, estimand: Estimand, seeds: int, lost: int) -> t
     if level == LEVELS[2] and min(sizes) < MIN_LANGUAGES:
         several = " and ".join(map(str, sizes))
         return level, f"{several} languages: at least {MIN_LANGUAGES} are needed to resample languages", _MAIN
-    notes = []
-    if level != LEVELS[0] and seeds < 2:
-        level = level.replace("+seeds", "")
-        notes.append("one seed: conditional on the trained models")
+    notes = [text for name in pair if (text := _fewer_runs(statistics, name))]
+    if level != LEVELS[0]:
+        one, other = (statistics.seeds[name] for name in pair)
+        several, single = (pair[0], pair[1]) if len(one) > 1 else (pair[1], pair[0])
+        if unknown and len(one) == len(other) == 1:
+            return level, "; ".join([*notes, "one run of each arm: how much runs differ is not known"]), _MAIN
+        if unknown:
+            return level, "; ".join([*notes, f"one run of {single}, and the runs of {several} do not vary"]), _MAIN
+        if len(one) == len(other) == 1:
+            level = level.replace("+seeds", "")
+            notes.append("one seed: conditional on the trained models")
+        elif min(len(one), len(other)) == 1:
+            notes.append(f"one run of {single}: how much its runs differ is taken from {several}")
+        elif settings.pair_seeds and one != other:
+            notes.append("runs not paired: the two arms have other seeds")
     if lost:
         notes.append(f"{lost} of {settings.resamples} resamples leave nothing to score and count as extreme")
     return level, "; ".join(notes), ()
+
+
+def _fewer_runs(statistics: Statistics, arm: str) -> str:
+    """Name the runs of an arm that are not in the tests, and why; the mean of the others leaves their scores out."""
+    lost = [f"seed {gap.seed} ({gap.why})" for gap in statistics.gaps if gap.arm == arm and not gap.language]
+    return f"{arm} without {', '.join(lost)}" if lost else ""
 
 
 def _seeds(statistics: Statistics, pair: Pair) -> int:
@@ -308,9 +416,23 @@ def _zero_filled(values: Array) -> Array:
     return np.nan_to_num(values, nan=0.0)
 
 
+@dataclass(frozen=True)
+class _Beyond:
+    """What the training runs and the languages add to the uncertainty."""
+
+    spread: Array
+    """(estimands, resamples) deviations to add to the examples'."""
+    parts: list[Excess]
+    """Of the runs, of the languages."""
+    unknown: NDArray[np.bool_]
+    """(estimands,) whether runs vary by an amount of which nothing is known."""
+    correlation: Array
+    """(estimands,) of the two arms' runs of the same seed; NaN without pairs."""
+
+
 def _beyond_examples(
     resampled: Resampled, pair: Pair, tested: Sequence[Estimand], maps: Array, drawn: Array
-) -> tuple[Array, Array]:
+) -> _Beyond:
     """Draw what the training runs and the languages add to the uncertainty.
 
     Args:
@@ -319,49 +441,74 @@ def _beyond_examples(
       tested: estimands.
       maps: (estimands, languages) their weights.
       drawn: (languages, resamples) lifts under resampled examples.
-
-    Returns:
-      (estimands, resamples) deviations to add to the examples', and (estimands,) the variance that they add.
     """
     settings, statistics = resampled.settings, resampled.statistics
-    spread, variance = np.zeros((len(tested), settings.resamples)), np.zeros(len(tested))
-
-    def add(kind: str, components: Sequence[Component], multipliers: Sequence[Array]) -> None:
-        more, added = draw(components, multipliers, settings.seed, kind)
-        spread[:] += more
-        variance[:] += added
-
-    if settings.resampling != LEVELS[0] and _seeds(statistics, pair) > 1:
-        components, multipliers = [], []
-        for arm, labels in _runs(resampled, pair):
-            noise = np.einsum("jl,lm,jm->j", maps, arm.noise, maps)
-            components.append(component(_zero_filled(arm.scores) @ maps.T, noise))
-            multipliers.append(normals(settings.seed, "run", labels, settings.resamples))
-        add("runs", components, multipliers)
+    spread, parts = np.zeros((len(tested), settings.resamples)), []
+    unknown = np.zeros(len(tested), dtype=bool)
+    if settings.resampling != LEVELS[0]:
+        components, multipliers, unknown = _run_components(resampled, pair, maps)
+        if components:
+            more, added = draw(components, multipliers, settings.seed, "runs")
+            spread += more
+            parts.append(added)
     if settings.resampling == LEVELS[2]:
         one, other = (resampled.arms[name].scores.mean(axis=0) for name in pair)
         sides = ([e.plus for e in tested], [e.minus for e in tested])
         components = [_language_component(statistics.languages, side, one - other, drawn) for side in sides]
-        add("languages", components, [normals(settings.seed, "language", statistics.languages, settings.resamples)] * 2)
-    return spread, variance
+        multipliers = [normals(settings.seed, "language", statistics.languages, settings.resamples)] * 2
+        more, added = draw(components, multipliers, settings.seed, "languages")
+        spread += more
+        parts.append(added)
+    return _Beyond(spread, parts, unknown, _correlation(resampled, pair, maps))
 
 
-def _runs(resampled: Resampled, pair: Pair) -> list[tuple[influence.Arm, list[str]]]:
-    """Return the sets of runs that vary on their own, each with the names of its runs' draws.
+def _run_components(
+    resampled: Resampled, pair: Pair, maps: Array
+) -> tuple[list[Component], list[Array], NDArray[np.bool_]]:
+    """Return the sets of runs that vary on their own, their draws, and estimands about whose runs nothing is known.
 
-    The arms of a comparison are two sets. A run has the same draws in every comparison it is part of.
+    With the same seeds in both arms and `pair_seeds` the runs' differences are one set, else the arms are two. A run
+    has the same draws in every comparison it is part of. Of an arm with one run, see `seeds.lent`.
     """
-    statistics = resampled.statistics
-    if not resampled.settings.pair_seeds:
-        return [(resampled.arms[arm], [f"{arm}\t{s}" for s in statistics.seeds[arm]]) for arm in pair]
+    statistics, settings = resampled.statistics, resampled.settings
+    unknown = np.zeros(len(maps), dtype=bool)
+
+    def component_of(arm: influence.Arm) -> Component:
+        noise = np.einsum("jl,lm,jm->j", maps, arm.noise, maps)
+        return component(_zero_filled(arm.scores) @ maps.T, noise)
+
+    def draws_of(name: str) -> Array:
+        labels = [f"{name}\t{s}" for s in statistics.seeds[name]]
+        return normals(settings.seed, "run", labels, settings.resamples)
+
     name, other = pair
-    if statistics.seeds[name] != statistics.seeds[other]:
-        raise UserError(
-            f"{statistics.model}/{statistics.target}: seeds cannot be paired: {name} has {statistics.seeds[name]}, "
-            f"{other} has {statistics.seeds[other]}. Build the missing runs, or leave seeds unpaired."
-        )
-    paired = influence.arm(statistics, resampled.strata, name, minus=other)
-    return [(paired, [f"{name}\t{s}" for s in statistics.seeds[name]])]
+    several = [arm for arm in pair if len(statistics.seeds[arm]) > 1]
+    if not several:
+        # One seed was asked for: the row says that it takes the models as given. If more were, it must not.
+        return [], [], unknown | (statistics.planned > 1)
+    if len(several) == 1:
+        own = component_of(resampled.arms[several[0]])
+        return [lent(own)], [draws_of(several[0])], unknown | (own.variance == 0.0)
+    if settings.pair_seeds and statistics.seeds[name] == statistics.seeds[other]:
+        paired = influence.arm(statistics, resampled.strata, name, minus=other)
+        return [component_of(paired)], [draws_of(name)], unknown
+    return [component_of(resampled.arms[arm]) for arm in pair], [draws_of(arm) for arm in pair], unknown
+
+
+def _correlation(resampled: Resampled, pair: Pair, maps: Array) -> Array:
+    """Return the (estimands,) correlation of the two arms' runs of the same seed, NaN where one of them is constant."""
+    seeds = [resampled.statistics.seeds[name] for name in pair]
+    both = sorted(set(seeds[0]) & set(seeds[1]))
+    if len(both) < 2:
+        return np.full(len(maps), np.nan)
+    one, other = (
+        _zero_filled(resampled.arms[name].scores[[own.index(s) for s in both]]) @ maps.T
+        for name, own in zip(pair, seeds, strict=True)
+    )
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    sizes = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(sizes > 1e-12, (one * other).sum(axis=0) / sizes, np.nan)
 
 
 def _language_component(
@@ -391,5 +538,5 @@ def _language_component(
 def _rounded(value: Any) -> Any:
     """Return a JSON value; nine decimals, so that the last bits of a matrix product do not show."""
     if isinstance(value, (float, np.floating)):
-        return round(float(value), 9) if np.isfinite(value) else None
+        return round(float(value), 9) + 0.0 if np.isfinite(value) else None  # + 0.0 turns -0.0 into 0.0
     return value

@@ -62,6 +62,8 @@ class Statistics:
     """Cells and runs that are not in the tests."""
     contaminated: frozenset[str] = frozenset()
     """Arms whose intermediate holds this target's data."""
+    planned: int = 0
+    """Runs an arm was to have; 0 where that is not known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Cell used -> digest of its predictions."""
 
@@ -163,6 +165,7 @@ def read(
         values=values,
         gaps=(*gaps, *(gap(model, arm, target, s, "", why) for (arm, s), why in left_out.items()), *undefined),
         contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),
+        planned=len(set(seeds)),
         digests={f"{arm}/seed{s}/{code}": cells[arm, s, code]["digests"]["predictions"] for arm, s, code in values},
     )
 

@@ -20,10 +20,16 @@ class Comparison:
     """`all`, `group`, `contrast` or `language`; see `estimands`."""
     grouping: str
     group: str
+    """A value of the grouping, or two of them with ` - ` between."""
+    first_group: str
+    """Of a contrast: the group whose lift the other's is taken from; else empty."""
+    second_group: str
     status: str
     """`ok` or `n/a`."""
     reason: str
     """Why a row is n/a, or with what reservation it was tested."""
+    conclusion: str
+    """One of `CONCLUSIONS`; empty where there is none."""
     baseline_score: float | None
     score: float | None
     lift: float | None
@@ -34,16 +40,32 @@ class Comparison:
     p: float | None
     p_holm: float | None
     p_bh: float | None
+    p_fitted: bool
+    """Whether p lies in the tail that draws do not reach; see `resampling.tails`."""
+    p_margin: float | None
+    """Of the two one-sided tests that the lift is less than `significance.margin` either way."""
+    p_margin_holm: float | None
     p_signflip: float | None
     detectable_lift: float | None
+    """Smallest true lift that is found with 80% power, before correction, and after it."""
+    detectable_lift_holm: float | None
     resampling: str
     n_languages: int
     n_examples: int
+    n_clusters: int
+    """What is drawn: clusters of examples, or the examples where the data name no clusters."""
     n_seeds: int
     languages: tuple[str, ...]
     examples_ci_low: float | None
     examples_ci_high: float | None
     examples_p: float | None
+    examples_se: float | None
+    """Standard error of the lift from the examples alone."""
+    runs_se: float | None
+    """What the runs add to it (at the level of languages: runs and languages), with `runs_degrees` of freedom."""
+    runs_degrees: float | None
+    seed_correlation: float | None
+    """Correlation of the two arms' runs of the same seed; None where there are no pairs, or they do not vary."""
     missing: tuple[str, ...]
     """Cells and runs that should have been in the row, as paths below cells/."""
     contaminated: bool
@@ -56,6 +78,13 @@ class Comparison:
     def significant(self, alpha: float) -> bool:
         """Whether the lift differs from zero after Holm's correction at level `alpha`."""
         return self.tested and self.p_holm is not None and self.p_holm < alpha
+
+
+HELPED, HURT, WITHIN, OPEN = "helped", "hurt", "no more than the margin", "not settled"
+HIGHER, LOWER = "higher", "lower"
+CONCLUSIONS = (HELPED, HURT, HIGHER, LOWER, WITHIN, OPEN)
+"""After correction: the lift differs from 0 (of a contrast: is higher or lower); it is less than `significance.margin`
+points either way; neither."""
 
 
 def columns(kind: type) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ class Estimand:
     group: str
     plus: tuple[str, ...]
     minus: tuple[str, ...] = ()
+    first: str = ""
+    """Of a contrast: the group of `plus`; `second`: that of `minus`."""
+    second: str = ""
     absent: str = ""
     """Why there is nothing to estimate; empty where there is."""
 
@@ -65,7 +68,16 @@ def estimands(
         empty = [group for group in (one, other) if not members[group]]
         absent = f"no transfer language of this target is {' or '.join(empty)}" if empty else ""
         found.append(
-            Estimand("contrast", contrasts, f"{one} - {other}", tuple(members[one]), tuple(members[other]), absent)
+            Estimand(
+                "contrast",
+                contrasts,
+                f"{one} - {other}",
+                tuple(members[one]),
+                tuple(members[other]),
+                one,
+                other,
+                absent,
+            )
         )
     found += [Estimand("language", "language", code, (code,)) for code in languages]
     return found

@@ -65,6 +65,20 @@ def component(values: Array, noise: Array) -> Component:
     return Component(deviations, noise / units, np.full(values.shape[1], units - 1.0))
 
 
+_ROUNDING = 1e-9
+"""Share of a variance."""
+
+
+def lent(of: Component) -> Component:
+    """Return the component of the difference between an arm's mean and one run of another arm that varies alike.
+
+    One run shows nothing of its arm's spread, so the arm with several lends its own: the variance of a run is that of
+    the mean times their number, and both are the same estimate, on the same degrees of freedom.
+    """
+    runs = len(of.deviations)
+    return Component(of.deviations * np.sqrt(1.0 + runs), of.noise * (1.0 + runs), of.degrees)
+
+
 @dataclass(frozen=True)
 class Excess:
     """What some components add together to the variance that holds their noise."""
@@ -81,6 +95,8 @@ def excess(components: Sequence[Component]) -> Excess:
     """Add up the components of one kind: the runs of both arms, or the languages of both groups."""
     total = np.sum([part.variance for part in components], axis=0)
     added = np.maximum(0.0, total - np.sum([part.noise for part in components], axis=0))
+    # Runs that differ by their agreement with examples alone (one of them in one example) add nothing; rounding would.
+    added[added <= _ROUNDING * total] = 0.0
     # The square of a variance estimated on d degrees of freedom is expected to be (d + 2) / d of the variance's square.
     uncertainty = np.sum([part.variance**2 / (part.degrees + 2.0) for part in components], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,7 +105,7 @@ def excess(components: Sequence[Component]) -> Excess:
     return Excess(added, scale, degrees)
 
 
-def draw(components: Sequence[Component], multipliers: Sequence[Array], seed: int, kind: str) -> tuple[Array, Array]:
+def draw(components: Sequence[Component], multipliers: Sequence[Array], seed: int, kind: str) -> tuple[Array, Excess]:
     """Draw what the components of one kind add.
 
     Args:
@@ -98,9 +114,9 @@ def draw(components: Sequence[Component], multipliers: Sequence[Array], seed: in
       seed, kind: of the draws that stretch normal to t.
 
     Returns:
-      (estimands, resamples) deviations and (estimands,) their variance before stretching.
+      (estimands, resamples) deviations, and what they are draws of.
     """
     found = excess(components)
     spread = np.sum([part.deviations.T @ normal for part, normal in zip(components, multipliers, strict=True)], axis=0)
     scales = [t_scale(seed, kind, float(degrees), spread.shape[1]) for degrees in found.degrees]
-    return spread * found.scale[:, None] * np.stack(scales), found.variance
+    return spread * found.scale[:, None] * np.stack(scales), found

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import UserError
 from ..files import read_json, replacing, write_text
-from .analysis import Row, correct
+from .analysis import Row, correct, settle
 from .comparison import COLUMNS, Comparison
 from .corrections import benjamini_hochberg
 
@@ -49,13 +49,15 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 def combine(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """Read the results of every model and target and correct over the sweep.
 
-    Benjamini-Hochberg runs over all rows of one scope and grouping in the whole sweep; over controls by themselves.
+    Holm runs over the whole sweep for the mean over all languages, which the answer counts over models, targets and
+    arms, and within a model and target for the other scopes. Benjamini-Hochberg runs over all rows of one scope and
+    grouping in the whole sweep. Controls are corrected by themselves.
 
     Args:
       paths: files made by scripts/significance.py, in any order.
 
     Returns:
-      The documents, sorted by model and target, `p_bh` filled in.
+      The documents, sorted by model and target, with what is corrected over the sweep.
 
     Raises:
       UserError: two files are of the same model and target, or were tested with different settings.
@@ -72,7 +74,9 @@ def combine(paths: Iterable[Path]) -> list[dict[str, Any]]:
                 f"{'/'.join(names[0])} with {documents[0]['settings']}. Run both anew with the same settings."
             )
     for part in ("rows", "controls"):
-        correct([row for found in documents for row in found[part]], "p_bh", benjamini_hochberg)
+        rows = [row for found in documents for row in found[part]]
+        settle([row for row in rows if row["scope"] == "all"], documents[0]["settings"]["confidence"])
+        correct(rows, "p_bh", benjamini_hochberg)
     return documents
 
 
