@@ -272,7 +272,7 @@ def test_variants_of_labels(tmp_path):
 
 def test_a_conclusion_flips_when_significance_or_sign_does():
     def row(p, lift):
-        return {"intermediate": "i", "scope": "group", "group": "x", "p_holm": p, "lift": lift}
+        return {"intermediate": "i", "scope": "group", "grouping": "g", "group": "x", "p_holm": p, "lift": lift}
 
     def flips(main, other):
         document = {"settings": {"confidence": 0.95}, "rows": [main], "sensitivity": [other]}
