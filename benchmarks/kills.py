@@ -101,9 +101,8 @@ def kill(folder: Path, stage: str, cores: int, rng: random.Random, seconds: floa
         if process.returncode:
             sys.exit(f"Snakemake failed; its output is in {folder}/snakemake.log.")
         return False
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGHUP]))
     process.wait()
-    finish(folder, cores, "--unlock")
     return True
 
 

@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence import PersistenceBase
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from stiltsweep import config as configuration
-from stiltsweep import keep, preflight, warm
+from stiltsweep import controllers, keep, preflight, warm
 from stiltsweep.code import digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical
+from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
 from stiltsweep.languages import SOURCE_LANGUAGE
 from stiltsweep.resources import Needs
@@ -82,6 +84,7 @@ if "save_minutes" in SETTINGS["training"]:
 SWEEP = Sweep(SETTINGS, CATALOG)
 LAYOUT = SWEEP.layout
 JOBS = Jobs(SWEEP)
+AGAIN = invocation(workflow, sys.argv)
 code_digest = functools.cache(digest)
 NEEDS = Needs(JOBS)
 
@@ -89,6 +92,7 @@ NEEDS = Needs(JOBS)
 os.environ[GPUS] = str(NEEDS.gpus_within(workflow.global_resources.get("gpu")))
 os.environ[CHECKPOINTING] = str(int(SETTINGS["resources"]["gradient_checkpointing"]))
 if workflow.is_main_process:
+    controllers.guard(PersistenceBase, AGAIN)
     checked(preflight.check, SWEEP)
     JOBS.look()
 TABLES = [

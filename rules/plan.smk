@@ -12,13 +12,10 @@ from stiltsweep.planning import text as plan_text
 
 def make_plan(failed=()):
     """Return the plan of this sweep; `failed` are outputs of jobs that are known to have failed."""
-    command = "snakemake --cores 1" + "".join(
-        f" --configfile {shlex.quote(str(file))}"
-        for file in workflow.config_settings.configfiles
-        if str(file) != "config.yaml"
-    )
     machine = planning.Machine.of(workflow, NEEDS)
-    return planning.make(graph.jobs(workflow), SWEEP, NEEDS, machine, command, failed)
+    return planning.make(
+        graph.jobs(workflow), SWEEP, NEEDS, machine, AGAIN.command, failed
+    )
 
 
 def answer(question):

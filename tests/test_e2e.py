@@ -270,8 +270,11 @@ def test_an_edit_reruns_what_uses_it(sweep: Path, change: dict[str, Any], rules:
         (sweep / "config.yaml").write_text(original)
 
 
-def test_killed_and_started_again_the_cells_are_the_same_bytes(sweep: Path, tmp_path: Path) -> None:
-    """SIGKILL to everything in the middle of training, in a copy that still has all of it to do."""
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP], ids=["killed", "its terminal closed"])
+def test_ended_and_started_again_the_cells_are_the_same_bytes(
+    sweep: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
+    """A signal to everything in the middle of training, in a copy that still has all of it to do; then the same command."""
     folder = tmp_path / "copy"
     shutil.copytree(
         sweep,
@@ -290,8 +293,7 @@ def test_killed_and_started_again_the_cells_are_the_same_bytes(sweep: Path, tmp_
     deadline = time.monotonic() + 120
     while not list((folder / "results" / "finetune").rglob("checkpoint.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, sign)
     process.wait()
-    snakemake(folder, "--unlock")
     snakemake(folder)
     assert digests(folder) == digests(sweep)

@@ -546,7 +546,7 @@ def test_record_names_are_snakemakes(here: Path) -> None:
 
 def test_an_arm_that_is_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = sweep(tmp_path, monkeypatch, minimum_examples=36)
-    made = planning.make([], short, Needs(Jobs(short)), planning.Machine(1, None, False, False), "snakemake")
+    made = planning.make([], short, Needs(Jobs(short)), planning.Machine(1, None, False, False), str)
     assert [(one["intermediate"], one["target"], one["language"]) for one in made.omitted] == [
         ("", "commands", "ar"),
         ("", "pairs", "de"),

@@ -18,9 +18,11 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,7 +143,7 @@ def _create(path: Path) -> bool:
     """Create a lock file that must not exist, whole from the first moment; return whether this process did."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        temporary.write_text(json.dumps(_myself()), encoding="utf-8")
+        temporary.write_text(json.dumps(myself()), encoding="utf-8")
         os.link(temporary, path)
     except (FileExistsError, FileNotFoundError):  # or the folder was removed by a holder that is done
         return False
@@ -159,7 +161,7 @@ def _create(path: Path) -> bool:
 
 
 def _beat(held: Held, stop: threading.Event, seconds: float) -> None:
-    record = _myself()
+    record = myself()
     count = 0
     while not stop.wait(seconds):
         count += 1
@@ -176,7 +178,8 @@ def _beat(held: Held, stop: threading.Event, seconds: float) -> None:
                 os.utime(held._path)
 
 
-def _myself() -> dict[str, Any]:
+def myself() -> dict[str, Any]:
+    """Return what tells this process from all others, on any machine."""
     return {
         "host": socket.gethostname(),
         "machine": _machine(),
@@ -194,6 +197,9 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         found.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 (not the path of a file)
+    if not found:
+        # No Linux: the machine's own number. When a process began tells boots apart.
+        found.append(f"{socket.gethostname()} {uuid.getnode():012x}")
     return " ".join(found)
 
 
@@ -203,17 +209,35 @@ def _started(pid: int) -> str | None:
         # The name, in brackets, may hold anything; fields are counted behind it.
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return None
+        return _started_elsewhere(pid) if sys.platform != "linux" else None
     return None if stat[0] == "Z" else stat[19]
 
 
-def is_gone(record: dict[str, Any]) -> bool:
+def _started_elsewhere(pid: int) -> str | None:
+    """Return the same where the kernel is not Linux."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def is_here(record: Mapping[str, Any]) -> bool:
+    """Whether a holder is, or was, a process of this machine, which can be looked up."""
+    return bool(record.get("machine")) and record["machine"] == _machine()
+
+
+def is_gone(record: Mapping[str, Any]) -> bool:
     """Whether a holder is known to be gone: a process of this machine that is no more."""
-    machine = _machine()
-    return bool(machine) and record.get("machine") == machine and _started(int(record["pid"])) != record["started"]
+    try:
+        return is_here(record) and _started(int(record["pid"])) != record["started"]
+    except (KeyError, TypeError, ValueError):
+        return False  # it says too little of itself
 
 
-def who(record: dict[str, Any]) -> str:
+def who(record: Mapping[str, Any]) -> str:
     """Return a holder's process, host and SLURM job, for people."""
     job = f", SLURM job {record['slurm_job']}" if record.get("slurm_job") else ""
     return f"process {record.get('pid', '?')} on {record.get('host', '?')}{job} (since {record.get('since', '?')})"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import controllers
 from ..files import digest_file
 
 _CHECKSUM_BYTES = 1_000_000
@@ -67,8 +68,12 @@ class Records:
         self._marks = _names(Path(folder) / "incomplete")
         self._recorded = _names(Path(folder) / "metadata")
         locks = [Path(folder) / "locks" / name for name in _names(Path(folder) / "locks")]
+        self.holders = controllers.holders(folder)
+        """Runs that may be alive, for people; None where nobody has written down who holds the lock."""
         self.locked_since: float | None = min((_changed(lock) for lock in locks), default=None)
-        """When the run began that holds the lock, None without one."""
+        """When the run began that holds the lock, None without one, or if it is gone."""
+        if self.holders == []:
+            self.locked_since = None
 
     def read(self, outputs: Iterable[str]) -> None:
         """Read the records of outputs."""

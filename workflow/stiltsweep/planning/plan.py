@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +143,8 @@ class Plan:
     attention: Sequence[Attention]
     omitted: Sequence[Mapping[str, str]]
     locked_since: float | None
+    holder: str
+    """Who holds the lock, for people, and what to do if that is wrong."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -151,7 +152,12 @@ class Plan:
 
 
 def make(
-    jobs: Sequence[Job], sweep: Sweep, needs: Needs, machine: Machine, command: str, failed: Collection[str] = ()
+    jobs: Sequence[Job],
+    sweep: Sweep,
+    needs: Needs,
+    machine: Machine,
+    command: Callable[[str], str],
+    failed: Collection[str] = (),
 ) -> Plan:
     """Look at the disk and make the plan.
 
@@ -160,7 +166,7 @@ def make(
       sweep: the grid they belong to.
       needs: what they compute.
       machine: what they run on.
-      command: how to call Snakemake for one of them, without the file.
+      command: how to call Snakemake for a file.
       failed: outputs of jobs that are known to have failed.
     """
     disk, records = Disk(), Records()
@@ -205,6 +211,7 @@ def make(
         attention=_attention(states, blocked, command),
         omitted=[asdict(omitted) for omitted in sweep.omitted],
         locked_since=records.locked_since,
+        holder="; ".join(records.holders or [f"an unknown run. If no Snakemake is alive: {command('--unlock')}"]),
     )
 
 
@@ -247,7 +254,9 @@ def _stale(states: Mapping[Job, Status]) -> list[Stale]:
     return [Stale(rule, reason, len(jobs), jobs[0].outputs[0]) for (rule, reason), jobs in found.items()]
 
 
-def _attention(states: Mapping[Job, Status], blocked: Mapping[Job, Sequence[Job]], command: str) -> list[Attention]:
+def _attention(
+    states: Mapping[Job, Status], blocked: Mapping[Job, Sequence[Job]], command: Callable[[str], str]
+) -> list[Attention]:
     waiting = Counter(failed for jobs in blocked.values() for failed in jobs)
     return [
         Attention(
@@ -258,7 +267,7 @@ def _attention(states: Mapping[Job, Status], blocked: Mapping[Job, Sequence[Job]
             status.resumes_at,
             status.worker,
             job.log,
-            f"{command} {shlex.quote(job.outputs[0])}",
+            command(job.outputs[0]),
             waiting[job],
         )
         for job, status in states.items()

@@ -59,7 +59,7 @@ def _summary(plan: Plan, heading: str) -> str:
     lines = [f"# {heading}: {plan.title}", "", f"{_plural(total, 'cell')}: {states}."]
     if plan.locked_since is not None:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan.locked_since))
-        lines.append(f"A run holds the lock since {began}. If no Snakemake is alive: snakemake --unlock")
+        lines.append(f"Locked since {began} by {plan.holder}.")
     if jobs:
         lines.append(
             f"{_plural(jobs, 'job')} to run: about {duration(plan.wall_seconds)} with {plan.machine.text}, "
