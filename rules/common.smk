@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.persistence import PersistenceBase
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
@@ -22,6 +23,8 @@ from stiltsweep.files import canonical
 from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
 from stiltsweep.languages import SOURCE_LANGUAGE
+from stiltsweep.planning.lost import lost, torn
+from stiltsweep.planning.reasons import Reasons
 from stiltsweep.resources import Needs
 from stiltsweep.settings import CHECKPOINTING, GPUS, SAVE_MINUTES
 from stiltsweep.sources.parts import ROOT_VARIABLE
@@ -85,6 +88,7 @@ SWEEP = Sweep(SETTINGS, CATALOG)
 LAYOUT = SWEEP.layout
 JOBS = Jobs(SWEEP)
 AGAIN = invocation(workflow, sys.argv)
+REASONS = Reasons()
 code_digest = functools.cache(digest)
 NEEDS = Needs(JOBS)
 
@@ -93,6 +97,7 @@ os.environ[GPUS] = str(NEEDS.gpus_within(workflow.global_resources.get("gpu")))
 os.environ[CHECKPOINTING] = str(int(SETTINGS["resources"]["gradient_checkpointing"]))
 if workflow.is_main_process:
     controllers.guard(PersistenceBase, AGAIN)
+    logger.addHandler(REASONS)
     checked(preflight.check, SWEEP)
     JOBS.look()
 TABLES = [
@@ -133,6 +138,14 @@ def schedule_on_events():
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def ask_again():
+    """Return results that were deleted; have the report written again if a part of it is gone."""
+    if torn(LAYOUT) and workflow.dag is not None:
+        # A folder that is there is all that Snakemake sees of what it holds.
+        workflow.dag.forcefiles.add(LAYOUT.path("page"))
+    return lost(SWEEP)
 
 
 def print_headline():

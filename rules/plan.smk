@@ -10,8 +10,8 @@ from stiltsweep.planning import plan as planning
 from stiltsweep.planning import text as plan_text
 
 
-def make_plan(failed=()):
-    """Return the plan of this sweep; `failed` are outputs of jobs that are known to have failed."""
+def make_plan(failed={}):
+    """Return the plan of this sweep; `failed` are outputs of jobs that are known to have failed, and why."""
     machine = planning.Machine.of(workflow, NEEDS)
     return planning.make(
         graph.jobs(workflow), SWEEP, NEEDS, machine, AGAIN.command, failed
@@ -32,7 +32,10 @@ def answer(question):
 
 def print_failures():
     """Say what failed, why, and how to go on."""
-    failed = [str(file) for job in workflow.scheduler.failed for file in job.output]
+    failed = {}
+    for job in workflow.scheduler.failed:
+        outputs = [str(file) for file in job.output]
+        failed |= dict.fromkeys(outputs, REASONS.of(workflow.dag.jobid(job), outputs))
     if found := plan_text.failures(make_plan(failed)):
         print(f"\n{found}")
     print("\nRun the same command again to go on.")

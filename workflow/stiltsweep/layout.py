@@ -47,6 +47,7 @@ PLACES = {
     "page": "report/index.html",
     "headline": "report/headline.txt",
     "description": "report/run.json",
+    "report_files": "report/files.json",
     "figures": "report/figures",
     "tables": "report/tables",
     "plan": "plan/plan.json",

@@ -31,6 +31,8 @@ class Job:
     """Runs where Snakemake runs, also on a cluster."""
     gpu: bool
     """Asks for a GPU."""
+    wanted: bool = False
+    """Asked for by name, beside being needed for what is."""
     needs: dict[Job, list[str]] = field(default_factory=dict)
     """Jobs that make its inputs, and which."""
     users: list[Job] = field(default_factory=list)
@@ -107,7 +109,8 @@ def jobs(workflow: Any, target: str = "all") -> list[Job]:
       target: a rule without output; it is no job itself.
     """
     rules = [_Rule(rule, rule.name in workflow._localrules) for rule in workflow.rules if rule.output]
-    wanted = [str(path) for path in workflow.get_rule(target).input]
+    asked = [item if callable(item) else str(item) for item in workflow.get_rule(target).input]
+    wanted = list(_files(asked, SimpleNamespace(), {}))
     root = Job(target, {}, wanted, [], "", "", frozenset(), "", local=True, gpu=False)
     makers: dict[str, Job | None] = {}
     ordered: list[Job] = []
@@ -132,6 +135,7 @@ def jobs(workflow: Any, target: str = "all") -> list[Job]:
             reader.needs.setdefault(job, []).append(path)
     for job in root.needs:
         job.users.remove(root)
+        job.wanted = True
     return ordered[:-1]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..resources import CPU_TERAFLOPS, Needs
@@ -15,6 +16,8 @@ from ..sweep import Sweep
 from .disk import Disk, Records
 from .estimates import Estimates, wall_seconds
 from .graph import Job
+from .lost import torn
+from .reasons import Reason
 from .states import State, Status, survey
 
 CELL = "evaluate"
@@ -157,7 +160,7 @@ def make(
     needs: Needs,
     machine: Machine,
     command: Callable[[str], str],
-    failed: Collection[str] = (),
+    failed: Mapping[str, Reason] = MappingProxyType({}),
 ) -> Plan:
     """Look at the disk and make the plan.
 
@@ -167,10 +170,10 @@ def make(
       needs: what they compute.
       machine: what they run on.
       command: how to call Snakemake for a file.
-      failed: outputs of jobs that are known to have failed.
+      failed: outputs of jobs that are known to have failed, and why.
     """
     disk, records = Disk(), Records()
-    states = survey(jobs, disk, records, failed)
+    states = survey(jobs, disk, records, failed, torn=[sweep.layout.path("page")] if torn(sweep.layout) else ())
     todo = [job for job in jobs if states[job].to_do]
     speed = 1e12 * (sweep.config["resources"]["teraflops"] if machine.accelerated else CPU_TERAFLOPS)
     estimates = Estimates(jobs, needs, disk, records, speed, remote=machine.remote)

@@ -11,12 +11,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .. import lock
 from ..layout import FAILURES
 from .disk import Disk, Records, same_content
 from .graph import Job
+from .reasons import Reason
 
 _STATE = re.compile(r"(\d{8})\.json")
 """Files of training/state.py: the number of updates done."""
@@ -59,7 +61,12 @@ class Status:
 
 
 def survey(
-    jobs: Sequence[Job], disk: Disk, records: Records, failed: Collection[str] = (), now: float | None = None
+    jobs: Sequence[Job],
+    disk: Disk,
+    records: Records,
+    failed: Mapping[str, Reason] = MappingProxyType({}),
+    now: float | None = None,
+    torn: Collection[str] = (),
 ) -> dict[Job, Status]:
     """Return where every job stands.
 
@@ -67,20 +74,20 @@ def survey(
       jobs: those of `graph.jobs`, in its order.
       disk: the files.
       records: Snakemake's.
-      failed: outputs of jobs that are known to have failed; others are seen to have by the error in their log.
+      failed: outputs of jobs that are known to have failed, and why; others are seen to have by the error in their log.
       now: seconds since 1970.
+      torn: outputs of which a part is gone.
     """
     records.read(job.outputs[0] for job in jobs)
-    reasons = _to_run(jobs, disk, records)
+    reasons = _to_run(jobs, disk, records, torn)
     now = time.time() if now is None else now
-    failed_outputs = set(failed)
     return {
-        job: _status(job, reasons.get(job), disk, records, now, not failed_outputs.isdisjoint(job.outputs))
+        job: _status(job, reasons.get(job), disk, records, now, failed.get(job.outputs[0] if job.outputs else ""))
         for job in jobs
     }
 
 
-def _to_run(jobs: Sequence[Job], disk: Disk, records: Records) -> dict[Job, str]:
+def _to_run(jobs: Sequence[Job], disk: Disk, records: Records, torn: Collection[str]) -> dict[Job, str]:
     """Return the jobs Snakemake would run, each with the reason; empty where an output is not there.
 
     As Snakemake does it: a job runs for its own sake if something it uses changed; then so does every job that reads
@@ -90,6 +97,8 @@ def _to_run(jobs: Sequence[Job], disk: Disk, records: Records) -> dict[Job, str]
     reasons: dict[Job, str] = {}
     for job in jobs:
         own = _own_reason(job, disk, records, oldest[job])
+        if own is None and not set(torn).isdisjoint(job.outputs):
+            own = "a part of it is gone"
         if own is not None:
             reasons[job] = own
     queue = deque(reasons)
@@ -118,7 +127,7 @@ def _oldest_outputs(jobs: Sequence[Job], disk: Disk) -> dict[Job, float | None]:
 
 def _own_reason(job: Job, disk: Disk, records: Records, oldest: float | None) -> str | None:
     """Return why a job runs for its own sake, empty where what is asked for is not there, None if it does not."""
-    if not job.users and not all(disk.file(output) for output in job.outputs):
+    if (job.wanted or not job.users) and not all(disk.file(output) for output in job.outputs):
         return ""
     if any(records.begun(output) is not None for output in job.outputs):
         return ""
@@ -162,7 +171,7 @@ def _changed_inputs(recorded: Sequence[str], inputs: Sequence[str]) -> str:
     return "; ".join(parts) or "its inputs changed"
 
 
-def _status(job: Job, reason: str | None, disk: Disk, records: Records, now: float, failed: bool) -> Status:
+def _status(job: Job, reason: str | None, disk: Disk, records: Records, now: float, failed: Reason | None) -> Status:
     there = all(disk.file(output) for output in job.outputs)
     if reason is None:
         return Status(State.DONE if there else State.REMOVED)
@@ -180,8 +189,10 @@ def _status(job: Job, reason: str | None, disk: Disk, records: Records, now: flo
     if there:
         return Status(State.STALE, reason=reason)
     error = first_error(job.log) if job.log and disk.file(job.log) else ""
-    if error or failed:
-        return Status(State.FAILED, error=error or _SILENT, resumes_at=resumes)
+    if failed is not None:
+        error = failed.text if failed.certain or not error else error
+    if error:
+        return Status(State.FAILED, error=error, resumes_at=resumes)
     return Status(State.MISSING, resumes_at=resumes)
 
 
@@ -235,6 +246,3 @@ def first_error(log: str) -> str:
         return ""
     found = [line.strip() for line in lines if _ERROR.match(line)]
     return found[-1].removeprefix("error: ") if found else ""
-
-
-_SILENT = "it ended without an error of its own (killed, out of memory or out of time)"

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from ..arms import MULTI_TASK
-from ..files import write_text
+from ..files import write_json, write_text
 from . import text, why, why_tables
 from .answer import Answer, answer
 from .canvas import Figure
@@ -53,6 +53,9 @@ def build_report(results: Results, output: Path) -> Answer:
     for pattern in ("figures/**/*.svg", "tables/*.csv", "tables/*.parquet", "tables/*.tex"):
         for stale in set(folder.glob(pattern)) - written:
             stale.unlink()
+    for name in ("figures", "tables"):
+        (folder / name).mkdir(parents=True, exist_ok=True)  # also where there is nothing to draw
+    write_json(folder / "files.json", sorted(path.relative_to(folder).as_posix() for path in written))
     write_text(folder / "headline.txt", found.headline + "\n")
     write_text(output, render(results, found, figures, tables))
     return found
