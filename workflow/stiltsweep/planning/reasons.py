@@ -1,7 +1,7 @@
-"""Why jobs of this run failed, as Snakemake saw it: what a job's own log cannot say, because its script ended well or at once.
+"""Why jobs of this run failed, as Snakemake saw it: what their own logs cannot say.
 
-A job whose output is not there, or older than its input by another machine's clock, ended without an error; one that was
-killed had no time to write any.
+A job whose output is not there, or older than its input by another machine's clock, ended without an error; one that
+was killed had no time to write any.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Reasons(logging.Handler):
             self._by_job[int(found["job"])] = Reason(reason, certain=True)
         elif found := _CLOCK.search(text):
             reason = (
-                f"it ended without an error, but {found['output']} bears an earlier time than {found['input']}, which it "
-                "was made from: the clocks of two machines differ"
+                f"it ended without an error, but {found['output']} bears an earlier time than {found['input']}, "
+                "which it was made from: the clocks of two machines differ"
             )
             self._by_output[found["output"]] = Reason(reason, certain=True)
         elif text.strip():

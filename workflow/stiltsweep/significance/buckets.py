@@ -213,7 +213,7 @@ def restrict(statistics: Statistics, attributes: Attributes, members: Mapping[st
         return None
     return replace(
         statistics,
-        held={arm: codes & at.keys() for arm, codes in statistics.held.items()},
+        held={arm: codes.intersection(at) for arm, codes in statistics.held.items()},
         ids=ids,
         values={key: values[at[key[2]]] for key, values in statistics.values.items() if key[2] in at},
     )
