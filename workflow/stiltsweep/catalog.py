@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .languages import SOURCE_LANGUAGE, Languages
-from .metrics import metric
+from .metrics import fitting
 from .schema import check, check_training, read_yaml
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "catalog"
@@ -214,7 +214,7 @@ def _task(path: Path, role: str, languages: Languages) -> Task:
     ):
         for metric_name in names:
             try:
-                metric(metric_name)
+                fitting(metric_name, definition["kind"])
             except UserError as error:
                 raise UserError(f"{path}: {key}: {error}") from None
     if (role == "probe") != (definition["kind"] == PROBED):

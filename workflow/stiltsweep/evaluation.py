@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from .errors import UserError
 from .files import digest_file, read_json, replacing, write_json
 from .layout import FAILURES, Cell
 from .metrics import compared, metric
-from .records import read_meta, read_rows
+from .records import Row, read_meta, read_rows
 
 
 def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, contaminated: bool) -> float:
@@ -69,7 +71,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     columns: dict[str, Any] = {"id": _texts(predicted["ids"])}
     scores: dict[str, float | None] = {}
     for name in names:
-        rule = metric(name)
+        rule = metric(name, meta.labels)
         values = np.array(
             [rule.statistics(row, prediction, cell.language) for row, prediction in pairs],
             dtype=np.float64,
@@ -94,6 +96,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "metric": main,
             "metrics": scores,
             "n": len(rows),
+            "majority": _majority(rows) if meta.kind == "classification" else None,
             "family": family,
             "parallel": meta.parallel,
             "learned": about["learned"],
@@ -117,6 +120,12 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         },
     )
     return float(scores[main] or 0.0)
+
+
+def _majority(rows: Sequence[Row]) -> float:
+    """Return the accuracy, in points, of always answering the most frequent label of these rows."""
+    (_, most), *_ = Counter(row["label"] for row in rows).most_common(1)
+    return 100.0 * most / len(rows)
 
 
 def _ask_again(index: Path, language: str, reason: str) -> None:

@@ -132,12 +132,24 @@ def per_language(results: Results) -> Table:
         Column("family", results.run.families, choose=True, of=lambda r: results.group_of.get(r.group, "")),
         *IDENTITY,
         *_TESTS,
+        *_majority(results),
         *_SIZES[1:],
         Column("language", "code", of=lambda r: r.group),
         *_REMARKS,
     ]
     marks = _marks(results, rows)
     return Table.of("per_language", "Scores and lift per language", columns, rows, note=_HOW, marks=marks)
+
+
+def _majority(results: Results) -> list[Column]:
+    """Return a column of what the most frequent label alone would score, where some target has labels."""
+    known = {
+        (cell.target, cell.language): value["majority"]
+        for cell, value in results.cells.items()
+        if value.get("majority") is not None
+    }
+    of = Column("majority", "majority class", "score", of=lambda row: known.get((row.target, row.group)))
+    return [of] if known else []
 
 
 def pretraining(results: Results) -> Table:

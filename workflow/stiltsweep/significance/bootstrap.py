@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.classes import Curve
 from ..resampling.draws import Counts, Signs
 from ..resampling.strata import Stratum
 from .cells import Statistics
@@ -162,6 +163,8 @@ def arm_draws(
       Arm -> (languages, resamples) scores in points, the mean over the arm's runs; NaN where nothing was counted and
       for languages that the arm does not hold.
     """
+    if statistics.curve:
+        return _curve_draws(statistics, statistics.curve, strata, resamples=resamples, seed=seed, chunk=chunk)
     columns: list[Column] = []
     scores: list[tuple[str, int, list[tuple[int, int, float]]]] = []
     for language, code in enumerate(statistics.languages):
@@ -196,6 +199,38 @@ def arm_draws(
     def reduce(sums: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.add.reduceat(sums[:, above] / sums[:, below_] * weight, starts, axis=1)
+
+    def counts(digest: str, n: int) -> Counts:
+        return Counts(seed, digest, n)
+
+    found = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
+    for number, (arm, language, _) in enumerate(scores):
+        draws[arm][language] = found[number]
+    return draws
+
+
+def _curve_draws(
+    statistics: Statistics, curve: Curve, strata: Sequence[Stratum], *, resamples: int, seed: int, chunk: int | None
+) -> dict[str, Array]:
+    """Do what `arm_draws` does for a score that is no ratio: the same draws and sums, another function of them."""
+    columns: list[Column] = []
+    scores: list[tuple[str, int, list[slice]]] = []
+    for arm, seeds in statistics.seeds.items():
+        for language, code in enumerate(statistics.languages):
+            runs = []
+            for s in seeds if code in statistics.held[arm] else ():
+                values = statistics.values[arm, s, code]
+                runs.append(slice(len(columns), len(columns) + values.shape[1]))
+                columns += [Column(code, values[:, i]) for i in range(values.shape[1])]
+            if runs:
+                scores.append((arm, language, runs))
+    draws = {arm: np.full((len(statistics.languages), resamples), np.nan) for arm in statistics.seeds}
+    if not scores:
+        return draws
+
+    def reduce(sums: Array) -> Array:
+        means = [np.mean([curve.score(sums[:, run]) for run in runs], axis=0) for _, _, runs in scores]
+        return np.stack(means, axis=1)
 
     def counts(digest: str, n: int) -> Counts:
         return Counts(seed, digest, n)

@@ -20,6 +20,7 @@ from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell, Layout
 from ..metrics import Metric, metric
+from ..metrics.classes import Curve, labels_of
 
 Array = NDArray[np.float64]
 
@@ -57,7 +58,8 @@ class Statistics:
     ids: Mapping[str, tuple[str, ...]]
     """Language -> ids of its test examples, sorted; the same in two languages only for the same example."""
     values: Mapping[tuple[str, int, str], Array]
-    """(arm, seed, language) -> (examples, 2) numerator and denominator of the score, rows in the order of `ids`."""
+    """(arm, seed, language) -> (examples, 2) numerator and denominator of the score, rows in the order of `ids`; with a
+    `curve` (examples, any) of what it is a function of."""
     gaps: tuple[Gap, ...] = ()
     """Cells and runs that are not in the tests."""
     contaminated: frozenset[str] = frozenset()
@@ -66,6 +68,8 @@ class Statistics:
     """Runs an arm was to have; 0 where that is not known."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Cell used -> digest of its predictions."""
+    curve: Curve | None = None
+    """The score as a function of sums, where it is no ratio."""
 
     @property
     def intermediates(self) -> tuple[str, ...]:
@@ -150,9 +154,12 @@ def read(
         )
     used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)), failed_intermediates)
     parallel = str(next(iter(cells.values()))["parallel"])
-    ids, values = _values(results, model, target, metric(names[0]), cells, used, held)
+    rule = _rule(names[0], results, model, target, next(iter(cells)))
+    ids, values = _values(results, model, target, rule, cells, used, held)
     undefined = [
-        gap(model, arm, target, s, code, "undefined") for (arm, s, code), v in values.items() if not v[:, 1].sum()
+        gap(model, arm, target, s, code, "undefined")
+        for (arm, s, code), v in values.items()
+        if not (rule.curve or v[:, 1].sum())
     ]
     return Statistics(
         model=model,
@@ -167,7 +174,20 @@ def read(
         contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),
         planned=len(set(seeds)),
         digests={f"{arm}/seed{s}/{code}": cells[arm, s, code]["digests"]["predictions"] for arm, s, code in values},
+        curve=rule.curve,
     )
+
+
+def _rule(name: str, results: Path, model: str, target: str, key: tuple[str, int, str]) -> Metric:
+    """Return the metric, by the labels that some cell's statistics are of where it counts by class."""
+    if not metric(name).curve:
+        return metric(name)
+    import pyarrow.parquet as pq
+
+    arm, seed, code = key
+    path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
+    names = [column.removeprefix(f"{name}.") for column in pq.read_schema(path).names if column.startswith(f"{name}.")]
+    return metric(name, labels_of(names))
 
 
 def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dict[str, Any]:
@@ -239,7 +259,7 @@ def _values(
                 else:
                     order = _order(path, names.to_pylist(), code, ids)
                     first.setdefault(code, (names, order))
-                values[arm, seed, code] = found.ratio(statistics if order is None else statistics[order])
+                values[arm, seed, code] = found.reduced(statistics if order is None else statistics[order])
     return ids, values
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics.classes import Curve
 from ..resampling.strata import Stratum
 from .cells import Statistics
 
@@ -55,7 +56,10 @@ def blend(statistics: Statistics, strata: Sequence[Stratum], weights: Mapping[st
     contributions: dict[str, Array] = {}
     for column, code in enumerate(languages):
         if code in held:
-            runs = [[(w, _run(statistics.values[other, s, code])) for other, w in weights.items()] for s in seeds]
+            runs = [
+                [(w, _run(statistics.values[other, s, code], statistics.curve)) for other, w in weights.items()]
+                for s in seeds
+            ]
             scores[:, column] = [sum(w * score for w, (score, _) in run) for run in runs]
             contributions[code] = np.stack([np.sum([w * u for w, (_, u) in run], axis=0) for run in runs])
     noise = np.zeros((len(languages), len(languages)))
@@ -75,8 +79,11 @@ def blend(statistics: Statistics, strata: Sequence[Stratum], weights: Mapping[st
     return Arm(scores, {code: u.mean(axis=0) for code, u in contributions.items()}, noise)
 
 
-def _run(values: Array) -> tuple[float, Array]:
+def _run(values: Array, curve: Curve | None = None) -> tuple[float, Array]:
     """Return one cell's score and its examples' contributions; NaN and zeros where nothing was counted."""
+    if curve:
+        sums = values.sum(axis=0)
+        return float(curve.score(sums)), values @ curve.gradient(sums)
     above, below = values.sum(axis=0)
     if below == 0.0:
         return float("nan"), np.zeros(len(values))

@@ -482,7 +482,7 @@ class _Trainer:
         with self.accelerator.autocast(), self.team.together(self.model):
             raw = predict_examples(self.model, task.dev_examples, self.settings.micro_batch_tokens)
         predictions = task.form.decode(task.dev_rows, task.dev_examples, raw)
-        main = metric(task.form.metric)
+        main = metric(task.form.metric, task.meta.labels)
         interface = "text2text" if task.form.text2text else "encoder"
         sums = np.sum(
             [
