@@ -146,7 +146,7 @@ def test_imports_run_downward() -> None:
     import ast
 
     order = [
-        {"errors"}, {"files", "counting", "writing"}, {"schema", "scriptlog", "code", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats"}, {"records", "languages"}, {"catalog"},
+        {"errors"}, {"files", "counting", "writing"}, {"schema", "scriptlog", "code", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
         {"arms"}, {"config", "settings"}, {"sources"}, {"sweep"}, {"jobs"}, {"aggregates", "evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
         {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "keep", "planning", "preflight", "report"},
     ]  # fmt: skip

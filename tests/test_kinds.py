@@ -286,7 +286,7 @@ def test_generation_is_that_of_transformers(text_model: Source) -> None:
     examples = kind.encode(rows, training=False)
     model = build(text_model, kind, kept=None, seed=0)
     raw = run(model, examples, 10_000)
-    for example, (ids, _) in zip(examples, raw, strict=True):
+    for example, (ids, *_) in zip(examples, raw, strict=True):
         whole = model.backbone.generate(
             torch.tensor([example.inputs[0].ids]),
             max_new_tokens=16,

@@ -380,7 +380,9 @@ SETTINGS = PredictionSettings(LIMITS, REPRESENTATION, 4096, prune=True)
 def test_sentinels_reach_the_cell(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, index = questions(tmp_path / "data"), tmp_path / "predictions" / "predictions.json"
     generate = "stiltsweep.models.load.TaskModel.generate"
-    monkeypatch.setattr(generate, lambda self, encoded, mask, most: [Generated([], i < 3) for i in range(len(mask))])
+    monkeypatch.setattr(
+        generate, lambda self, encoded, mask, most: [Generated([], i < 3, i > 0) for i in range(len(mask))]
+    )
     predict(source.base / "model.json", data, index, SETTINGS, identity={})
     assert read_json(index.parent / "zh.json")["sentinels"] == 3
     cell = Cell("m", "none", "qa", 0, "zh")

@@ -16,7 +16,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "behaviour": ("metrics/**/*.py", "behaviour.py"),
     "measure": ("tokenization/**/*", "models/tokenizer.py", "models/reachable.py"),
     "probes": ("probing/table.py",),
-    "report": ("report/**/*", "aggregates.py"),
+    "report": ("report/**/*", "aggregates.py", "cuts.py"),
 }
 
 

@@ -103,6 +103,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "failed_stages": about.get("failed_stages", []),
             "contaminated": contaminated,
             "sentinels": predicted.get("sentinels"),
+            "cut": predicted.get("cut"),
             "digests": {
                 "data": meta.sha256,
                 "checkpoint": about["checkpoint_sha256"],

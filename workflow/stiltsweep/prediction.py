@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from . import __version__
+from .cuts import describe
 from .errors import UserError
 from .files import canonical, digest, read_json, write_json
 from .kinds import Form, Limits, Representation, form
@@ -304,9 +305,10 @@ def _head(source: Source) -> Path | None:
 
 
 def _fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of a language's file, None if there is no whole one."""
+    """Return the fingerprint of a language's file, None if there is no whole one, or one that counts no cuts."""
     try:
-        return str(read_json(path)["fingerprint"])
+        found = read_json(path)
+        return str(found["fingerprint"]) if "cut" in found else None
     except (UserError, KeyError, TypeError):
         return None
 
@@ -337,6 +339,14 @@ def _predict_language(
                 raw[index] = output
     predictions = work.form.decode(work.rows, work.examples, raw)
     tokens = sum(len(one.ids) for example in work.examples for one in example.inputs)
+    # Mining tunes on its dev split: what is cut of that is not test data.
+    tested = [i for i, row in enumerate(work.rows) if row["split"] == work.form.splits[-1]]
+    cut = work.form.cuts(
+        [work.examples[i] for i in tested],
+        [work.rows[i] for i in tested],
+        [raw[i] for i in tested],
+        [predictions[i] for i in tested],
+    )
     answered = [(row["id"], p) for row, p in zip(work.rows, predictions, strict=True) if p is not None]
     write_json(
         folder / f"{work.language}.json",
@@ -347,10 +357,13 @@ def _predict_language(
             "data_sha256": work.meta.sha256,
             "tokens": tokens,
             "sentinels": work.form.sentinels(raw),
+            "cut": cut,
             "ids": [identity for identity, _ in answered],
             "predictions": [prediction for _, prediction in answered],
         },
         indent=None,
     )
     log.info("predict %s/%s: %d examples", work.meta.task, work.language, len(answered))
+    if told := describe(cut):
+        log.warning("predict %s/%s: %s", work.meta.task, work.language, told)
     return tokens

@@ -5,6 +5,7 @@ Shape letters: B inputs of a batch, L token positions, H width.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import cuts
 from ..models.batches import Batch, Example, Input, by_budget
-from ..models.tokenizer import Tokenizer
+from ..models.tokenizer import Pieces, Tokenizer
 from ..records import Meta, Row
 
 
@@ -95,6 +97,21 @@ class Form(ABC):
     def sentinels(self, raw: Sequence[Any]) -> int | None:
         """Return how many generated answers would have held one of T5's sentinels; None where nothing is generated."""
         return None
+
+    def cuts(
+        self,
+        examples: Sequence[Example],
+        rows: Sequence[Row] = (),
+        raw: Sequence[Any] = (),
+        predictions: Sequence[Any] = (),
+    ) -> dict[str, int]:
+        """Count what is cut of some examples (see `cuts`).
+
+        Args:
+          examples: of training, or of test.
+          rows, raw, predictions: of test, what belongs to the examples; of training nothing.
+        """
+        return cuts.total(example.cut for example in examples)
 
     def used_ids(self, example: Example) -> Iterator[int]:
         """Yield every id (full vocabulary) that the model meets with an example."""
@@ -196,6 +213,25 @@ def cut_pair(first: Sequence[int], second: Sequence[int], room: int) -> tuple[Se
     keep_first -= (rest + 1) // 2
     keep_second -= rest // 2
     return first[:keep_first], second[:keep_second]
+
+
+def shorten(pieces: Pieces, room: int, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Cut a text to `room` pieces, from the end of a part of it that can best be spared.
+
+    Args:
+      pieces: of the text.
+      room: pieces to keep.
+      spans: [start, end) in code points of the parts that give way, one after the other, each from its end; after them
+        the whole text does.
+    """
+    excess = len(pieces.ids) - room
+    dropped: set[int] = set()
+    for start, end in (*spans, (0, sys.maxsize)):
+        if len(dropped) >= excess:
+            break
+        inside = [i for i, (a, b) in enumerate(pieces.offsets) if start <= a and b <= end and i not in dropped]
+        dropped.update(inside[max(0, len(inside) - (excess - len(dropped))) :])
+    return [one for i, one in enumerate(pieces.ids) if i not in dropped]
 
 
 def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cuts import Cut
 from ..models.batches import Batch, Example
 from ..records import Row
 from .base import Form, Layout, cut_pair, pool
@@ -33,10 +34,13 @@ class ClassificationForm(Form):
         for number, row in enumerate(rows):
             ids = first[number].ids
             if row["text_b"] is None:
-                one = layout.one(ids[: self.limits.max_length - layout.room_one])
+                pieces, room = len(ids), layout.room_one
+                one = layout.one(ids[: self.limits.max_length - room])
             else:
-                one = layout.two(*cut_pair(ids, second[number].ids, self.limits.max_length - layout.room_two))
-            examples.append(Example(number, [one], labels=index[row["label"]] if training else None))
+                pieces, room = len(ids) + len(second[number].ids), layout.room_two
+                one = layout.two(*cut_pair(ids, second[number].ids, self.limits.max_length - room))
+            cut = Cut(pieces, pieces + room - len(one.ids))
+            examples.append(Example(number, [one], labels=index[row["label"]] if training else None, cut=cut))
         return examples
 
     def weight(self, example: Example) -> float:

@@ -9,6 +9,7 @@ Shape letters: N masked positions, H width, V pieces of the job.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..cuts import Cut
 from ..errors import UserError
 from ..files import digest
 from ..models.batches import Batch, Example, Input
@@ -73,14 +75,20 @@ class MaskedLanguage(Form):
         """
         layout = Layout(self.tokenizer)
         room = self.limits.max_length - layout.room_one
-        found = [pieces.ids[:room] for pieces in self.tokenizer.pieces([row["text"] for row in rows])]
+        whole = [pieces.ids for pieces in self.tokenizer.pieces([row["text"] for row in rows])]
+        found = [ids[:room] for ids in whole]
         self._mask = mask_id(self.tokenizer)
         self._start = layout.first_start
         self._around = layout.room_one
         # Random pieces are drawn from those that occur, so a pruned vocabulary holds them and changes no draw.
         pieces = np.array(sorted(set(chain.from_iterable(found))), dtype=np.int64)
         examples = [
-            Example(number, [layout.one(ids)], align=int(digest(["mask", row["id"], row["text"]])[:16], 16))
+            Example(
+                number,
+                [layout.one(ids)],
+                align=int(digest(["mask", row["id"], row["text"]])[:16], 16),
+                cut=Cut(len(whole[number]), len(whole[number]) - len(ids)),
+            )
             for number, (row, ids) in enumerate(zip(rows, found, strict=True))
             if ids or not training
         ]
@@ -110,7 +118,7 @@ class MaskedLanguage(Form):
                 ids[at] = self._mask
             elif how == "random":
                 ids[at] = other
-        return Example(example.row, [Input(ids)], labels=labels, align=example.align)
+        return replace(example, inputs=[Input(ids)], labels=labels)
 
     def weight(self, example: Example) -> float:
         """One term per masked piece."""

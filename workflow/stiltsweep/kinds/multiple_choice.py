@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..cuts import Cut
 from ..models.batches import Batch, Example
 from ..records import Row
-from .base import Form, Layout, cut_pair, pool
+from .base import Form, Layout, pool, shorten
 from .text2text import TextForm, fill
 
 
@@ -27,19 +28,21 @@ class MultipleChoiceForm(Form):
         return 1
 
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
-        """One input per choice; a pair that is too long loses from its longer text first."""
+        """One input per choice. Where a pair is too long the context is cut, then the question, a choice last."""
         layout = Layout(self.tokenizer)
         room = self.limits.max_length - layout.room_two
         prompts = self.tokenizer.pieces([_prompt(row) for row in rows])
         choices = iter(self.tokenizer.pieces([choice for row in rows for choice in row["choices"]]))
-        return [
-            Example(
-                number,
-                [layout.two(*cut_pair(prompts[number].ids, next(choices).ids, room)) for _ in row["choices"]],
-                labels=row["label"] if training else None,
-            )
-            for number, row in enumerate(rows)
-        ]
+        examples = []
+        for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+            inputs, pieces = [], 0
+            for choice in (next(choices).ids for _ in row["choices"]):
+                left = shorten(prompt, max(0, room - len(choice)), [(0, len(row["context"]))])
+                inputs.append(layout.two(left, choice[:room]))
+                pieces += len(prompt.ids) + len(choice)
+            lost = pieces - sum(len(one.ids) - layout.room_two for one in inputs)
+            examples.append(Example(number, inputs, labels=row["label"] if training else None, cut=Cut(pieces, lost)))
+        return examples
 
     def weight(self, example: Example) -> float:
         """One term per row."""
@@ -70,8 +73,16 @@ class MultipleChoiceText(TextForm):
     def source(self, row: Row) -> str:
         """Fill the task's template and list the choices after it."""
         template = self.meta.text2text.get("template", f"{self.meta.task}: {{context}} {{question}}")
-        listed = " ".join(f"choice{number}: {choice}" for number, choice in enumerate(row["choices"], start=1))
-        return f"{fill(template, row)} {listed}"
+        return f"{fill(template, row)} {self._listed(row)}"
+
+    def _listed(self, row: Row) -> str:
+        return " ".join(f"choice{number}: {choice}" for number, choice in enumerate(row["choices"], start=1))
+
+    def gives_way(self, row: Row, source: str) -> list[tuple[int, int]]:
+        """Cut the context, then whatever else stands before the choices."""
+        start = source.find(row["context"])
+        context = [(start, start + len(row["context"]))] if start >= 0 else []
+        return [*context, (0, len(source) - len(self._listed(row)))]
 
     def target(self, row: Row) -> str:
         """Return the number of the right choice, counted from 1."""

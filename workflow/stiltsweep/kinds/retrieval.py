@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..cuts import Cut
 from ..metrics.ranking import DEPTH, REVERSE
 from ..models.batches import Batch, Example
 from ..records import Row
@@ -49,11 +50,22 @@ class RetrievalForm(Form):
         room = self.limits.max_length - layout.room_one
         pieces = self.tokenizer.pieces([self.representation.prefix + row["text"] for row in rows])
         inputs = [layout.one(found.ids[:room]) for found in pieces]
+        lengths = [len(found.ids) for found in pieces]
+        lost = [max(0, length - room) for length in lengths]
         if not training:
-            return [Example(number, [one]) for number, one in enumerate(inputs)]
-        candidates = {row["id"]: one for row, one in zip(rows, inputs, strict=True) if row["side"] == "candidate"}
+            return [
+                Example(n, [one], cut=Cut(lengths[n], lost[n], candidate=row["side"] == "candidate"))
+                for n, (row, one) in enumerate(zip(rows, inputs, strict=True))
+            ]
+        candidates = {row["id"]: number for number, row in enumerate(rows) if row["side"] == "candidate"}
         return [
-            Example(number, [inputs[number], candidates[gold]], labels=gold, align=frozenset(row["gold"]))
+            Example(
+                number,
+                [inputs[number], inputs[candidates[gold]]],
+                labels=gold,
+                align=frozenset(row["gold"]),
+                cut=Cut(lengths[number] + lengths[candidates[gold]], lost[number] + lost[candidates[gold]]),
+            )
             for number, row in enumerate(rows)
             if row["side"] == "query"
             for gold in row["gold"]

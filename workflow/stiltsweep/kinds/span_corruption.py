@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cuts import Cut
 from ..files import digest
 from ..models.batches import Batch, Example
 from ..models.tokenizer import Tokenizer
@@ -73,9 +74,9 @@ class SpanCorruption(TextToText):
                 target += [sentinel, *ids[start:end]]
                 at = end
             source += ids[at:]
-            examples.append(
-                Example(number, [layout.one(source)], target=layout.one(target[: self.limits.max_target_length]).ids)
-            )
+            kept = target[: self.limits.max_target_length]
+            cut = Cut(len(found.ids), len(found.ids) - len(ids), len(target), len(target) - len(kept))
+            examples.append(Example(number, [layout.one(source)], target=layout.one(kept).ids, cut=cut))
         return examples
 
     def predict(self, model: Any, batch: Batch) -> list[tuple[int, int]]:

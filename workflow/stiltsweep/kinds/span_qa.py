@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cuts import Cut
 from ..metrics.answers import pad_punctuation
 from ..models.batches import Batch, Example
 from ..records import Row
@@ -64,7 +65,15 @@ class SpanForm(Form):
                 )
             if training and row["answers"] and gold is None:
                 continue
-            examples.append(Example(number, inputs, labels=labels if training else None, align=align))
+            # An answer that no window holds whole is learnt as none in each of them.
+            answer = gold[1] - gold[0] + 1 if gold else 0
+            cut = Cut(
+                len(questions[number].ids) + len(pieces.ids),
+                len(questions[number].ids) - len(question),
+                answer,
+                0 if any(label != (0, 0) for label in labels) else answer,
+            )
+            examples.append(Example(number, inputs, labels=labels if training else None, align=align, cut=cut))
         return examples
 
     def weight(self, example: Example) -> float:

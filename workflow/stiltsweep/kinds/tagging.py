@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cuts import Cut
 from ..metrics.spans import chunks
 from ..models.batches import Batch, Example
 from ..records import Row, text_and_spans
@@ -69,13 +70,14 @@ class TaggingForm(Form):
                     )
                     align[home].append((token, layout.first_start + piece - cuts[home][0]))
             inputs = [layout.one(pieces.ids[start:end]) for start, end in cuts]
+            cut = Cut(len(pieces.ids), words=len(firsts), words_lost=firsts.count(-1))
             if not training:
-                examples.append(Example(number, inputs, align=align))
+                examples.append(Example(number, inputs, align=align, cut=cut))
                 continue
             learnt = [list({position: token for token, position in reversed(w)}.items())[::-1] for w in align]
             labels = [[(position, index[row["tags"][token]]) for position, token in w] for w in learnt]
             if any(labels):
-                examples.append(Example(number, inputs, labels=labels, align=align))
+                examples.append(Example(number, inputs, labels=labels, align=align, cut=cut))
         return examples
 
     def weight(self, example: Example) -> float:
@@ -140,6 +142,20 @@ class TaggingText(TextForm):
     def source(self, row: Row) -> str:
         """Fill the task's template; `{text}` is the sentence."""
         return fill(self.meta.text2text.get("template", "tag: {text}"), {"text": text_and_spans(row)[0]})
+
+    def words(self, row: Row) -> int:
+        """Return the number of tokens."""
+        return len(row["tokens"])
+
+    def unread(self, row: Row, source: str, end: int) -> int:
+        """Return how many tokens begin where the input has ended."""
+        text, spans = text_and_spans(row)
+        before = max(0, source.find(text))
+        return sum(before + start >= end for start, _ in spans)
+
+    def unwritten(self, row: Row, prediction: Any) -> int:
+        """Return how many tokens lack a tag; where tags are of spans, none does."""
+        return 0 if self._types else len(row["tokens"]) - len(prediction)
 
     def target(self, row: Row) -> str:
         """Return the typed strings of the sentence, or the tags of its tokens."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cuts import Cut
 from ..errors import UserError
 from ..models.batches import Batch, Example
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
-from .base import Form, Layout, Limits, Representation
+from .base import Form, Layout, Limits, Representation, shorten
 
 _IGNORED = -100
 _MOST_LOGITS = 1 << 27
@@ -74,6 +76,22 @@ class TextForm(ABC):
     def target(self, row: Row) -> str:
         """Return the output text to learn."""
 
+    def gives_way(self, row: Row, source: str) -> list[tuple[int, int]]:
+        """Return which parts of a text that is too long are cut first, [start, end); none: it is cut at its end."""
+        return []
+
+    def words(self, row: Row) -> int:
+        """Return the number of words that a tag is to be written for; 0 where the answer is no tags."""
+        return 0
+
+    def unread(self, row: Row, source: str, end: int) -> int:
+        """Return how many of these words an input text that ends at `end` lacks."""
+        return 0
+
+    def unwritten(self, row: Row, prediction: Any) -> int:
+        """Return how many of these words a prediction has no tag for."""
+        return 0
+
     def choices(self, row: Row) -> list[str] | None:
         """Return the texts of a closed set of answers; None: the answer is open."""
         return None
@@ -107,13 +125,21 @@ class TextToText(Form):
         """One input per row; `target` in training, the ids of all choices in `align` otherwise."""
         layout = Layout(self.tokenizer)
         room = self.limits.max_length - layout.room_one
-        sources = self.tokenizer.pieces([self.text.source(row) for row in rows])
-        examples = [Example(i, [layout.one(found.ids[:room])]) for i, found in enumerate(sources)]
+        sources = [self.text.source(row) for row in rows]
+        examples = []
+        for number, (row, source) in enumerate(zip(rows, self.tokenizer.pieces(sources), strict=True)):
+            ids, unread = source.ids, 0
+            if len(ids) > room:
+                ids = shorten(source, room, self.text.gives_way(row, sources[number]))
+                unread = self.text.unread(row, sources[number], source.offsets[room - 1][1])
+            cut = Cut(len(source.ids), len(source.ids) - len(ids), words=self.text.words(row), words_lost=unread)
+            examples.append(Example(number, [layout.one(ids)], cut=cut))
         if training:
-            for example, found in zip(
-                examples, self.tokenizer.pieces([self.text.target(row) for row in rows]), strict=True
-            ):
-                example.target = layout.one(found.ids[: self.limits.max_target_length - layout.room_one]).ids
+            targets = self.tokenizer.pieces([self.text.target(row) for row in rows])
+            for example, found in zip(examples, targets, strict=True):
+                kept = found.ids[: self.limits.max_target_length - layout.room_one]
+                example.target = layout.one(kept).ids
+                example.cut = replace(example.cut, target_pieces=len(found.ids), target_lost=len(found.ids) - len(kept))
             return examples
         known: dict[str, list[int]] = {}
         for example, row in zip(examples, rows, strict=True):
@@ -212,6 +238,24 @@ class TextToText(Form):
             else:
                 predictions.append(self.text.parse(row, self.tokenizer.decode(found.ids)))
         return predictions
+
+    def cuts(
+        self,
+        examples: Sequence[Example],
+        rows: Sequence[Row] = (),
+        raw: Sequence[Any] = (),
+        predictions: Sequence[Any] = (),
+    ) -> dict[str, int]:
+        """Count also the answers that were stopped, and the words whose tags were not written."""
+        found = super().cuts(examples)
+        generated = [one for one in raw if isinstance(one, Generated)]
+        if generated:
+            found |= {"answers": len(generated), "answers_cut": sum(not one.ended for one in generated)}
+        if predictions and "words" in found:
+            unwritten = [self.text.unwritten(row, one) for row, one in zip(rows, predictions, strict=True)]
+            lost = zip(examples, unwritten, strict=True)
+            found["words_unpredicted"] = sum(max(example.cut.words_lost, number) for example, number in lost)
+        return found
 
     def sentinels(self, raw: Sequence[Any]) -> int | None:
         """Count the generated answers that would have held a sentinel."""

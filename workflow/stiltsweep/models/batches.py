@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..cuts import NOTHING, Cut
+
 _BUSY = 192
 """Token slots from which a larger batch makes a CPU core hardly faster."""
 
@@ -40,6 +42,8 @@ class Example:
     """What decoding needs to find its way back to the row."""
     target: list[int] = field(default_factory=list)
     """Ids of the output text (text-to-text training)."""
+    cut: Cut = NOTHING
+    """What its inputs and its target lack of its texts."""
 
     @property
     def length(self) -> int:

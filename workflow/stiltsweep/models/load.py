@@ -267,8 +267,9 @@ class TaskModel(nn.Module):
             logits_processor=[forbid],
         )
         special = {self.dense_pad, self.decoder_start, self.eos}
-        ids = [self.dense.full([i for i in row if i not in special]) for row in out_BT.tolist()]
-        return list(map(Generated, ids, forbid.tried_B.tolist()))
+        rows = [row[1:] for row in out_BT.tolist()]
+        ids = [self.dense.full([i for i in row if i not in special]) for row in rows]
+        return list(map(Generated, ids, forbid.tried_B.tolist(), [self.eos in row for row in rows]))
 
 
 def _within(text_BT: Tensor) -> Tensor:
@@ -284,6 +285,8 @@ class Generated(NamedTuple):
     """Of the full vocabulary, without special ones."""
     sentinel: bool
     """Whether a sentinel would have been one of them, had it not been forbidden."""
+    ended: bool
+    """Whether it ended by itself, not for being as long as it may be."""
 
 
 class _Forbid:

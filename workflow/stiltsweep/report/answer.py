@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
+from .. import cuts
 from ..counting import KEEP
 from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import Comparison
@@ -17,6 +19,9 @@ from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
 from .results import ALL, LEARNED_NOTHING, START_LEARNED_NOTHING, Results
 from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
+
+_UNEVEN = 2.0
+"""Points by which groups' shares of cut inputs may differ before the answer says so."""
 
 _SHOWN = 5
 """Comparisons a list spells out before it points to the table."""
@@ -376,10 +381,32 @@ class _Writer:
             )
         if number := kinds["not built"]:
             texts.append(f"{count(number, 'part')} of the grid {_is(number)} not built; the reasons stand below.")
+        details += self._cut()
         if any(SOURCE_LANGUAGE in about["languages"] for about in self.run.targets.values()):
             texts.append("English is scored, but never counts as a transfer language.")
         details += [Detail(text) for text in texts]
         return [Point("What to keep in mind", "", details)] if details else []
+
+    def _cut(self) -> list[Detail]:
+        """Say where more is cut of the texts of one group of languages than of another's."""
+        details = []
+        for model, target in dict.fromkeys((model, target) for model, target, _ in self.results.cut):
+            for part in cuts.TEST:
+                shares: dict[str, list[float]] = {}
+                for code, group in self.results.group_of.items():
+                    share = self.results.cut_share(part, model, target, code)
+                    if share is not None and group:
+                        shares.setdefault(group, []).append(share)
+                means = {group: fmean(found) for group, found in shares.items()}
+                if not means or max(means.values()) - min(means.values()) <= _UNEVEN:
+                    continue
+                order = sorted(means, key=lambda group: (-means[group], group))
+                text = (
+                    f"{listed([f'{points(means[group])}% ({group})' for group in order])} {part.what} (means over "
+                    "languages): what these groups differ by is also due to what was cut."
+                )
+                details.append(Detail(text, f"{model}, {target}" if len(self.run.models) > 1 else target))
+        return details
 
     def _notes(self) -> dict[str, list[str]]:
         """Gather the notes of tasks and models, each note once with the names it holds for."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .. import counting
+from .. import counting, cuts
 from ..errors import UserError
 from ..files import read_json
 from ..languages import SOURCE_LANGUAGE
@@ -136,6 +136,23 @@ class Results:
             failures=failures,
             measured=Measured.read(run, layout),
         )
+
+    @cached_property
+    def cut(self) -> dict[tuple[str, str, str], dict[str, int]]:
+        """(Model, target, language) -> what is cut of its test data (see `cuts`), summed over arms and seeds.
+
+        Inputs are the same in all of them, and their shares so too; answers are not.
+        """
+        found: dict[tuple[str, str, str], list[cuts.Counts]] = {}
+        for cell, value in self.cells.items():
+            if value.get("cut"):
+                found.setdefault((cell.model, cell.target, cell.language), []).append(value["cut"])
+        return {key: cuts.added(counts) for key, counts in found.items()}
+
+    def cut_share(self, part: cuts.Part, model: str, target: str, language: str) -> float | None:
+        """Return the per cent of a language's inputs (answers, words) that are cut; None where it has none."""
+        counts = self.cut.get((model, target, language), {})
+        return 100.0 * counts[part.cut] / counts[part.total] if counts.get(part.total) else None
 
     def select(self, scope: str, **equal: str) -> list[Comparison]:
         """Return the comparisons of a scope whose fields have the given values, in the order of lift.csv."""

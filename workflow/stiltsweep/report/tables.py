@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from .. import cuts
 from ..aggregates import Aggregate, aggregates
 from ..arms import BASELINE
 from ..languages import SOURCE_LANGUAGE
@@ -68,7 +69,7 @@ def build(results: Results) -> dict[str, Table]:
     """Make every table, by name."""
     makers = (
         *(overall, groups, contrasts, compared, sensitivity, regression, per_language, pretraining, seeds, cost),
-        *(benchmarks, excluded, sentinels, origins, versions, data, models, training, cells),
+        *(benchmarks, excluded, cut, sentinels, origins, versions, data, models, training, cells),
     )
     return {table.name: table for table in (make(results) for make in makers)}
 
@@ -134,11 +135,15 @@ def per_language(results: Results) -> Table:
         *_TESTS,
         *_majority(results),
         *_SIZES[1:],
+        Column(
+            "inputs_cut", "% cut", "score", of=lambda r: results.cut_share(cuts.TEST[0], r.model, r.target, r.group)
+        ),
         Column("language", "code", of=lambda r: r.group),
         *_REMARKS,
     ]
     marks = _marks(results, rows)
-    return Table.of("per_language", "Scores and lift per language", columns, rows, note=_HOW, marks=marks)
+    note = f"{_HOW} % cut: test inputs that are longer than max_length and cut, in per cent."
+    return Table.of("per_language", "Scores and lift per language", columns, rows, note=note, marks=marks)
 
 
 def _majority(results: Results) -> list[Column]:
@@ -284,6 +289,38 @@ def benchmarks(results: Results) -> Table:
     )
 
 
+def cut(results: Results) -> Table:
+    """What is cut of test data, by language; empty where nothing is."""
+    columns = [
+        Column("model", "model", choose=True),
+        Column("target", "target", choose=True),
+        Column("language", "language"),
+        Column("family", results.run.families, choose=True),
+        Column("what", "what", choose=True),
+        Column("number", "number", "count"),
+        Column("cut", "cut", "count"),
+        Column("share", "% cut", "score"),
+        Column("pieces", "pieces", "count"),
+        Column("pieces_lost", "pieces lost", "count"),
+    ]
+    values: list[list[Value]] = []
+    for (model, target, code), counts in results.cut.items():
+        family = results.run.fact(code, results.run.families)
+        for part in cuts.TEST:
+            if counts.get(part.cut):
+                share = results.cut_share(part, model, target, code)
+                lost: list[Value] = [counts[name] for name in part.pieces] or [None, None]
+                values.append(
+                    [model, target, code, family, part.total, counts[part.total], counts[part.cut], share, *lost]
+                )
+    note = (
+        "Over all arms and seeds, each of which reads the same inputs; only where anything is cut. Inputs and "
+        "candidates end at max_length, answers at max_target_length; words lack a tag of their own where the tokenizer "
+        "keeps nothing of them, or a model that writes tags read or wrote nothing of them."
+    )
+    return Table("cut", "What is cut of test data", columns, values, note)
+
+
 def sentinels(results: Results) -> Table:
     """Generated answers that were, or tried to be, tokens of pre-training; empty where nothing is generated."""
     found: dict[tuple[str, ...], list[int]] = {}
@@ -412,6 +449,8 @@ def training(results: Results) -> Table:
         Column("seed", "seed", "count"),
         recorded("updates", "updates"),
         recorded("tokens", "tokens"),
+        Column("inputs_cut", "inputs cut", "count", of=lambda job: job.checkpoint.get("cut", {}).get("inputs_cut")),
+        Column("targets_cut", "targets cut", "count", of=lambda job: job.checkpoint.get("cut", {}).get("targets_cut")),
         Column("dev_score", "English dev", "score", of=lambda job: job.checkpoint.get("dev", {}).get("score")),
         recorded("chance", "chance", "score"),
         recorded("learned", "learned", "flag"),
@@ -432,6 +471,9 @@ def cells(results: Results) -> Table:
     def recorded(name: str, heading: str, kind: str = "text", default: Value = "") -> Column:
         return Column(name, heading, kind, of=lambda pair: pair[1].get(name, default))
 
+    def counted(name: str) -> Column:
+        return Column(name, name.replace("_", " "), "count", of=lambda pair: (pair[1].get("cut") or {}).get(name))
+
     def digest(part: str) -> Column:
         return Column(f"sha256_{part}", part, "digest", of=lambda pair: pair[1].get("digests", {}).get(part, ""))
 
@@ -442,6 +484,7 @@ def cells(results: Results) -> Table:
         recorded("metric", "metric"),
         recorded("score", "score", "score"),
         recorded("n", "n", "count"),
+        *(counted(name) for part in cuts.TEST for name in part.names),
         recorded("learned", "learned", "flag", True),
         recorded("contaminated", "contaminated", "flag", False),
         *map(digest, ("data", "checkpoint", "predictions", "code")),

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import __version__
+from .. import __version__, cuts
 from ..errors import Interrupted, UserError
 from ..files import digest, digest_file, read_json, remove_leftovers, write_json, write_text
 from ..kinds import Limits, Representation, form
@@ -516,6 +516,7 @@ class _Trainer:
             "data_sha256": next(iter(tasks[0].digests.values())) if whole else digest([t.digests for t in tasks]),
             "examples": sum(len(task.examples) for task in tasks),
             "dropped_examples": sum(task.rows - len(task.examples) for task in tasks),
+            "cut": cuts.added(task.cut for task in tasks),
             "dev": {"metric": self._metric, "score": progress.best_score, "update": progress.best_update},
             "chance": sum(chances) / len(chances),
         }

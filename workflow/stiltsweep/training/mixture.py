@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..cuts import describe
 from ..errors import UserError
 from ..kinds import Form, shuffle_labels
 from ..languages import SOURCE_LANGUAGE
 from ..models.batches import Example
 from ..records import Meta, Row, read_meta, read_rows
 from .plan import Sampling, derived_seed, epoch_batches, learned
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Task(Choice):
     dev_rows: list[Row]
     """Empty for a task with a rate."""
     dev_examples: list[Example]
+    cut: dict[str, int]
+    """What is cut of the training examples (see `cuts`)."""
 
     @property
     def scored(self) -> bool:
@@ -112,6 +118,7 @@ class Task(Choice):
             "proportion": proportion,
             "examples": len(self.examples),
             "dropped_examples": self.rows - len(self.examples),
+            "cut": self.cut,
             "data_sha256": self.digests,
             "dev": None if score is None else {"metric": self.form.metric, "score": score},
         }
@@ -209,6 +216,9 @@ def load(choice: Choice, form: Form, *, shuffled: int | None) -> Task:
     if not examples:
         path = next(iter(files.values()))
         raise UserError(f"{path}: not one training example can be learnt from at max_length {form.limits.max_length}.")
+    cut = form.cuts(examples)
+    if told := describe(cut):
+        log.warning("%s: of the training data %s", choice.meta.task, told)
     return Task(
         **vars(choice),
         form=form,
@@ -216,4 +226,5 @@ def load(choice: Choice, form: Form, *, shuffled: int | None) -> Task:
         examples=examples,
         dev_rows=dev_rows,
         dev_examples=form.encode(dev_rows, training=False) if dev_rows else [],
+        cut=cut,
     )
