@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -98,16 +100,59 @@ def test_dev_is_scored_evenly_and_at_the_end() -> None:
     assert evaluation_points(2, 5) == [1, 2]
 
 
-def test_an_epoch_holds_every_example_once_and_similar_lengths_together() -> None:
-    lengths = [(i * 37) % 50 + 1 for i in range(1000)]
-    batches = epoch_batches(lengths, 10, seed=1, epoch=0)
-    assert sorted(i for batch in batches for i in batch) == list(range(1000))
-    assert epoch_batches(lengths, 10, seed=1, epoch=0) == batches
-    assert epoch_batches(lengths, 10, seed=1, epoch=1) != batches
-    padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in batches)
-    assert padded < 1.1 * sum(lengths)
-    firsts = [lengths[batch[0]] for batch in batches]
-    assert firsts != sorted(firsts)
+def _lengths(examples: int) -> list[int]:
+    return np.random.default_rng(0).lognormal(3.3, 0.5, examples).astype(int).tolist()
+
+
+def _padding(batches: list[list[int]], lengths: list[int]) -> float:
+    return sum(max(lengths[i] for i in batch) * len(batch) for batch in batches) / sum(lengths) - 1
+
+
+def _met_again(one: list[list[int]], other: list[list[int]]) -> float:
+    """Return the share of the pairs of examples that share a batch in one epoch and share one in the other too."""
+    first, second = ({pair for batch in epoch for pair in combinations(sorted(batch), 2)} for epoch in (one, other))
+    return len(first & second) / len(first)
+
+
+@pytest.mark.parametrize("examples", [1, 15, 16, 240, 245, 999, 3200])
+def test_an_epoch_holds_every_example_once(examples: int) -> None:
+    lengths = _lengths(examples)
+    batches = epoch_batches(lengths, 16, seed=1, epoch=0)
+    assert sorted(i for batch in batches for i in batch) == list(range(examples))
+    assert len(batches) == -(-examples // 16) and sum(len(batch) < 16 for batch in batches) == (examples % 16 > 0)
+    assert epoch_batches(lengths, 16, seed=1, epoch=0) == batches
+    assert examples < 16 or epoch_batches(lengths, 16, seed=1, epoch=1) != batches
+
+
+@pytest.mark.parametrize(
+    ("examples", "at_most", "less_padding"), [(240, 1.4 * 15 / 239, 0.95), (480, 0.06, 0.8), (6400, 0.03, 0.3)]
+)
+def test_neighbours_part_and_padding_is_cheap(examples: int, at_most: float, less_padding: float) -> None:
+    """With few batches neighbours meet again about as often as at random, in other epochs and with other seeds."""
+    lengths = _lengths(examples)
+    epochs = [epoch_batches(lengths, 16, seed=1, epoch=epoch) for epoch in range(6)]
+    seeds = [epoch_batches(lengths, 16, seed=seed, epoch=0) for seed in range(6)]
+    for runs in (epochs, seeds):
+        assert np.mean([_met_again(one, other) for one, other in combinations(runs, 2)]) < at_most
+    order = np.random.default_rng(1).permutation(examples).tolist()
+    at_random = _padding([order[at : at + 16] for at in range(0, examples, 16)], lengths)
+    assert np.mean([_padding(batches, lengths) for batches in epochs]) < less_padding * at_random
+
+
+@pytest.mark.parametrize("examples", [245, 16 * 16 + 5])
+def test_the_short_batch_holds_examples_of_any_length(examples: int) -> None:
+    lengths = _lengths(examples)
+    short = [
+        i for epoch in range(300) for i in min(epoch_batches(lengths, 16, seed=1, epoch=epoch), key=len)
+    ]  # 1,500 examples: their mean is known to 1.5%
+    assert np.mean([lengths[i] for i in short]) == pytest.approx(np.mean(lengths), rel=0.08)
+
+
+def test_equal_lengths_are_shuffled() -> None:
+    epochs = [epoch_batches([7] * 160, 16, seed=1, epoch=epoch) for epoch in range(6)]
+    assert np.mean([_met_again(one, other) for one, other in combinations(epochs, 2)]) == pytest.approx(
+        15 / 159, rel=0.2
+    )
 
 
 def test_seeds_are_made_of_all_their_parts() -> None:

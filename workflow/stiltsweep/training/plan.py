@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from ..settings import TrainingSettings
 
 _POOL = 16
 """Batches whose examples are sorted by length together: many for little padding, few to stay random."""
+_NOISE = 1.5
+"""Deviation of the noise on the lengths of a single pool, in deviations of the lengths; of the logarithms of both."""
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -75,15 +77,24 @@ class Sampling:
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Return the batches of one epoch: every example once, similar lengths together, in random order.
 
-    Shuffles, sorts by length within pools of `_POOL` batches, cuts into batches, and shuffles those.
+    Shuffles, sorts by length within pools of `_POOL` batches, cuts into batches, and shuffles those. Where one pool is
+    all there is, examples of one length would meet again in every epoch and under every seed: there the lengths are
+    noisy. The more batches there are, the more the pools mix them, and the less noise there is. If the last batch of a
+    pool is short, the place that it is cut at is drawn, so it holds examples of any length.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     size = batch_size * _POOL
+    keys = np.log(lengths)
+    keys += rng.normal(0.0, _NOISE * keys.std() * min(1.0, size / len(lengths)), len(lengths))
     batches: list[list[int]] = []
     for start in range(0, len(order), size):
-        pool = sorted(order[start : start + size].tolist(), key=lambda i: lengths[i])
-        batches.extend(pool[at : at + batch_size] for at in range(0, len(pool), batch_size))
+        pool = order[start : start + size]
+        by_length = iter(pool[np.argsort(keys[pool], kind="stable")].tolist())
+        sizes = [batch_size] * (len(pool) // batch_size)
+        if short := len(pool) % batch_size:
+            sizes.insert(int(rng.integers(len(sizes) + 1)), short)
+        batches.extend(list(islice(by_length, length)) for length in sizes)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
