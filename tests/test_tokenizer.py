@@ -114,6 +114,7 @@ def test_trained_layout_is_mt5s(trained):
     tokenizer = Tokenizer.from_directory(trained)
     special = {role: i for role, i in tokenizer.special.items() if i is not None}
     assert special == {"pad": 0, "eos": 1, "unk": 2}
+    assert not tokenizer.is_bytes
     assert tokenizer.size == SIZE and tokenizer.sentinels == list(range(SIZE - 1, SIZE - 101, -1))
     assert tokenizer.special_layout(pair=False) == ((), (1,))
     assert tokenizer.special_layout(pair=True) == ((), (1,), (1,))
@@ -129,12 +130,13 @@ def test_training_twice_gives_the_same_bytes(trained, tmp_path):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_spiece_ids_are_sentencepieces_own(tmp_path):
+@pytest.mark.parametrize("mark", ["▁", ""], ids=["mT5", "T5, umT5"])
+def test_spiece_ids_are_sentencepieces_own(mark, tmp_path):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([*PROBES.values()] * 3), model_writer=model, vocab_size=600, model_type="unigram",
         byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1, minloglevel=2,
-        normalization_rule_name="nmt_nfkc", user_defined_symbols=["<extra_id_1>", "<extra_id_0>"],
+        normalization_rule_name="nmt_nfkc", user_defined_symbols=[f"{mark}<extra_id_1>", f"{mark}<extra_id_0>"],
     )  # fmt: skip
     tokenizer_files.save(Vocabulary.parse(model.getvalue(), "test").tokenizer(), TOKENS, tmp_path)
     ours = Tokenizer.from_directory(tmp_path)
@@ -144,7 +146,20 @@ def test_spiece_ids_are_sentencepieces_own(tmp_path):
         found = ours.pieces([text])[0]
         assert found.ids == theirs.encode(text), text
         assert ours.decode(found.ids) == theirs.decode(found.ids)
-    assert ours.sentinels == [theirs.piece_to_id("<extra_id_0>"), theirs.piece_to_id("<extra_id_1>")]
+    wanted = [theirs.piece_to_id(f"{mark}<extra_id_{n}>") for n in (0, 1)]
+    assert ours.sentinels == ours.unwritten == wanted and 2 not in wanted
+    assert ours.decode([*wanted, 7]) == ours.decode([7])
+
+
+def test_sentinels_that_were_trained_come_before_those_that_a_library_appends(tmp_path):
+    """transformers' T5Tokenizer adds names without the mark to mT5's, beyond the vocabulary."""
+    names = ["▁<extra_id_1>", "▁<extra_id_0>", "<extra_id_0>", "<extra_id_1>"]
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁a", -1.0), *((name, 0.0) for name in names)]
+    made = tokenizer_files.unigram(
+        pieces, normalizers.NFC(), unk_id=0, special=["<unk>", "</s>"], single="$A </s>", pair="$A </s> $B </s>"
+    )
+    tokenizer_files.save(made, {"eos_token": "</s>", "unk_token": "<unk>"}, tmp_path)
+    assert Tokenizer.from_directory(tmp_path).sentinels == [4, 3]
 
 
 def test_a_broken_spiece_is_refused():
@@ -179,7 +194,11 @@ def test_byt5_ids_are_transformers_own(byt5):
         assert ours.decode(found.ids) == (text if "<" not in text else " x")
     assert ours.special_layout(pair=True) == ((), (1,), (1,))
     assert (ours.special["pad"], ours.special["eos"], ours.special["unk"], ours.size) == (0, 1, 2, 384)
-    assert ours.sentinels == theirs.convert_tokens_to_ids([f"<extra_id_{n}>" for n in range(125)])
+    # Pre-training counts down from byte 0xFF, through bytes that texts need; what no UTF-8 text holds is never written.
+    assert ours.sentinels == list(range(258, 158, -1))
+    needed = {byte + 3 for point in range(0x110000) if not 0xD800 <= point < 0xE000 for byte in chr(point).encode()}
+    assert set(ours.unwritten) == {*range(245 + 3, 384)} and not needed & set(ours.unwritten)
+    assert ours.is_bytes
 
 
 def test_byt5_bytes_share_their_characters_offsets(byt5):

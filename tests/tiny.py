@@ -87,7 +87,7 @@ def text2text(folder: Path, *, texts: Sequence[str] = SENTENCES, seed: int = 0) 
     """Write a canonical directory of a random MT5ForConditionalGeneration; return its model.json."""
     folder.mkdir(parents=True, exist_ok=True)
     special = ["<pad>", "</s>", "<unk>"]
-    sentinels = [f"<extra_id_{i}>" for i in range(9, -1, -1)]
+    sentinels = [f"▁<extra_id_{i}>" for i in range(9, -1, -1)]  # as in the published mT5
     vocabulary = [(token, 0.0) for token in special] + sorted(pieces(texts), key=lambda p: (-p[1], p[0]))
     vocabulary += [(token, 0.0) for token in sentinels]
     raw = tokenizer_files.unigram(

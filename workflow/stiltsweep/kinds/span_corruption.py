@@ -1,6 +1,7 @@
 """Span corruption: mT5's pre-training task on plain text. Spans of pieces give way to sentinels and are to be written.
 
-Source: Raffel et al. 2020 (T5), section 3.1.4, as mT5 uses it: 15% of the pieces, spans of 3 pieces in the mean.
+Source: Raffel et al. 2020 (T5), section 3.1.4, as mT5 uses it: 15% of the pieces, spans of 3 pieces in the mean; ByT5's
+are of 20 bytes (Xue et al. 2022, section 3.2).
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ from .base import Form, Layout, Limits, Representation
 from .text2text import TextToText
 
 DENSITY = 0.15
-MEAN_SPAN = 3.0
+MEAN_SPAN, MEAN_SPAN_BYTES = 3.0, 20.0
 
 
-def corrupted_spans(length: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Choose spans of a text of `length` pieces: (start, end), in order, never touching, never all of the text."""
+def corrupted_spans(length: int, rng: np.random.Generator, mean: float = MEAN_SPAN) -> list[tuple[int, int]]:
+    """Choose spans of a text of `length` pieces: (start, end), in order, never touching, never all of the text.
+
+    Args:
+      length: of the text.
+      rng: draws them.
+      mean: length of a span, in pieces.
+    """
     if length < 3:
         return []
     noise = min(max(1, round(length * DENSITY)), length - 1)
-    count = min(max(1, round(noise / MEAN_SPAN)), noise, length - noise)
+    count = min(max(1, round(noise / mean)), noise, length - noise)
     lengths = _parts(noise, count, rng)
     gaps = _parts(length - noise, count, rng)
     spans = []
@@ -56,6 +63,7 @@ class SpanCorruption(TextToText):
         """One input per row, its holes drawn from the row's id alone; texts of fewer than 3 pieces are left out."""
         layout = Layout(self.tokenizer)
         sentinels = self.tokenizer.sentinels
+        mean = MEAN_SPAN_BYTES if self.tokenizer.is_bytes else MEAN_SPAN
         room = self.limits.max_length - layout.room_one
         examples = []
         for number, (row, found) in enumerate(
@@ -63,7 +71,7 @@ class SpanCorruption(TextToText):
         ):
             ids = found.ids[:room]
             rng = np.random.default_rng(int(digest(["span corruption", row["id"]])[:16], 16))
-            spans = corrupted_spans(len(ids), rng)[: len(sentinels)]
+            spans = corrupted_spans(len(ids), rng, mean)[: len(sentinels)]
             if training and not spans:
                 continue
             source: list[int] = []

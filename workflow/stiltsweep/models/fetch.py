@@ -78,4 +78,5 @@ def describe(directory: Path) -> dict[str, Any]:
         "token_types": tokenizer.token_types,
         "special": tokenizer.special,
         "sentinels": tokenizer.sentinels,
+        "unwritten": tokenizer.unwritten,
     }

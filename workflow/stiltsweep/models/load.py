@@ -152,7 +152,9 @@ class TaskModel(nn.Module):
         self.token_types = getattr(backbone.config, "type_vocab_size", 0) > 1 and source.about.get("token_types", True)
         eos = source.about["special"].get("eos")
         self.eos = None if eos is None else int(dense.of([eos])[0])
-        self.forbidden = [int(i) for i in _present(source.about.get("sentinels", []), dense)]
+        self.forbidden = [
+            int(i) for i in _present(source.about.get("unwritten", source.about.get("sentinels", [])), dense)
+        ]
         # Set by `frozen.share`: the encoder's output where its lower layers' is known, else None.
         self.frozen: Callable[[Mapping[str, Tensor], Tensor], Tensor | None] | None = None
 

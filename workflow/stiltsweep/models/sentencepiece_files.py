@@ -21,7 +21,7 @@ from . import tokenizer_files
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _UNIGRAM = 1
-_SENTINEL = re.compile(r"<extra_id_\d+>")
+_SENTINEL = re.compile(r"▁?<extra_id_\d+>")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ normalisation, the space a piece begins with, and letters that became several al
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,11 @@ FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 INDEX = "tokenizer.safetensors"
 ROLES = ("pad", "bos", "cls", "eos", "sep", "unk", "mask")
-_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_BYTES_FROM = 3
+"""The id of byte 0 in ByT5's vocabulary."""
+_BYTE_SENTINELS = 100
+_NO_BYTE = 0xF5
+"""Bytes from here on occur in no UTF-8 text."""
 _CHUNK = 1000
 """Texts per call: the library's own result objects are many times larger than what is kept of them."""
 
@@ -108,10 +112,34 @@ class Tokenizer:
 
     @property
     def sentinels(self) -> list[int]:
-        """Ids of T5's <extra_id_0>, <extra_id_1>, ... in this order; empty for other models."""
-        added = (self._index.tokenizer if self._index else self._load()).get_added_tokens_decoder()
-        found = {int(m[1]): token.content for token in added.values() if (m := _SENTINEL.fullmatch(token.content))}
-        return [i for n in sorted(found) if (i := self.id_of(found[n])) is not None]
+        """Ids of the sentinels of T5's pre-training, the first one first; empty for other models.
+
+        T5 and umT5 name them <extra_id_0>, mT5's vocabulary "▁<extra_id_0>", with the word's mark (where both are
+        there, the latter were trained). ByT5 has none of its own: its pre-training counts down from its last byte (id
+        258). Its tokenizer's <extra_id_0> (259) and those after it have never been written.
+        """
+        if self.is_bytes:
+            return [_BYTES_FROM + 255 - n for n in range(_BYTE_SENTINELS)]
+        for name in (MARK + "<extra_id_{}>", "<extra_id_{}>"):
+            found = list(takewhile(lambda i: i is not None, (self.id_of(name.format(n)) for n in count())))
+            if found:
+                return [i for i in found if i is not None]
+        return []
+
+    @property
+    def unwritten(self) -> list[int]:
+        """Ids of the sentinels that no text needs: none may be in an answer.
+
+        Of ByT5 those whose bytes are in no UTF-8 text; the others are letters of many scripts too.
+        """
+        return list(range(_BYTES_FROM + _NO_BYTE, self.size)) if self.is_bytes else self.sentinels
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether pieces are bytes, numbered as in ByT5."""
+        if self._index is not None:
+            return False
+        return all(self.id_of(letter) == _BYTES_FROM + byte for byte, letter in byte_letters().items())
 
     def id_of(self, piece: str) -> int | None:
         """Return the id of a piece, None if there is no such piece."""
@@ -164,6 +192,17 @@ class Tokenizer:
                 last = sequence
                 runs.append([])
         return tuple(map(tuple, runs))
+
+
+def byte_letters() -> dict[int, str]:
+    """Return the letter that stands for each byte in the library's byte-level alphabet.
+
+    Printable Latin-1 stands for itself, the other bytes for U+0100 onwards.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = {byte: chr(byte) for byte in printable}
+    others = (byte for byte in range(256) if byte not in letters)
+    return letters | {byte: chr(0x100 + n) for n, byte in enumerate(others)}
 
 
 def _blank(character: str) -> bool:

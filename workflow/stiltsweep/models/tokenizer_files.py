@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from ..files import digest_file, replacing, write_json
 from .reachable import MARK, write_index
-from .tokenizer import CONFIG, FILE, INDEX, ROLES
+from .tokenizer import CONFIG, FILE, INDEX, ROLES, byte_letters
 
 
 def save(tokenizer: tokenizers.Tokenizer, tokens: Mapping[str, str], directory: Path) -> str:
@@ -76,11 +76,7 @@ def byte_level(special: Sequence[str], extra: Sequence[str]) -> tokenizers.Token
       special: tokens before the bytes, the unknown one last (it never occurs: every text is bytes).
       extra: tokens after the bytes.
     """
-    # The library's byte-level alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 onwards.
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = {byte: chr(byte) for byte in printable}
-    others = (byte for byte in range(256) if byte not in letters)
-    letters |= {byte: chr(0x100 + n) for n, byte in enumerate(others)}
+    letters = byte_letters()
     names = [*special, *(letters[byte] for byte in range(256)), *extra]
     tokenizer = tokenizers.Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, [], unk_token=special[-1]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -49,7 +49,7 @@ class _Vocabulary:
     def of(cls, tokenizer: Tokenizer) -> _Vocabulary:
         bytes_ = (tokenizer.id_of(f"<0x{byte:02X}>") for byte in range(256))
         lacking = {i for i in (tokenizer.special["unk"], *bytes_) if i is not None}
-        special = {i for i in (*tokenizer.special.values(), *tokenizer.sentinels) if i is not None}
+        special = {i for i in (*tokenizer.special.values(), *tokenizer.unwritten) if i is not None}
         return cls(tokenizer, frozenset(lacking), frozenset(special))
 
 
