@@ -55,7 +55,7 @@ def test_a_pair_loses_from_its_longer_text_first() -> None:
     first, second = cut_pair(range(10), range(4), 9)
     assert (len(first), len(second)) == (5, 4)
     first, second = cut_pair(range(10), range(10), 7)
-    assert (len(first), len(second)) == (3, 4)
+    assert (len(first), len(second)) == (4, 3)
     assert cut_pair([1], [2], 5) == ([1], [2])
 
 

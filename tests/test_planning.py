@@ -261,6 +261,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "seeds": ({"seeds": [0, 1, 2]}, TRAINED),
     "families": ({"families": "script"}, {"probes", *SCORED}),
     "minimum_examples": ({"minimum_examples": 36}, {"measure", *PREDICTED}),
+    "recipe": ({"recipe": "xtreme"}, TRAINED),
     "training": ({"training": {"target": {"epochs": 1}}}, FINETUNED),
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
     "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),

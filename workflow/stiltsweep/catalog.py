@@ -25,7 +25,9 @@ RESERVED = ("none", "multi_task", "all")
 ROLES = ("intermediate", "target", "probe")
 """Roles of tasks, each with a folder of its name."""
 _A = {"intermediate": "an intermediate", "target": "a target", "probe": "a probing task"}
-_SECTIONS = ("models/", *(f"{role}/" for role in ROLES), "languages.csv")
+_SECTIONS = ("models/", "recipes/", *(f"{role}/" for role in ROLES), "languages.csv")
+OURS = "ours"
+"""Name of the recipe that says nothing: models and tasks have settings of their own."""
 LABELLED = ("classification", "tagging")
 PROBED = "word_features"
 """The kind of every probing task, and of no other."""
@@ -85,6 +87,37 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """Settings that belong together because a study was made with them, as its YAML file says."""
+
+    name: str
+    definition: Mapping[str, Any]
+
+    @property
+    def interface(self) -> str:
+        """Interface of the models it is for."""
+        return str(self.definition["interface"])
+
+    def knows(self, task: str) -> bool:
+        """Whether it has settings of a task's own."""
+        return task in self.definition["tasks"] or task in self.definition["retrieval"]
+
+    def layers(self, model: str, task: str = "") -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+        """Return the layers of settings for all models, and those for one, which win over the model's own."""
+        about = self.definition
+        special = about["models"].get(model, {})
+        return (
+            [about["training"], about["tasks"].get(task, {})],
+            [special.get("training", {}), special.get("tasks", {}).get(task, {})],
+        )
+
+    def retrieval(self, model: str, task: str) -> Mapping[str, Any]:
+        """Return what it says of the representation that a retrieval task compares."""
+        found: Mapping[str, Any] = self.definition["retrieval"].get(task, {}).get(model, {})
+        return found
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Everything a configuration can name."""
 
@@ -93,6 +126,7 @@ class Catalog:
     targets: Mapping[str, Task]
     languages: Languages
     probes: Mapping[str, Task] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """Look up an intermediate, target or probing task by name.
@@ -143,12 +177,16 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
             raise UserError(f"catalog: {name!r} is both {_A[first]} and {_A[second]}; give one of them another name.")
     _check_names(tasks["intermediate"], tasks["target"])
     models = {path.stem: _model(path) for folder in folders for path in sorted((folder / "models").glob("*.yaml"))}
+    recipes = {path.stem: _recipe(path) for folder in folders for path in sorted((folder / "recipes").glob("*.yaml"))}
+    for recipe in recipes.values():
+        _check_recipe(recipe, tasks, models)
     return Catalog(
         MappingProxyType(models),
         MappingProxyType(tasks["intermediate"]),
         MappingProxyType(tasks["target"]),
         languages,
         MappingProxyType(tasks["probe"]),
+        MappingProxyType(recipes),
     )
 
 
@@ -234,3 +272,37 @@ def _model(path: Path) -> Model:
     definition = check(read_yaml(path), "model", str(path))
     check_training(definition["training"], f"{path}: training", outermost=0)
     return Model(name, MappingProxyType(definition))
+
+
+def _recipe(path: Path) -> Recipe:
+    name = _name(path)
+    if name == OURS:
+        raise UserError(f"{path}: {OURS} is the name of models' and tasks' own settings. Give the recipe another name.")
+    definition = check(read_yaml(path), "recipe", str(path))
+    check_training(definition["training"], f"{path}: training")
+    blocks = {f"tasks.{task}": block for task, block in definition["tasks"].items()}
+    for model, about in definition["models"].items():
+        blocks[f"models.{model}.training"] = about.get("training", {})
+        blocks |= {f"models.{model}.tasks.{task}": block for task, block in about.get("tasks", {}).items()}
+    for key, block in blocks.items():
+        check_training(block, f"{path}: {key}")
+    return Recipe(name, MappingProxyType(definition))
+
+
+def _check_recipe(recipe: Recipe, tasks: Mapping[str, Mapping[str, Task]], models: Mapping[str, Model]) -> None:
+    """Check that a recipe names tasks and models there are.
+
+    Raises:
+      UserError: it names another.
+    """
+    known = [name for role in ROLES for name in tasks[role]]
+    about = recipe.definition
+    named = [(task, known, "tasks") for task in about["tasks"]]
+    named += [(model, [*models], "models") for model in about["models"]]
+    for model, own in about["models"].items():
+        named += [(task, known, f"models.{model}.tasks") for task in own.get("tasks", {})]
+    for task, own in about["retrieval"].items():
+        named += [(task, known, "retrieval"), *((model, [*models], f"retrieval.{task}") for model in own)]
+    for name, allowed, key in named:
+        if name not in allowed:
+            raise UserError(f"recipes/{recipe.name}.yaml: {key}: {name!r} is unknown.{nearest(name, allowed)}")

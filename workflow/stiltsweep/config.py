@@ -11,7 +11,7 @@ from typing import Any
 from . import arms, feats
 from . import catalog as catalogs
 from .arms import Arm
-from .catalog import Catalog, Task
+from .catalog import OURS, Catalog, Task
 from .errors import UserError, nearest
 from .schema import check, check_training, read_yaml
 
@@ -79,6 +79,7 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     _check_results(settings["results"], f"{where}: results")
     catalog = catalogs.read([Path(folder) for folder in settings["catalog"]])
     _names(settings["models"], catalog.models, f"{where}: models")
+    settings["recipe"] = _recipes(settings["recipe"], settings["models"], catalog, f"{where}: recipe")
     if settings["arms"]["multi_task"]["training"]:
         check_training(settings["arms"]["multi_task"]["training"], f"{where}: arms.multi_task.training")
     resolve_arms(settings, catalog, where)
@@ -126,6 +127,25 @@ def _names(wanted: Any, known: Mapping[str, Any], where: str) -> None:
     for name in wanted:
         if name not in known:
             raise UserError(f"{where}: {name!r} is unknown; known: {', '.join(sorted(known))}.{nearest(name, known)}")
+
+
+def _recipes(wanted: str | Mapping[str, str], models: Sequence[str], catalog: Catalog, where: str) -> dict[str, str]:
+    """Return interface -> name of its recipe; one name alone stands for all models there are."""
+    interfaces = sorted({catalog.models[model].interface for model in models})
+    named = dict.fromkeys(interfaces, wanted) if isinstance(wanted, str) else dict(wanted)
+    known = [OURS, *sorted(catalog.recipes)]
+    for interface, name in named.items():
+        if name not in known:
+            raise UserError(f"{where}: {name!r} is unknown; known: {', '.join(known)}.{nearest(name, known)}")
+        if name != OURS and catalog.recipes[name].interface != interface:
+            rest = {one: OURS if one == interface else named.get(one, OURS) for one in ("encoder", "text2text")}
+            meant = catalog.recipes[name].interface
+            rest[meant] = name
+            raise UserError(
+                f"{where}: {name!r} is for models of interface {meant}, not {interface}. Name "
+                f"one for each, for example: {{{', '.join(f'{one}: {of}' for one, of in rest.items())}}}."
+            )
+    return named
 
 
 def resolve_arms(settings: Mapping[str, Any], catalog: Catalog, where: str = "config") -> dict[str, Arm]:

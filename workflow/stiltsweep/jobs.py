@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .catalog import BUILT_IN
+from .catalog import BUILT_IN, OURS, Recipe
 from .errors import UserError
 from .files import canonical, digest, read_json
 from .languages import SOURCE_LANGUAGE
 from .layout import FAILURES
 from .records import SIDED, UNPREPARED
-from .settings import Stage, TrainingSettings, overlay, resolve, resolve_mixture
+from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
 from .sources import templates
 from .sweep import Sweep
 
@@ -86,7 +86,7 @@ class Jobs:
             return self.training("intermediate", model, scored[0])
         tasks = [self.catalog.intermediates[task] for task in scored]
         own = self.config["arms"]["multi_task"]["training"]
-        return resolve_mixture(self.catalog.models[model], tasks, self._overrides, own)
+        return resolve_mixture(self.catalog.models[model], tasks, self._overrides, own, self.recipe(model))
 
     def target_arguments(self, model: str, intermediate: str, training: str) -> str:
         """Return the arguments of `train.py` for a target-stage training, quoted for a shell."""
@@ -108,7 +108,11 @@ class Jobs:
 
     def training(self, stage: Stage, model: str, task: str) -> TrainingSettings:
         """Return the resolved training settings of a model on a task."""
-        return resolve(stage, self.catalog.models[model], self.catalog.task(task), self._overrides)
+        return resolve(stage, self.catalog.models[model], self.catalog.task(task), self._overrides, self.recipe(model))
+
+    def recipe(self, model: str) -> Recipe | None:
+        """Return the recipe of a model, None where its own and the tasks' settings are all."""
+        return self.catalog.recipes.get(self.config["recipe"].get(self.catalog.models[model].interface, OURS))
 
     def pretraining(self, model: str) -> str:
         """Return the settings of `pretrain.py` as JSON: the model's own training settings, its number of updates."""
@@ -120,11 +124,13 @@ class Jobs:
 
     def prediction(self, model: str, target: str) -> str:
         """Return the settings of `predict.py` as JSON."""
-        definition = self.catalog.models[model].definition
+        definition = dict(self.catalog.models[model].definition)
         trained = self.training("target", model, target)
+        if recipe := self.recipe(model):
+            definition["retrieval"] = {**definition["retrieval"], **recipe.retrieval(model, target)}
         return canonical(
             {
-                **{key: getattr(trained, key) for key in ("max_length", "stride", "max_target_length", "precision")},
+                **{key: getattr(trained, key) for key in (*LENGTHS, "precision")},
                 "batch_tokens": self.config["prediction"]["batch_tokens"],
                 "prune": bool(definition["vocabulary"].get("prune")),
                 "representation": _representation(definition),

@@ -45,7 +45,7 @@ class PredictionSettings:
     def of(cls, value: Mapping[str, Any]) -> PredictionSettings:
         """Read the JSON a rule passes."""
         return cls(
-            Limits(value["max_length"], value["stride"], value["max_target_length"]),
+            Limits.of(value),
             Representation.of(value["representation"]),
             value["batch_tokens"],
             value["prune"],

@@ -145,10 +145,11 @@ class Needs:
         counts = [_count(catalog.intermediates[part.task], part.languages, "train") for part in parts]
         if len(parts) > 1:
             counts = [min(count, arm.cap) for count in counts]
-        examples = _examples(sum(counts), settings)
         share = [count / max(1, sum(counts)) for count in counts]
         means = [tokens_per_example(catalog.intermediates[part.task], settings.max_length) for part in parts]
-        tokens = examples * sum(part * mean for part, mean in zip(share, means, strict=True))
+        mean = sum(part * one for part, one in zip(share, means, strict=True))
+        examples = _examples(sum(counts), mean, settings)
+        tokens = examples * mean
         # Text is mixed in on top: its share of all updates.
         texts = [(part.rate, catalog.intermediates[part.task]) for part in arm.parts if part.rate is not None]
         alone = 1 - sum(rate for rate, _ in texts)
@@ -159,14 +160,14 @@ class Needs:
     def _finetune(self, model: str, intermediate: str, training: str) -> Need:
         task = self.sweep.catalog.task(self.sweep.trainings[training][-1])
         settings = self.jobs.training("target", model, task.name)
-        examples = _examples(_count(task, [SOURCE_LANGUAGE], "train"), settings)
-        tokens = examples * tokens_per_example(task, settings.max_length)
+        mean = tokens_per_example(task, settings.max_length)
+        tokens = mean * _examples(_count(task, [SOURCE_LANGUAGE], "train"), mean, settings)
         if self.sweep.matched(model, intermediate, training, 0):
             matched = self.sweep.arms[intermediate].matches or ""
             before = self.jobs.intermediate_training(model, matched)
-            # As many updates more, but on this task.
-            updates = self._intermediate_tokens(matched, before) / before.batch_size
-            tokens += updates * settings.batch_size
+            # As many updates more, but on this task; tokens of an update are about those of the other's.
+            updates = self._intermediate_tokens(matched, before) / (before.batch_tokens or before.batch_size)
+            tokens += updates * (settings.batch_tokens or settings.batch_size)
         return self._trained(model, settings, tokens)
 
     def _predict(self, model: str, target: str) -> Need:
@@ -224,8 +225,10 @@ def _count(task: Task, languages: Iterable[str], split: str) -> int:
     return sum(int(task.languages.get(code, {}).get(split, EXAMPLES)) for code in languages)
 
 
-def _examples(count: int, settings: TrainingSettings) -> float:
-    """Return how many examples a run sees, repetitions included."""
+def _examples(count: int, mean: float, settings: TrainingSettings) -> float:
+    """Return how many examples, of a mean number of tokens, a run sees, repetitions included."""
+    if settings.batch_tokens and settings.max_updates:
+        return settings.max_updates * settings.batch_tokens / mean
     seen = settings.epochs * count
     return seen if settings.max_updates is None else min(seen, settings.max_updates * settings.batch_size)
 

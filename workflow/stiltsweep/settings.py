@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from .catalog import Model, Task
+from .catalog import Model, Recipe, Task
+from .errors import UserError
 
 Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
+LENGTHS = ("max_length", "stride", "max_target_length", "window_step", "max_question_length")
+"""Settings of training that prediction cuts texts by too."""
 SAVE_MINUTES = "STILTSWEEP_SAVE_MINUTES"
 """Variable with the configuration's plain `save_minutes`: no number depends on it, so it is no setting of a job."""
 GPUS = "STILTSWEEP_GPUS"
@@ -32,20 +35,33 @@ class TrainingSettings:
     weight_decay: float = 0.01
     warmup: float = 0.1
     """Below 1 a fraction of all updates, from 1 on a number of updates."""
+    warmup_from_zero: bool = False
+    """Whether the first update of a warm-up has learning rate 0, as in transformers' schedules."""
     schedule: str = "linear"
     epochs: float = 3.0
     max_updates: int | None = None
     batch_size: int = 32
-    """Examples per update, all devices."""
+    """Examples per update, all devices; without effect where `batch_tokens` is set."""
+    batch_tokens: int | None = None
+    """Input slots per update: rows of `max_length`, each filled with as many whole examples as fit."""
+    loss_denominator: str = "terms"
+    """What an update's summed loss is divided by: its `terms`, or the output `slots` of its rows, a constant."""
     micro_batch_tokens: int = 4096
     """Token slots, padding included, per forward pass."""
     max_length: int = 128
     """Tokens."""
     stride: int = 32
     """Tokens shared by neighbouring windows."""
+    window_step: int | None = None
+    """Tokens from the start of a context's window to that of the next; None: as many as leave `stride` shared."""
+    max_question_length: int | None = None
+    """Tokens of a question; None: half of max_length."""
     max_target_length: int = 64
     """Tokens."""
+    head: str = "linear"
+    """`linear`, or `roberta`: dropout, dense, tanh, dropout, linear, as the classes of the published studies."""
     clip_norm: float = 1.0
+    """Largest norm of the gradient; 0: it is left as it is."""
     dropout: float | None = None
     """None: the model's own."""
     evaluations: int = 3
@@ -64,15 +80,27 @@ class TrainingSettings:
         return asdict(self)
 
 
-def resolve(stage: Stage, model: Model, task: Task, overrides: Mapping[str, Any]) -> TrainingSettings:
-    """Lay settings over each other, later ones winning: defaults, model, task, the model's over tasks, configuration.
+def resolve(
+    stage: Stage, model: Model, task: Task, overrides: Mapping[str, Any], recipe: Recipe | None = None
+) -> TrainingSettings:
+    """Lay settings over each other, later ones winning: defaults, model, task, recipe, the model's over tasks, what the
+    recipe says of the model, configuration.
 
     In each layer the plain keys come first, then those for the model's interface, then those for the stage; so a
     configuration's plain `epochs` wins over a model's `target: {epochs: ...}`.
+
+    Raises:
+      UserError: see `overlay`.
     """
     own = model.definition["training"]
-    layers = (own, task.definition["training"], own.get("over_tasks", {}), overrides)
+    general, special = recipe.layers(model.name, task.name) if recipe else ((), ())
+    layers = (own, task.definition["training"], *general, _over(own), *special, overrides)
     return overlay(stage, *(_of(layer, model.interface) for layer in layers))
+
+
+def _over(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a model's settings wins over tasks and recipes: `over_tasks`, and the optimizer they go with."""
+    return {**({"optimizer": own["optimizer"]} if "optimizer" in own else {}), **own.get("over_tasks", {})}
 
 
 def _of(layer: Mapping[str, Any], interface: str) -> dict[str, Any]:
@@ -83,27 +111,59 @@ def _of(layer: Mapping[str, Any], interface: str) -> dict[str, Any]:
 
 
 def overlay(stage: Stage, *layers: Mapping[str, Any]) -> TrainingSettings:
-    """Lay layers of settings over the defaults, later ones winning; see `resolve`."""
+    """Lay layers of settings over the defaults, later ones winning; see `resolve`.
+
+    A batch is stated in examples or in tokens: a layer that states one takes the other of the layers before back.
+
+    Raises:
+      UserError: a batch in tokens that no number of updates goes with, or that holds not one row.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged.update({key: value for key, value in layer.items() if key not in STAGES})
-        merged.update(layer.get(stage, {}))
+        own = {**{key: value for key, value in layer.items() if key not in STAGES}, **layer.get(stage, {})}
+        if "batch_size" in own and "batch_tokens" not in own:
+            merged.pop("batch_tokens", None)
+        merged.update(own)
     known = {field.name for field in fields(TrainingSettings)}
-    return TrainingSettings(**{key: value for key, value in merged.items() if key in known})
+    settings = TrainingSettings(**{key: value for key, value in merged.items() if key in known})
+    if settings.batch_tokens is not None:
+        if settings.max_updates is None:
+            raise UserError(
+                f"training: batch_tokens ({settings.batch_tokens}) without max_updates: passes over packed rows are "
+                "not counted. Set max_updates too, or batch_size instead."
+            )
+        if settings.batch_tokens < settings.max_length:
+            raise UserError(
+                f"training: batch_tokens ({settings.batch_tokens}) is less than one row of max_length "
+                f"({settings.max_length}). Raise the one or lower the other."
+            )
+    return settings
 
 
 def resolve_mixture(
-    model: Model, tasks: Sequence[Task], overrides: Mapping[str, Any], own: Mapping[str, Any]
+    model: Model,
+    tasks: Sequence[Task],
+    overrides: Mapping[str, Any],
+    own: Mapping[str, Any],
+    recipe: Recipe | None = None,
 ) -> TrainingSettings:
     """Return the settings of an intermediate stage over several tasks.
 
-    What the tasks agree on holds, lengths are the largest, anything else is the model's; then the configuration's
-    settings, then those of the mixture itself (`own`).
+    What the tasks agree on holds, lengths are the largest, and so are batches in tokens and their numbers where every
+    task has such; anything else is the recipe's and the model's. Then come the configuration's settings, then those of
+    the mixture itself (`own`).
+
+    Raises:
+      UserError: see `overlay`.
     """
     definition = model.definition["training"]
-    layers = (definition, definition.get("over_tasks", {}))
+    general, special = recipe.layers(model.name) if recipe else ((), ())
+    layers = (definition, *general, _over(definition), *special)
     alone = asdict(overlay("intermediate", *(_of(layer, model.interface) for layer in layers)))
-    each = [asdict(resolve("intermediate", model, task, {})) for task in tasks]
+    each = [asdict(resolve("intermediate", model, task, {}, recipe)) for task in tasks]
     agreed = {key: each[0][key] if all(one[key] == each[0][key] for one in each) else alone[key] for key in alone}
-    agreed |= {key: max(one[key] for one in each) for key in ("max_length", "stride", "max_target_length")}
+    largest = ["max_length", "stride", "max_target_length"]
+    if all(one["batch_tokens"] for one in each):
+        largest += ["batch_tokens", "max_updates"]
+    agreed |= {key: max(one[key] for one in each) for key in largest}
     return overlay("intermediate", agreed, _of(overrides, model.interface), _of(own, model.interface))

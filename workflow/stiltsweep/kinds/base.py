@@ -18,6 +18,7 @@ from .. import cuts
 from ..models.batches import Batch, Example, Input, by_budget
 from ..models.tokenizer import Pieces, Tokenizer
 from ..records import Meta, Row
+from ..settings import LENGTHS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,15 @@ class Limits:
     max_length: int
     stride: int
     max_target_length: int
+    window_step: int | None = None
+    """Between starts of a context's windows; None: as many as leave `stride` shared."""
+    max_question_length: int | None = None
+    """None: half of max_length, which it never exceeds."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Limits:
+        """Take the lengths out of a training's or a prediction's settings."""
+        return cls(**{key: settings[key] for key in LENGTHS if key in settings})
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,12 @@ class Form(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Width of the linear head; 0: no head."""
+        """Width of the head; 0: no head."""
+
+    @property
+    def published_head(self) -> bool:
+        """Whether the head is that of the published studies' classes, and not one linear layer."""
+        return self.options.get("head") == "roberta"
 
     @abstractmethod
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
@@ -137,22 +152,31 @@ class Form(ABC):
         """Return a training example as the model meets it in an epoch of its own seed; most kinds leave it as it is."""
         return example
 
-    def new_head(self, width: int, pieces: int, seed: int) -> nn.Module | None:
+    def new_head(self, width: int, pieces: int, seed: int, dropout: float = 0.0) -> nn.Module | None:
         """Return a freshly initialised head: normal with deviation 0.02, zero bias, drawn from `seed` alone.
 
         Args:
           width: of the hidden states.
           pieces: of the job's vocabulary, for a head over it.
           seed: of the head.
+          dropout: of the model, which the published heads share.
         """
         if not self.outputs:
             return None
-        head = nn.Linear(width, self.outputs)
+        head = self._layers(width, dropout) if self.published_head else nn.Linear(width, self.outputs)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            head.weight.normal_(0.0, 0.02, generator=generator)
-            head.bias.zero_()
+            for layer in head.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.weight.normal_(0.0, 0.02, generator=generator)
+                    layer.bias.zero_()
         return head
+
+    def _layers(self, width: int, dropout: float) -> nn.Module:
+        """Return the published head's layers: of one vector a text, those of RobertaForSequenceClassification."""
+        return nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(width, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, self.outputs)
+        )
 
 
 def pool(hidden_BLH: Tensor, mask_BL: Tensor, how: str) -> Tensor:
@@ -198,7 +222,10 @@ class Layout:
 
 
 def cut_pair(first: Sequence[int], second: Sequence[int], room: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Shorten a pair to `room` pieces, taking from the longer text until both are equally long."""
+    """Shorten a pair to `room` pieces, piece by piece from the longer text, from the second where both are as long.
+
+    So do BERT's own script, jiant, and the slow tokenizers that XTREME ran with.
+    """
     excess = len(first) + len(second) - room
     if excess <= 0:
         return first, second
@@ -210,8 +237,8 @@ def cut_pair(first: Sequence[int], second: Sequence[int], room: int) -> tuple[Se
     else:
         keep_second -= take
     rest = excess - take
-    keep_first -= (rest + 1) // 2
-    keep_second -= rest // 2
+    keep_first -= rest // 2
+    keep_second -= (rest + 1) // 2
     return first[:keep_first], second[:keep_second]
 
 
@@ -234,11 +261,14 @@ def shorten(pieces: Pieces, room: int, spans: Sequence[tuple[int, int]]) -> list
     return [one for i, one in enumerate(pieces.ids) if i not in dropped]
 
 
-def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """Return (start, end) of windows of at most `room` that overlap by `stride` and cover `length` positions."""
+def windows(length: int, room: int, stride: int, step: int | None = None) -> list[tuple[int, int]]:
+    """Return (start, end) of windows of at most `room` that cover `length` positions.
+
+    They overlap by `stride`, or begin `step` after each other, but leave nothing out between them.
+    """
     if length <= room:
         return [(0, length)]
-    step = max(1, room - stride)
+    step = max(1, room - stride) if step is None else min(step, room)
     spans = []
     start = 0
     while True:

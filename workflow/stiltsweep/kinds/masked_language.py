@@ -63,7 +63,7 @@ class MaskedLanguage(Form):
         """No linear head."""
         return 0
 
-    def new_head(self, width: int, pieces: int, seed: int) -> nn.Module:
+    def new_head(self, width: int, pieces: int, seed: int, dropout: float = 0.0) -> nn.Module:
         """Return BERT's head over the job's pieces, new even where the model was published with one."""
         return Head(width, pieces, seed)
 

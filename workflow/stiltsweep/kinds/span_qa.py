@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..cuts import Cut
@@ -42,23 +42,26 @@ class SpanForm(Form):
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
         """One input per window of the context.
 
-        `align` is, per window, (position of its first context piece, character offsets of its pieces). `labels` are,
-        per window, the (start, end) positions of the first gold answer, (0, 0) where it is not in the window.
+        `align` is, per window, (position of its first context piece, character offsets of its pieces, none
+        wide where a piece is white space). `labels` are, per window, the (start, end) positions of the first gold
+        answer, (0, 0) where it is not in the window.
         """
         layout = Layout(self.tokenizer)
         questions = self.tokenizer.pieces([row["question"] for row in rows])
         contexts = self.tokenizer.pieces([row["context"] for row in rows])
         examples = []
         for number, row in enumerate(rows):
-            question = questions[number].ids[: self.limits.max_length // 2]
+            half = self.limits.max_length // 2
+            question = questions[number].ids[: min(half, self.limits.max_question_length or half)]
             pieces = contexts[number]
+            visible = [(a, b) if row["context"][a:b].strip() else (a, a) for a, b in pieces.offsets]
             room = self.limits.max_length - layout.room_two - len(question)
             inputs, align, labels = [], [], []
             gold = _gold_pieces(row, pieces.offsets) if training else None
-            for start, end in windows(len(pieces.ids), room, self.limits.stride):
+            for start, end in windows(len(pieces.ids), room, self.limits.stride, self.limits.window_step):
                 one = layout.two(question, pieces.ids[start:end])
                 inputs.append(one)
-                align.append((one.second, pieces.offsets[start:end]))
+                align.append((one.second, visible[start:end]))
                 whole = gold is not None and start <= gold[0] and gold[1] < end
                 labels.append(
                     (one.second + gold[0] - start, one.second + gold[1] - start) if whole and gold else (0, 0)
@@ -80,6 +83,10 @@ class SpanForm(Form):
         """One term per window."""
         return float(len(example.inputs))
 
+    def _layers(self, width: int, dropout: float) -> nn.Module:
+        """As RobertaForQuestionAnswering."""
+        return nn.Linear(width, self.outputs)
+
     def _logits(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, L, 2), very low outside the context and the first position."""
         allowed_BL = torch.zeros_like(batch.mask_BL, dtype=torch.bool)
@@ -93,8 +100,15 @@ class SpanForm(Form):
         return logits.masked_fill(~allowed_BL[..., None], _MINUS)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
-        """Summed mean of the start's and the end's cross-entropy."""
-        logits_BL2 = self._logits(model, batch)
+        """Summed mean of the start's and the end's cross-entropy.
+
+        Under the published heads the softmax ranges over the question too. (There it ranges over the padding as well,
+        so that the loss depends on how long a batch is padded; that is left out.)
+        """
+        if self.published_head:
+            logits_BL2 = model.head(model.hidden(batch)).float().masked_fill(~batch.mask_BL.bool()[..., None], _MINUS)
+        else:
+            logits_BL2 = self._logits(model, batch)
         flat = [window for example in batch.examples for window in example.labels]
         starts_B, ends_B = torch.tensor(flat, device=logits_BL2.device).T
         start = functional.cross_entropy(logits_BL2[..., 0], starts_B, reduction="sum")
@@ -109,11 +123,14 @@ class SpanForm(Form):
         logits_BL2[:, 0] = _MINUS
         starts_BL, ends_BL = logits_BL2[..., 0], logits_BL2[..., 1]
         length = starts_BL.shape[1]
+        shown_BL = self._shown(batch, length).cumsum(1)
         best_B = torch.full_like(null_B, 2 * _MINUS)
         start_B = torch.zeros_like(null_B, dtype=torch.long)
         width_B = torch.zeros_like(start_B)
         for width in range(min(MAX_ANSWER, length)):
-            score_B, where_B = (starts_BL[:, : length - width] + ends_BL[:, width:]).max(-1)
+            scores_BL = starts_BL[:, : length - width] + ends_BL[:, width:]
+            before_BL = functional.pad(shown_BL, (1, 0))[:, : length - width]
+            score_B, where_B = scores_BL.masked_fill(shown_BL[:, width:] == before_BL, 2 * _MINUS).max(-1)
             better_B = score_B > best_B
             best_B = torch.where(better_B, score_B, best_B)
             start_B = torch.where(better_B, where_B, start_B)
@@ -130,12 +147,25 @@ class SpanForm(Form):
             found.append(part)
         return found
 
+    def _shown(self, batch: Batch, length: int) -> Tensor:
+        """Return (B, L) 1 at pieces of the context that stand for more than white space, which is no answer."""
+        shown_BL = torch.zeros((len(batch.ids_BL), length), dtype=torch.long)
+        at = 0
+        for example in batch.examples:
+            for first, offsets in example.align:
+                shown_BL[at, first : first + len(offsets)] = torch.tensor([end > start for start, end in offsets])
+                at += 1
+        return shown_BL.to(batch.ids_BL.device)
+
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[str]:
         """Return the text of the best span over all windows; empty where having no answer scores higher."""
         predictions = []
         for row, example, parts in zip(rows, examples, raw, strict=True):
             window = max(range(len(parts)), key=lambda w: parts[w][0])
             score, start, end, _ = parts[window]
+            if score <= _MINUS:  # a context without a single character to point at
+                predictions.append("")
+                continue
             # The score of no answer is the least over windows: every window has to deny it (SQuAD 2.0's scripts).
             if self.options.get("unanswerable") and min(part[3] for part in parts) > score:
                 predictions.append("")

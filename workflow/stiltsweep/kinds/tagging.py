@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..cuts import Cut
@@ -79,6 +79,10 @@ class TaggingForm(Form):
             if any(labels):
                 examples.append(Example(number, inputs, labels=labels, align=align, cut=cut))
         return examples
+
+    def _layers(self, width: int, dropout: float) -> nn.Module:
+        """As RobertaForTokenClassification."""
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, self.outputs))
 
     def weight(self, example: Example) -> float:
         """One term per labelled token."""

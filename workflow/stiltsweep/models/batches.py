@@ -167,7 +167,7 @@ class Objective(Protocol):
     def used_ids(self, example: Example) -> Iterator[int]:
         """Yield every id (full vocabulary) that the model meets with an example."""
 
-    def new_head(self, width: int, pieces: int, seed: int) -> nn.Module | None:
+    def new_head(self, width: int, pieces: int, seed: int, dropout: float = 0.0) -> nn.Module | None:
         """Return a freshly initialised head for hidden states (.., width), None where the model has its own."""
 
     def loss(self, model: Any, batch: Batch) -> Tensor:

@@ -167,7 +167,9 @@ class TaskModel(nn.Module):
           head_from: checkpoint directory to load the head from; None makes a new one.
         """
         config = self.backbone.config
-        head = form.new_head(config.hidden_size, config.vocab_size, seed)
+        rates = (getattr(config, key, None) for key in ("hidden_dropout_prob", "dropout_rate"))
+        dropout = next((float(rate) for rate in rates if rate is not None), 0.0)
+        head = form.new_head(config.hidden_size, config.vocab_size, seed, dropout)
         if head is not None:
             if head_from is not None:
                 head.load_state_dict(read_tensors(head_from / HEAD))

@@ -13,6 +13,7 @@ from typing import Any
 from ..resources import CPU_TERAFLOPS, Needs
 from ..settings import FROZEN
 from ..sweep import Sweep
+from . import remarks
 from .disk import Disk, Records
 from .estimates import Estimates, wall_seconds
 from .graph import Job
@@ -145,6 +146,8 @@ class Plan:
     stale: Sequence[Stale]
     attention: Sequence[Attention]
     omitted: Sequence[Mapping[str, str]]
+    remarks: Sequence[str]
+    """What its settings make of the sweep that their author may not have meant."""
     locked_since: float | None
     holder: str
     """Who holds the lock, for people, and what to do if that is wrong."""
@@ -213,6 +216,7 @@ def make(
         stale=_stale(states),
         attention=_attention(states, blocked, command),
         omitted=[asdict(omitted) for omitted in sweep.omitted],
+        remarks=remarks.of(needs.jobs),
         locked_since=records.locked_since,
         holder="; ".join(records.holders or [f"an unknown run. If no Snakemake is alive: {command('--unlock')}"]),
     )

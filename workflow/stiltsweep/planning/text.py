@@ -27,6 +27,7 @@ def page(plan: Plan, heading: str = "Plan") -> str:
         *_rules(plan),
         *_stale(plan),
         *_omitted(plan),
+        *_remarks(plan),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -137,6 +138,12 @@ def _omitted(plan: Plan) -> Iterator[str]:
         names = ["intermediate", "target", "language"]
         rows = [[*(one[name] or "all" for name in names), one["reason"]] for one in plan.omitted[:_ROWS]]
         yield f"## Left out\n\n{_table([*names, 'because'], rows)}{_more(plan.omitted)}"
+
+
+def _remarks(plan: Plan) -> Iterator[str]:
+    if plan.remarks:
+        lines = "\n".join(f"* {text}" for text in plan.remarks[:_ROWS])
+        yield f"## Settings\n\n{lines}{_more(plan.remarks)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -52,7 +52,7 @@ class Reading:
         for one in example.inputs:
             yield from one.ids
 
-    def new_head(self, width: int, pieces: int, seed: int) -> nn.Module | None:
+    def new_head(self, width: int, pieces: int, seed: int, dropout: float = 0.0) -> nn.Module | None:
         """Return none."""
         return None
 

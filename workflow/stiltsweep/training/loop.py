@@ -35,7 +35,7 @@ from ..prediction import run as predict_examples
 from ..settings import CHECKPOINTING, SAVE_MINUTES, TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
-from .plan import derived_seed, evaluation_points, learning_rate_factor
+from .plan import derived_seed, evaluation_points, learning_rate_factor, rows
 from .processes import Team
 from .state import StateFolder, Tries, load_optimizer, optimizer_tensors
 
@@ -230,7 +230,7 @@ def _load(run: Run, source: Source, chosen: Sequence[Choice]) -> list[Task]:
     """Read and encode the data."""
     settings = run.settings
     tokenizer = Tokenizer.from_directory(source.base)
-    limits = Limits(settings.max_length, settings.stride, settings.max_target_length)
+    limits = Limits.of(settings.to_json())
     shuffles = run.mixture is not None and run.mixture.shuffle_labels
     tasks = []
     for choice in chosen:
@@ -241,6 +241,8 @@ def _load(run: Run, source: Source, chosen: Sequence[Choice]) -> list[Task]:
             limits=limits,
             representation=run.representation,
         )
+        if settings.head != "linear" and source.interface == "encoder":
+            made.options["head"] = settings.head
         shuffled = derived_seed(run.seed, "labels", *choice.seed_parts) if shuffles else None
         tasks.append(load(choice, made, shuffled=shuffled))
     return tasks
@@ -249,7 +251,8 @@ def _load(run: Run, source: Source, chosen: Sequence[Choice]) -> list[Task]:
 def _continues(source: Source, task: Task) -> bool:
     """Whether the head of the checkpoint that a run starts from means the same in its own task."""
     trained = source.trained or {}
-    return "head_sha256" in trained and trained["kind"] == task.meta.kind and not task.meta.labels
+    alike = trained.get("form_options", {}).get("head") == task.form.options.get("head")
+    return "head_sha256" in trained and trained["kind"] == task.meta.kind and not task.meta.labels and alike
 
 
 _FINISHED = "finished.json"
@@ -380,7 +383,11 @@ class _Trainer:
 
     def _batches(self) -> Iterator[_Batch]:
         """Yield what each update learns from: a task is drawn, and its own next batch taken."""
-        streams = [task.batches(self.settings.batch_size, self.run.seed) for task in self.tasks]
+        settings, seed = self.settings, self.run.seed
+        packed = settings.batch_tokens is not None
+        streams = [
+            task.packed(settings, seed) if packed else task.batches(settings.batch_size, seed) for task in self.tasks
+        ]
         for task in self.sampling.draws(derived_seed(self.run.seed, "tasks")):
             yield _Batch(task, *next(streams[task]))
 
@@ -412,7 +419,8 @@ class _Trainer:
                         "GPU."
                     ) from None
                 log.warning("out of memory: micro-batches of %d tokens from here on", self.budget)
-        norm = float(self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), settings.clip_norm)))
+        limit = settings.clip_norm or math.inf
+        norm = float(self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
                 f"{self.run.output}: the loss is {loss} and the gradient's norm {norm} in update {progress.update + 1} "
@@ -430,8 +438,8 @@ class _Trainer:
     def _gradients(self, batch: _Batch) -> float:
         """Accumulate the gradient of the batch's mean loss and return that loss.
 
-        Every micro-batch's summed loss is divided by the weight of the whole batch, so the gradient does not depend on
-        how the batch is cut.
+        Every micro-batch's summed loss is divided by the weight of the whole batch (or by a constant), so the gradient
+        does not depend on how the batch is cut.
         """
         model, task = self.model, self.tasks[batch.task]
         model.use(batch.task)
@@ -441,6 +449,8 @@ class _Trainer:
         drawn = (task.form.drawn(task.examples[i], batch.epoch_seed) for i in batch.examples)
         examples = sorted(drawn, key=lambda e: (e.length, e.row))
         weight = sum(task.form.weight(example) for example in examples)
+        if self.settings.loss_denominator == "slots" and task.form.text2text:
+            weight = float(rows(self.settings) * self.settings.max_target_length)
         total = 0.0
         budget = self.team.budget(self.budget, examples[-1].length)
         for part, factor in self.team.deal(list(task.form.micro_batches(examples, budget))):

@@ -14,7 +14,8 @@ from ..kinds import Form, shuffle_labels
 from ..languages import SOURCE_LANGUAGE
 from ..models.batches import Example
 from ..records import Meta, Row, read_meta, read_rows
-from .plan import Sampling, derived_seed, epoch_batches, learned
+from ..settings import TrainingSettings
+from .plan import Sampling, derived_seed, epoch_batches, learned, packed_batches
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,13 @@ class Task(Choice):
             for batch in epoch_batches(lengths, batch_size, order, epoch):
                 yield epoch_seed, batch
             epoch += 1
+
+    def packed(self, settings: TrainingSettings, seed: int) -> Iterator[tuple[int, list[int]]]:
+        """Yield (update's seed, indices of examples) without end, for batches in tokens."""
+        sizes = [(sum(len(one.ids) for one in example.inputs), len(example.target)) for example in self.examples]
+        order = derived_seed(seed, "order", *self.seed_parts)
+        for number, batch in enumerate(packed_batches(sizes, settings, order)):
+            yield derived_seed(seed, "batch", *self.seed_parts, number), batch
 
     def learned(self, score: float) -> bool:
         """Return whether a dev score is above the task's chance level."""

@@ -24,7 +24,9 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def total_updates(examples: int, settings: TrainingSettings) -> int:
-    """Return the number of updates of a run."""
+    """Return the number of updates of a run; of batches in tokens it is stated and not counted."""
+    if settings.batch_tokens is not None and settings.max_updates is not None:
+        return settings.max_updates
     updates = max(1, round(settings.epochs * math.ceil(examples / settings.batch_size)))
     return updates if settings.max_updates is None else min(updates, settings.max_updates)
 
@@ -98,18 +100,54 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def rows(settings: TrainingSettings) -> int:
+    """Return the rows of an update: of packed examples, or of one each."""
+    return settings.batch_tokens // settings.max_length if settings.batch_tokens else settings.batch_size
+
+
+def packed_batches(sizes: Sequence[tuple[int, int]], settings: TrainingSettings, seed: int) -> Iterator[list[int]]:
+    """Yield the examples of update 0, 1, ... without end: as many as fit into its rows one after the other.
+
+    Rows are filled as mesh-tensorflow's `pack_dataset` fills them: examples come in random order, epoch after epoch,
+    and one that does not fit into the row, by its input or its output, begins the next. A row, like an update, may hold
+    examples of two epochs. Each example is read as it is alone: what is packed decides the update, not the attention.
+
+    Args:
+      sizes: (input, output) tokens of every example; more than a row holds count as a whole row.
+      settings: batch_tokens, max_length and max_target_length.
+      seed: of the order.
+    """
+    wanted, batch, full, used = rows(settings), list[int](), 0, (0, 0)
+    for epoch in count():
+        for example in np.random.default_rng([seed, epoch]).permutation(len(sizes)).tolist():
+            size = min(sizes[example][0], settings.max_length), min(sizes[example][1], settings.max_target_length)
+            together = used[0] + size[0], used[1] + size[1]
+            if together[0] > settings.max_length or together[1] > settings.max_target_length:
+                full, together = full + 1, size
+                if full == wanted:
+                    yield batch
+                    batch, full = [], 0
+            batch.append(example)
+            used = together
+
+
 def learning_rate_factor(update: int, total: int, settings: TrainingSettings) -> float:
     """Return the factor of the peak learning rate in update 0, 1, ... `total` - 1.
 
-    The warm-up rises linearly and reaches 1 in its last update; the linear schedule then falls towards 0, which it
-    would reach in update `total`.
+    The warm-up rises linearly and reaches 1 in its last update, or, begun from zero, in the update after it; the linear
+    schedule then falls towards 0, which it would reach in update `total`.
     """
-    warmup = settings.warmup if settings.warmup >= 1 else math.floor(settings.warmup * total)
+    warmup = warmup_updates(total, settings)
     if update < warmup:
-        return (update + 1) / warmup
+        return (update if settings.warmup_from_zero else update + 1) / warmup
     if settings.schedule == "constant":
         return 1.0
     return (total - update) / max(1, total - warmup)
+
+
+def warmup_updates(total: int, settings: TrainingSettings) -> float:
+    """Return the number of updates of the warm-up; a share of all is rounded down, as in jiant."""
+    return settings.warmup if settings.warmup >= 1 else math.floor(settings.warmup * total)
 
 
 def evaluation_points(total: int, evaluations: int) -> list[int]:
