@@ -13,6 +13,7 @@ import synthetic
 from stiltsweep.errors import UserError
 from stiltsweep.metrics import METRICS
 from stiltsweep.resampling import strata as strata_module
+from stiltsweep.resampling.clusters import units
 from stiltsweep.resampling.draws import Counts, Signs, t_scale
 from stiltsweep.resampling.intervals import bca, detectable, p_value, percentile, within
 from stiltsweep.resampling.strata import stratify
@@ -381,6 +382,40 @@ def test_the_measured_correlation_of_pairs():
     found = only(runs_of({"none": one, "i": other}, 1000))
     assert found["seed_correlation"] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
     assert only(runs_of({"none": [0.5, 0.5], "i": [0.4, 0.5]}))["seed_correlation"] is None
+
+
+# Clusters of examples
+
+
+def test_a_unit_is_what_no_cluster_of_any_language_cuts_through():
+    ids = {"a": ["1", "2", "3", "4"], "b": ["2", "3", "9"], "c": ["4"]}
+    found = units(ids, {"a": ["x", "x", "y", "z"], "b": ["p", "p", "q"]})
+    assert found["a"][0] == ("1", "4")  # 1 and 2 by x, 2 and 3 by p
+    assert found["a"][1].tolist() == [0, 0, 0, 1]
+    assert found["b"][0] == ("1", "9")
+    assert found["b"][1].tolist() == [0, 0, 1]
+    assert found["c"][0] == ("4",)
+
+
+def test_clusters_are_drawn_whole():
+    """Examples of clusters against clusters that somebody summed up before: the same test, but for what is counted."""
+    statistics = sweep(n=300, lifts={("i", "a"): 4.0})
+    name = {i: f"{int(i[3:]) // 5:03d}" for i in statistics.ids["a"]}
+    clusters = {code: tuple(name[i] for i in own) for code, own in statistics.ids.items()}
+    place = np.array([sorted(set(name.values())).index(name[i]) for i in statistics.ids["a"]])
+    summed = {k: np.stack([np.bincount(place, c) for c in v.T], axis=1) for k, v in statistics.values.items()}
+    firsts = tuple(statistics.ids["a"][::5])
+    before = dataclasses.replace(statistics, ids=dict.fromkeys(CODES, firsts), values=summed)
+    once, again = run(dataclasses.replace(statistics, clusters=clusters)), run(before)
+    for one, other in zip(once, again, strict=True):
+        assert {k: v for k, v in one.items() if k != "n_examples"} == {
+            k: v for k, v in other.items() if k != "n_examples"
+        }
+    assert (once[0]["n_examples"], once[0]["n_clusters"]) == (300, 60)
+    few = run(dataclasses.replace(statistics, clusters={c: tuple(n[:2] for n in own) for c, own in clusters.items()}))
+    assert few[0]["reason"].startswith("6 clusters of examples")
+    alone = run(dataclasses.replace(statistics, clusters=statistics.ids))
+    assert alone == run(statistics)
 
 
 # Many tests, and no effect

@@ -17,7 +17,7 @@ from .errors import UserError
 from .files import digest_file, read_json, replacing, write_json
 from .layout import FAILURES, Cell
 from .metrics import compared, metric
-from .records import Row, read_meta, read_rows
+from .records import CLUSTER, Row, read_meta, read_rows
 
 
 def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, contaminated: bool) -> float:
@@ -69,6 +69,8 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         for row, found in zip(rows, predicted["predictions"], strict=True)
     ]
     columns: dict[str, Any] = {"id": _texts(predicted["ids"])}
+    if any(row.get(CLUSTER) for row in rows):
+        columns[CLUSTER] = _texts([row.get(CLUSTER) or row["id"] for row in rows])
     scores: dict[str, float | None] = {}
     for name in names:
         rule = metric(name, meta.labels)

@@ -28,6 +28,9 @@ UNPREPARED = ".failed"
 
 SPLITS = ("train", "dev", "test")
 
+CLUSTER = "cluster"
+"""Column of what an example shares with others of its language (a premise, a paragraph, a template): tests draw
+clusters. Every kind may have it; it decides no prediction and no score, so it is not in the digest of the rows."""
 COLUMNS: dict[str, dict[str, str]] = {
     # Column -> type, as pyarrow spells it; "?" marks a column that may be missing or null.
     "classification": {"text_a": "string", "text_b": "string?", "label": "string"},
@@ -90,7 +93,7 @@ def schema(kind: str) -> pa.Schema:
         "list<struct<text: string, start: int32>>": pa.list_(struct),
     }
     fields = [pa.field("id", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False)]
-    for name, spec in COLUMNS[kind].items():
+    for name, spec in {**COLUMNS[kind], CLUSTER: "string?"}.items():
         fields.append(pa.field(name, types[spec.rstrip("?")], nullable=spec.endswith("?")))
     return pa.schema(fields)
 
@@ -123,7 +126,7 @@ def read_rows(path: str | Path, split: str | None = None, *, candidates: bool = 
         # Not read_table with a filter: that imports and starts Arrow's data set engine, which costs more than the rows.
         with pq.ParquetFile(path) as file:
             rows: list[Row] = [
-                row
+                row if row.get(CLUSTER, "") is not None else _without(row, CLUSTER)
                 for batch in file.iter_batches(use_threads=False)
                 for row in (batch.to_pylist() if _wanted(batch, split, candidates) else ())
                 if (split is None or row["split"] == split) and (candidates or row.get("side") != "candidate")
@@ -192,7 +195,7 @@ def write_rows(
         with pq.ParquetWriter(temporary, target, compression="zstd") as writer:
             for batch in _batches(_checked(rows, kind, labels, where)):
                 for row in batch:
-                    content.update(canonical(row).encode("utf-8") + b"\n")
+                    content.update(canonical(_without(row, CLUSTER)).encode("utf-8") + b"\n")
                     if kind not in SIDED or row["side"] == "query":
                         counts[row["split"]] += 1
                 writer.write_table(pa.Table.from_pylist(batch, schema=target))
@@ -202,6 +205,10 @@ def write_rows(
     meta = Meta(kind=kind, labels=labels, counts=dict(counts), sha256=content.hexdigest(), **about)
     write_json(meta_path(path), asdict(meta))
     return meta
+
+
+def _without(row: Row, name: str) -> Row:
+    return {key: value for key, value in row.items() if key != name}
 
 
 def _compare(where: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -227,7 +234,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 def _checked(rows: Iterable[Row], kind: str, labels: list[str], where: str) -> Iterator[Row]:
     """Yield the rows with exactly the schema's columns, refusing the first one that breaks a rule."""
-    names = ("id", "split", *COLUMNS[kind])
+    names = ("id", "split", *COLUMNS[kind], CLUSTER)
     known = set(labels)
     seen: set[tuple[str, str]] = set()
     answers: dict[str, Counter[Any]] = {}

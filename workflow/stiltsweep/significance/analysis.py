@@ -9,9 +9,9 @@ examples+seeds+languages   also the languages of a group, as a sample of its lan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -22,11 +22,12 @@ from ..arms import BASELINE
 from ..errors import UserError, nearest
 from ..resampling.draws import normals
 from ..resampling.intervals import bca, detectable, extremes, p_value, percentile, within
+from ..resampling.strata import SMALLEST as SMALLEST_STRATUM
 from ..resampling.strata import Stratum, stratify
 from ..resampling.tails import FEW, SMALLEST, Tail
 from . import influence
 from .bootstrap import arm_draws, sign_flips
-from .cells import Statistics
+from .cells import Statistics, by_unit
 from .comparison import COLUMNS, HELPED, HIGHER, HURT, LOWER, OPEN, WITHIN
 from .corrections import holm
 from .estimands import Estimand, weights
@@ -80,6 +81,9 @@ class Resampled:
     """Everything drawn for one model and target; any number of estimands can be read off it."""
 
     statistics: Statistics
+    """Of what is drawn: clusters of examples where the data name any."""
+    examples: Mapping[str, tuple[str, ...]]
+    """Language -> ids of its examples."""
     settings: Settings
     strata: Sequence[Stratum]
     arms: Mapping[str, influence.Arm]
@@ -88,6 +92,15 @@ class Resampled:
     """Arm -> (languages, resamples) scores under resampled examples."""
     flipped: Mapping[Pair, Array]
     """Pair -> (languages, resamples) lifts under swapped answers; NaN where there is no lift."""
+    counts: dict[frozenset[str], int] = field(default_factory=dict)
+    """Filled by `count`."""
+
+    def count(self, languages: Iterable[str]) -> int:
+        """Return how many distinct examples some languages hold."""
+        key = frozenset(languages)
+        if key not in self.counts:
+            self.counts[key] = len({name for code in key for name in self.examples.get(code, ())})
+        return self.counts[key]
 
 
 def resample(
@@ -101,12 +114,14 @@ def resample(
       pairs: arms to compare with each other, besides every intermediate with the baseline.
       chunk: resamples drawn at a time; the result does not depend on it.
     """
+    examples = statistics.ids
+    statistics = by_unit(statistics)
     strata = stratify(statistics.ids)
     arms = {name: influence.arm(statistics, strata, name) for name, seeds in statistics.seeds.items() if seeds}
     count: dict[str, Any] = {"resamples": settings.resamples, "seed": settings.seed, "chunk": chunk}
     lifts = {pair: _contributions(statistics, arms, pair) for pair in (*lift_pairs(statistics), *pairs)}
     flipped = sign_flips(lifts, strata, languages=statistics.languages, **count)
-    return Resampled(statistics, settings, strata, arms, arm_draws(statistics, strata, **count), flipped)
+    return Resampled(statistics, examples, settings, strata, arms, arm_draws(statistics, strata, **count), flipped)
 
 
 def lift_pairs(statistics: Statistics) -> list[Pair]:
@@ -232,7 +247,7 @@ def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) 
         "reason": _why_absent(statistics, pair, estimand),
         "resampling": resampled.settings.resampling,
         "n_languages": 0 if estimand.absent else len(estimand.languages),
-        "n_examples": sum(stratum.count(row_languages) for stratum in resampled.strata),
+        "n_examples": resampled.count(row_languages),
         "n_clusters": sum(stratum.count(row_languages) for stratum in resampled.strata),
         "n_seeds": _seeds(statistics, pair),
         "languages": " ".join(estimand.languages),
@@ -325,7 +340,9 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
 
     results = []
     for j, estimand in enumerate(tested):
-        level, note, untested = _verdict(settings, estimand, statistics, pair, int(lost[j]), bool(beyond.unknown[j]))
+        level, note, untested = _verdict(
+            settings, estimand, statistics, pair, int(lost[j]), bool(beyond.unknown[j]), _few(resampled, estimand)
+        )
         row: Row = {key: _rounded(values[j]) for key, values in columns.items()}
         row |= {"resampling": level, "reason": note, "status": "n/a" if untested else "ok"}
         row["p_fitted"] = bool(fitted[j]) and not untested
@@ -369,7 +386,7 @@ _EXAMPLES = ("examples_ci_low", "examples_ci_high", "examples_p", "p_signflip")
 
 
 def _verdict(
-    settings: Settings, estimand: Estimand, statistics: Statistics, pair: Pair, lost: int, unknown: bool
+    settings: Settings, estimand: Estimand, statistics: Statistics, pair: Pair, lost: int, unknown: bool, few: int
 ) -> tuple[str, str, tuple[str, ...]]:
     """Say at which level an estimand is tested, with what reservation, and which columns have no value."""
     level = settings.resampling
@@ -396,9 +413,18 @@ def _verdict(
             notes.append(f"one run of {single}: how much its runs differ is taken from {several}")
         elif settings.pair_seeds and one != other:
             notes.append("runs not paired: the two arms have other seeds")
+    if few:
+        notes.append(f"{few} clusters of examples: too few to be sure of their spread")
     if lost:
         notes.append(f"{lost} of {settings.resamples} resamples leave nothing to score and count as extreme")
     return level, "; ".join(notes), ()
+
+
+def _few(resampled: Resampled, estimand: Estimand) -> int:
+    """Return the number of clusters behind an estimand where it is small, else 0."""
+    languages = set(estimand.languages)
+    clusters = sum(stratum.count(languages) for stratum in resampled.strata)
+    return clusters if clusters < SMALLEST_STRATUM and clusters < resampled.count(languages) else 0
 
 
 def _fewer_runs(statistics: Statistics, arm: str) -> str:

@@ -215,6 +215,7 @@ def restrict(statistics: Statistics, attributes: Attributes, members: Mapping[st
         statistics,
         held={arm: codes.intersection(at) for arm, codes in statistics.held.items()},
         ids=ids,
+        clusters={code: tuple(own[i] for i in at[code]) for code, own in statistics.clusters.items() if code in at},
         values={key: values[at[key[2]]] for key, values in statistics.values.items() if key[2] in at},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell, Layout
 from ..metrics import Metric, metric
 from ..metrics.classes import Curve, labels_of
+from ..records import CLUSTER
+from ..resampling.clusters import units
 
 Array = NDArray[np.float64]
 
@@ -64,6 +66,8 @@ class Statistics:
     """Cells and runs that are not in the tests."""
     contaminated: frozenset[str] = frozenset()
     """Arms whose intermediate holds this target's data."""
+    clusters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Language -> cluster of each example, in the order of `ids`; nothing where the data name no clusters."""
     planned: int = 0
     """Runs an arm was to have; 0 where that is not known."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +79,24 @@ class Statistics:
     def intermediates(self) -> tuple[str, ...]:
         """Every arm but the baseline, in the order asked for."""
         return tuple(arm for arm in self.seeds if arm != BASELINE)
+
+
+def by_unit(statistics: Statistics) -> Statistics:
+    """Return the statistics of what is drawn: of clusters where there are any, else of the examples as they are."""
+    if not statistics.clusters:
+        return statistics
+    found = units(statistics.ids, statistics.clusters)
+
+    def summed(values: Array, language: str) -> Array:
+        names, place = found[language]
+        return np.stack([np.bincount(place, weights=column, minlength=len(names)) for column in values.T], axis=1)
+
+    return replace(
+        statistics,
+        ids={language: names for language, (names, _) in found.items()},
+        values={key: summed(values, key[2]) for key, values in statistics.values.items()},
+        clusters={},
+    )
 
 
 def told_apart(language: str, ids: Iterable[str], parallel: str) -> tuple[str, ...]:
@@ -155,7 +177,7 @@ def read(
     used, held, left_out = _rectangles(cells, tuple(dict.fromkeys(intermediates)), failed_intermediates)
     parallel = str(next(iter(cells.values()))["parallel"])
     rule = _rule(names[0], results, model, target, next(iter(cells)))
-    ids, values = _values(results, model, target, rule, cells, used, held)
+    ids, clusters, values = _values(results, model, target, rule, cells, used, held)
     undefined = [
         gap(model, arm, target, s, code, "undefined")
         for (arm, s, code), v in values.items()
@@ -172,6 +194,7 @@ def read(
         values=values,
         gaps=(*gaps, *(gap(model, arm, target, s, "", why) for (arm, s), why in left_out.items()), *undefined),
         contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),
+        clusters={code: told_apart(code, own, parallel) for code, own in clusters.items()},
         planned=len(set(seeds)),
         digests={f"{arm}/seed{s}/{code}": cells[arm, s, code]["digests"]["predictions"] for arm, s, code in values},
         curve=rule.curve,
@@ -230,14 +253,15 @@ def _values(
     cells: Mapping[tuple[str, int, str], Mapping[str, Any]],
     used: Mapping[str, tuple[int, ...]],
     held: Mapping[str, frozenset[str]],
-) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, int, str], Array]]:
-    """Read the statistics of every used cell, rows sorted by id."""
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]], dict[tuple[str, int, str], Array]]:
+    """Read the statistics of every used cell, rows sorted by id, with ids and clusters."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = [f"{found.name}.{column}" for column in found.columns]
     first: dict[str, tuple[pa.ChunkedArray, NDArray[np.intp] | None]] = {}
     ids: dict[str, tuple[str, ...]] = {}
+    clusters: dict[str, tuple[str, ...]] = {}
     values: dict[tuple[str, int, str], Array] = {}
     for arm, seeds in used.items():
         for seed in seeds:
@@ -245,7 +269,9 @@ def _values(
                 path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
                 try:
                     # Threads cost more than they give on files this small.
-                    table = pq.ParquetFile(path).read(columns=["id", *columns], use_threads=False)
+                    file = pq.ParquetFile(path)
+                    named = [CLUSTER] if code not in first and CLUSTER in file.schema_arrow.names else []
+                    table = file.read(columns=["id", *columns, *named], use_threads=False)
                     statistics = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
                 except (OSError, pa.ArrowException, KeyError) as error:
                     raise UserError(
@@ -259,8 +285,11 @@ def _values(
                 else:
                     order = _order(path, names.to_pylist(), code, ids)
                     first.setdefault(code, (names, order))
+                if named:
+                    own = table.column(CLUSTER).to_pylist()
+                    clusters[code] = tuple(own if order is None else (own[i] for i in order))
                 values[arm, seed, code] = found.reduced(statistics if order is None else statistics[order])
-    return ids, values
+    return ids, clusters, values
 
 
 def _order(path: Path, names: list[str], code: str, ids: dict[str, tuple[str, ...]]) -> NDArray[np.intp] | None:

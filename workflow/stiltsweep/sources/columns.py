@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..records import COLUMNS, Row
+from ..records import CLUSTER, COLUMNS, Row
 
-PAIR = {"query": "string", "candidate": "string", "candidate_id": "string?"}
+PAIR = {"query": "string", "candidate": "string", "candidate_id": "string?", CLUSTER: "string?"}
 """Retrieval may map these instead of side, text and gold: a row is a query and its one right candidate. The candidate's
 id is the row's, or `candidate_id`, if rows have candidates in common; such a candidate is read once."""
 
@@ -21,6 +22,8 @@ ROW_FACTS = ("$row", "$file", "$language", "$name")
 """Columns that every upstream row has beside its own: its number in the file from 0, the file's name without ending (of
 a hub data set the configuration), the language, and upstream's name for it."""
 
+_LONGEST = 40
+"""Characters of a cluster's name."""
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _Getter = Callable[[Mapping[str, Any]], Any]
 
@@ -43,7 +46,7 @@ class Columns:
         Raises:
           UserError: an unknown or missing column or key; the text names the nearest known one.
         """
-        types = {"id": "string", **COLUMNS[kind]}
+        types = {"id": "string", **COLUMNS[kind], CLUSTER: "string?"}
         self._pair = kind == "retrieval" and not spec.keys() & set(COLUMNS[kind])
         if self._pair:
             types = {"id": "string", **PAIR}
@@ -77,11 +80,14 @@ class Columns:
                 raise RowError(f"{column}: {fault}") from None
         if "answers" in found:
             _check_offsets(found["context"], found["answers"])
+        if found.get(CLUSTER) is not None:
+            found[CLUSTER] = _name(found[CLUSTER])
         if not self._pair:
             return [found]
         candidate = found.get("candidate_id", found["id"])
         return [
-            {"id": found["id"], "side": "query", "text": found["query"], "gold": [candidate]},
+            {"id": found["id"], "side": "query", "text": found["query"], "gold": [candidate]}
+            | ({CLUSTER: found[CLUSTER]} if CLUSTER in found else {}),
             {"id": candidate, "side": "candidate", "text": found["candidate"], "gold": []},
         ]
 
@@ -268,6 +274,11 @@ def _check_offsets(context: str, answers: list[dict[str, Any]]) -> None:
             raise RowError(
                 f"answers: {text!r} is not at offset {start} of the context; {hint} (offsets count code points)"
             )
+
+
+def _name(cluster: str) -> str:
+    """Return a cluster's name: a text that names one (a premise, a paragraph) is named by its digest."""
+    return cluster if len(cluster) <= _LONGEST else sha256(cluster.encode("utf-8")).hexdigest()[:16]
 
 
 def _string(value: Any, optional: bool) -> str | None:

@@ -16,7 +16,7 @@ PAIR_COLUMNS = {
     "candidate": "sentence_and_context",
     "candidate_id": "sentence_id",
 }
-COLUMNS = {"id": "id", "side": "side", "text": "text", "gold": "gold"}
+COLUMNS = {"id": "id", "cluster": "cluster", "side": "side", "text": "text", "gold": "gold"}
 
 _END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W_a-z])")
 _NO_END = re.compile(
@@ -104,6 +104,7 @@ def xquad_r(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tupl
     number = 0
     for number, question in squad.rows(paths[0], {}):
         found = gold.get(question["id"], [])
-        yield number, {"id": question["id"], "side": "query", "text": question["question"], "gold": found}
+        row = {"id": question["id"], "side": "query", "text": question["question"], "gold": found}
+        yield number, row | {"cluster": question["context"]}
     for extra, (identity, text) in enumerate(candidates.items(), start=1):
-        yield number + extra, {"id": identity, "side": "candidate", "text": text, "gold": []}
+        yield number + extra, {"id": identity, "side": "candidate", "text": text, "gold": [], "cluster": None}

@@ -11,6 +11,7 @@ from ...errors import UserError
 
 COLUMNS = {
     "id": "id",
+    "cluster": "context",
     "context": "context",
     "question": "question",
     "answers": {"text": "answers.text", "start": "answers.answer_start"},

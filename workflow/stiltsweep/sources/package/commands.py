@@ -56,7 +56,7 @@ def intent(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     made: dict[str, list[Row]] = {}
     for split, size in _splits(definition, language):
         sentences = sample(language, definition["source"]["intents"], split, size, "intent", taken)
-        made[split] = [{"text_a": s.text, "label": s.label} for s in sentences]
+        made[split] = [{"text_a": s.text, "label": s.label, "cluster": s.template} for s in sentences]
     return _in_order(made)
 
 
@@ -74,7 +74,7 @@ def slots(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
             best = min(pool, key=lambda s: min(counts[kind] for _, _, kind in s.spans))
             pool.remove(best)
             counts.update(kind for _, _, kind in best.spans)
-            made[split].append(tag(best.text, best.spans, grammar(language).spaced))
+            made[split].append(tag(best.text, best.spans, grammar(language).spaced) | {"cluster": best.template})
         random.Random(f"slots order {language} {split}").shuffle(made[split])
     return _in_order(made)
 
@@ -161,6 +161,8 @@ def _log(sentence: Sentence, span: Span, others: Sequence[Sentence], question: s
         "context": _STOP.join(line.text for line in lines),
         "question": question,
         "answers": [{"text": sentence.text[span[0] : span[1]], "start": start}],
+        # Of the command that answers; the others of a log are drawn anew for every question.
+        "cluster": sentence.template,
     }
 
 

@@ -73,6 +73,8 @@ class Sentence:
     """Filler list -> the words filled in."""
     reply: tuple[str, str]
     """(intent, response key) of the template: where its reply stands in the package."""
+    template: str
+    """The intent and skeleton of the template (see `skeleton`): what is made from it has much in common."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,9 @@ def _usable(grammar: Grammar, pattern: str) -> bool:
     return not any(refused.search(pattern) for refused in grammar.refuse)
 
 
-def fill(grammar: Grammar, pattern: str, label: str, reply: tuple[str, str], rng: random.Random) -> Sentence:
+def fill(
+    grammar: Grammar, pattern: str, label: str, reply: tuple[str, str], rng: random.Random, template: str = ""
+) -> Sentence:
     """Fill a pattern's slots.
 
     A filler may hold its slot in brackets: "in der [Küche]" fills the slot with Küche. Where words are written apart
@@ -245,7 +249,7 @@ def fill(grammar: Grammar, pattern: str, label: str, reply: tuple[str, str], rng
     text += pattern[end:]
     if grammar.spaced:
         spans = [_to_words(text, span) for span in spans]
-    return Sentence(text, tuple(spans), label, pattern, values, reply)
+    return Sentence(text, tuple(spans), label, pattern, values, reply, template)
 
 
 def _to_words(text: str, span: Span) -> Span:
@@ -332,7 +336,8 @@ def sample(language: str, intents: Sequence[str], split: str, size: int, salt: s
             pattern = expand(g, template, rng, names)
             if pattern in taken or not _usable(g, pattern):
                 continue
-            sentence = fill(g, pattern, label, (template.intent, template.response), rng)
+            named = f"{template.intent} {digest(skeleton(template.text)):016x}"
+            sentence = fill(g, pattern, label, (template.intent, template.response), rng, named)
             text = sentence.text
             if text in taken or text in found or not _SHORTEST <= len(text) <= _LONGEST:
                 continue

@@ -149,7 +149,8 @@ def rows(texts: Texts, kind: str, slots: Mapping[str, str], chosen: list[Choice]
         words = {name: texts.slots[slots[name]][at] for name, at in choice.items.items()}
         place = texts.place(choice.capability, choice.case)
         filled = {key: [_fill(one, words, f"{place}.{key}") for one in _templates(case[key])] for key in case}
-        row: Row = {"id": choice.id, "split": "test", "place": place}
+        cluster = f"{choice.capability}/{choice.case}"
+        row: Row = {"id": choice.id, "split": "test", "place": place, "cluster": cluster}
         if kind == "classification":
             yield row | {key: found[0][0] for key, found in filled.items()}
             continue
