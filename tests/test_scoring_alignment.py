@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.kinds.span_qa import MAX_ANSWER
+from stiltsweep.kinds.span_qa import MAX_ANSWER, best_within
 from stiltsweep.metrics import metric
-from stiltsweep.models.batches import collate
+from stiltsweep.models import tokenizer_files
+from stiltsweep.models.batches import Dense, collate
 from stiltsweep.models.load import Source, build
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import run
@@ -127,32 +129,76 @@ def test_names_beyond_the_longest_input_are_missed(text_model: Source) -> None:
 # Span QA
 
 
-def test_no_answer_is_longer_than_the_published_thirty(encoder: Source) -> None:
-    """Start and end far apart score highest; the best pair within reach is given."""
-    row = {"id": "1", "context": "kitchen garage " * 30, "question": "where?", "answers": []}
-    kind = make(encoder, "span_qa", limits=Limits(1000, 8, 8))
-    (example,) = kind.encode([row], training=False)
-    first, offsets = example.align[0]
-    logits = torch.full((1, len(example.inputs[0].ids), 2), -5.0)
-    logits[0, first, 0] = 9.0
-    logits[0, first + 60, 1] = 9.0
-    logits[0, first + 10, 0], logits[0, first + 39, 1] = 2.0, 3.0  # 30 tokens
-    logits[0, first + 9, 0] = 2.5  # with that end, 31
-    model = SimpleNamespace(hidden=lambda batch: logits, head=lambda hidden: hidden)
-    dense = build(encoder, kind, kept=None, seed=0).dense
-    batch = collate([example], dense, torch.device("cpu"), token_types=False)
-    ((score, start, end, _),) = kind.predict(model, batch)[0]
-    assert end - start + 1 <= MAX_ANSWER
-    best = max(
-        (float(logits[0, first + s, 0] + logits[0, first + e, 1]), s, e)
-        for s in range(len(offsets))
-        for e in range(s, min(s + 30, len(offsets)))
+@pytest.mark.parametrize(("apart", "expected"), [(MAX_ANSWER - 1, True), (MAX_ANSWER, False)])
+def test_no_answer_is_longer_than_the_bound_in_characters(apart: int, expected: bool, tmp_path: Path) -> None:
+    """The same for pieces and for bytes: the highest start and end are an answer if they are within reach."""
+    extra = [f"<extra_id_{n}>" for n in range(125)]
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer_files.save(tokenizer_files.byte_level(list(special.values()), extra), special, tmp_path)
+    context = "ก" * (2 * MAX_ANSWER)  # three bytes each
+    row = {"id": "1", "context": context, "question": "?", "answers": []}
+    about = Meta("t", "th", "span_qa", [], ["squad_em"], {}, "0", "none")
+    kind = form(
+        about,
+        Tokenizer.from_directory(tmp_path),
+        interface="encoder",
+        limits=Limits(2048, 512, 8),
+        representation=REPRESENTATION,
     )
-    assert score == pytest.approx(best[0])
-    assert float(logits[0, first + start, 0] + logits[0, first + end, 1]) == pytest.approx(best[0])
-    logits[0, first, 0] = logits[0, first + 60, 1] = -5.0
+    (example,) = kind.encode([row], training=False)
+    first, _ = example.align[0]
+    logits = torch.full((1, len(example.inputs[0].ids), 2), -5.0)
+    logits[0, first + 30, 0] = 9.0
+    logits[0, first + 30 + 3 * apart + 2, 1] = 9.0
+    model = SimpleNamespace(hidden=lambda batch: logits, head=lambda hidden: hidden)
+    batch = collate([example], Dense(None, 384, 0), torch.device("cpu"), token_types=False)
     ((score, start, end, _),) = kind.predict(model, batch)[0]
-    assert (score, start, end) == (5.0, 10, 39)
+    (found,) = kind.decode([row], [example], [[(score, start, end, 0.0)]])
+    assert (score == 18.0) is expected and len(found) <= MAX_ANSWER
+    assert (found == "ก" * MAX_ANSWER) is expected
+
+
+def test_the_best_within_reach_is_that_of_trying_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for length in (1, 2, 3, 17, 64):
+        values = torch.randint(0, 6, (4, length), generator=generator).float()
+        here = torch.arange(length)
+        lasts = torch.minimum(here + torch.randint(0, length, (4, length), generator=generator), here[-1])
+        found, where = best_within(values, lasts)
+        for b in range(4):
+            for i in range(length):
+                reach = values[b, i : int(lasts[b, i]) + 1]
+                assert (found[b, i], where[b, i] - i) == (reach.max(), reach.argmax())
+
+
+# (language, context, gold answer): 40 and 39 bytes of letters, in contexts of published data.
+BYTES = [
+    ("hi", "कार्यक्रम वाशिंगटन में राष्ट्रपति भवन के सामने हुआ।", "राष्ट्रपति भवन"),
+    ("ru", "Игра прошла на стадионе имени Ленина в Санта-Кларе.", "стадионе имени Ленина"),
+]
+
+
+@pytest.mark.parametrize(("language", "context", "gold"), BYTES)
+def test_a_byte_encoder_that_scores_the_gold_answers_it(language: str, context: str, gold: str, tmp_path: Path) -> None:
+    extra = [f"<extra_id_{n}>" for n in range(125)]
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer_files.save(tokenizer_files.byte_level(list(special.values()), extra), special, tmp_path)
+    about = Meta("t", language, "span_qa", [], ["squad_em"], {}, "0", "none")
+    kind = form(
+        about,
+        Tokenizer.from_directory(tmp_path),
+        interface="encoder",
+        limits=Limits(64, 48, 8),  # several windows
+        representation=REPRESENTATION,
+    )
+    row = {"id": "1", "context": context, "question": "?", "answers": [{"text": gold, "start": context.index(gold)}]}
+    (example,) = kind.encode([row], training=True)
+    logits = torch.full((len(example.inputs), max(len(one.ids) for one in example.inputs), 2), -5.0)
+    for window, (start, end) in enumerate(example.labels):
+        logits[window, start, 0] = logits[window, end, 1] = 5.0
+    model = SimpleNamespace(hidden=lambda batch: logits, head=lambda hidden: hidden)
+    batch = collate([example], Dense(None, 384, 0), torch.device("cpu"), token_types=False)
+    assert kind.decode([row], [example], kind.predict(model, batch)) == [gold]
 
 
 def test_the_best_window_answers(encoder: Source) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,17 +19,22 @@ from .base import Form, Layout, windows
 from .placing import as_in
 from .text2text import TextForm, fill
 
-MAX_ANSWER = 30
-"""Longest answer in tokens (the value of the SQuAD and XTREME scripts)."""
+MAX_ANSWER = 160
+"""Longest answer in characters of the context, whatever the tokenizer.
+
+The SQuAD and XTREME scripts have 30 tokens, which in bytes is a ceiling by script: 60% of XQuAD's Thai answers and 45%
+of the Russian ones are longer than 30 bytes. At most 0.3% of the answers of an XQuAD language are longer than 160
+characters.
+"""
 _MINUS = -1e9
 
 
 class SpanForm(Form):
     """A start and an end score per token of (question, context window); the first position stands for no answer.
 
-    The answer is the best of all spans of at most `MAX_ANSWER` tokens of all windows. The published scripts look for it
-    among the pairs of the 20 best starts and 20 best ends of a window, and take a start only from the window that shows
-    it with the most context; here a span that two windows hold counts with its higher score.
+    The answer is the best of all spans of at most `MAX_ANSWER` characters of all windows. The published scripts look
+    for it among the pairs of the 20 best starts and 20 best ends of a window, and take a start only from the window
+    that shows it with the most context; here a span that two windows hold counts with its higher score.
     """
 
     @property
@@ -122,19 +129,16 @@ class SpanForm(Form):
         logits_BL2 = logits_BL2.clone()
         logits_BL2[:, 0] = _MINUS
         starts_BL, ends_BL = logits_BL2[..., 0], logits_BL2[..., 1]
-        length = starts_BL.shape[1]
-        shown_BL = self._shown(batch, length).cumsum(1)
-        best_B = torch.full_like(null_B, 2 * _MINUS)
-        start_B = torch.zeros_like(null_B, dtype=torch.long)
-        width_B = torch.zeros_like(start_B)
-        for width in range(min(MAX_ANSWER, length)):
-            scores_BL = starts_BL[:, : length - width] + ends_BL[:, width:]
-            before_BL = functional.pad(shown_BL, (1, 0))[:, : length - width]
-            score_B, where_B = scores_BL.masked_fill(shown_BL[:, width:] == before_BL, 2 * _MINUS).max(-1)
-            better_B = score_B > best_B
-            best_B = torch.where(better_B, score_B, best_B)
-            start_B = torch.where(better_B, where_B, start_B)
-            width_B = torch.where(better_B, width, width_B)
+        firsts_BL = torch.arange(starts_BL.shape[1], device=starts_BL.device).repeat(len(starts_BL), 1)
+        lasts_BL = firsts_BL - 1
+        shown = (window for example in batch.examples for window in example.align)
+        for number, (first, offsets) in enumerate(shown):
+            ending, last = (torch.from_numpy(first + of) for of in within_reach(offsets))
+            firsts_BL[number, first : first + len(offsets)] = ending
+            lasts_BL[number, first : first + len(offsets)] = last
+        ending_BL, where_BL = best_within(ends_BL, firsts_BL, lasts_BL)
+        best_B, start_B = (starts_BL + ending_BL).max(-1)
+        width_B = where_BL.gather(1, start_B[:, None])[:, 0] - start_B
         numbers = list(zip(best_B.tolist(), start_B.tolist(), width_B.tolist(), null_B.tolist(), strict=True))
         found = []
         at = 0
@@ -146,16 +150,6 @@ class SpanForm(Form):
             at += len(example.inputs)
             found.append(part)
         return found
-
-    def _shown(self, batch: Batch, length: int) -> Tensor:
-        """Return (B, L) 1 at pieces of the context that stand for more than white space, which is no answer."""
-        shown_BL = torch.zeros((len(batch.ids_BL), length), dtype=torch.long)
-        at = 0
-        for example in batch.examples:
-            for first, offsets in example.align:
-                shown_BL[at, first : first + len(offsets)] = torch.tensor([end > start for start, end in offsets])
-                at += 1
-        return shown_BL.to(batch.ids_BL.device)
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[str]:
         """Return the text of the best span over all windows; empty where having no answer scores higher."""
@@ -173,6 +167,52 @@ class SpanForm(Form):
             offsets = example.align[window][1]
             predictions.append(row["context"][offsets[start][0] : offsets[end][1]].strip())
         return predictions
+
+
+def within_reach(offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each piece the first and the last one that an answer beginning with it may end with.
+
+    The first makes the answer more than white space; the last keeps it within `MAX_ANSWER`, or is the first, if that piece
+    alone is longer. Where nothing but white space follows, the last comes before the first.
+    """
+    starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    here = np.arange(len(starts))
+    following = np.minimum.accumulate(np.where(ends > starts, here, len(starts))[::-1])[::-1]
+    lasts = np.searchsorted(ends, starts + MAX_ANSWER, side="right") - 1
+    lasts = np.where(following == here, np.maximum(lasts, here), lasts)
+    return np.minimum(following, len(starts) - 1), np.where(following < len(starts), lasts, -1)
+
+
+def best_within(values_BL: Tensor, firsts_BL: Tensor, lasts_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest value from a first to a last position, both (B, L), and the first position that has it.
+
+    Maxima of 1, 2, 4, ... positions are made once, and two of them that overlap cover any reach.
+
+    Args:
+      values_BL: any numbers.
+      firsts_BL, lasts_BL: for each position where to look. Where the last comes before the first, the value is very low.
+    """
+    length = values_BL.shape[1]
+    here_L = torch.arange(length, device=values_BL.device)
+    reach_BL = lasts_BL - firsts_BL + 1
+    best_BL, where_BL = values_BL, here_L.expand_as(values_BL)
+    found_BL, place_BL = torch.full_like(values_BL, 2 * _MINUS), firsts_BL.clone()
+    size = 1
+    while size <= int(reach_BL.max()):
+        covered_BL = (reach_BL >= size) & (reach_BL < 2 * size)
+        second_BL = (lasts_BL - size + 1).clamp(0, length - 1)
+        one_BL, at_BL = best_BL.gather(1, firsts_BL), where_BL.gather(1, firsts_BL)
+        other_BL, there_BL = best_BL.gather(1, second_BL), where_BL.gather(1, second_BL)
+        later_BL = other_BL > one_BL
+        found_BL = torch.where(covered_BL, torch.where(later_BL, other_BL, one_BL), found_BL)
+        place_BL = torch.where(covered_BL, torch.where(later_BL, there_BL, at_BL), place_BL)
+        # The maxima of twice as many positions; those that would reach beyond the end are never asked for.
+        next_L = (here_L + size).clamp(max=length - 1)
+        better_BL = best_BL[:, next_L] > best_BL
+        where_BL = torch.where(better_BL, where_BL[:, next_L], where_BL)
+        best_BL = torch.where(better_BL, best_BL[:, next_L], best_BL)
+        size *= 2
+    return found_BL, place_BL
 
 
 def _gold_pieces(row: Row, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
