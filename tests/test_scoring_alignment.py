@@ -151,7 +151,7 @@ def test_no_answer_is_longer_than_the_bound_in_characters(apart: int, expected: 
     logits[0, first + 30, 0] = 9.0
     logits[0, first + 30 + 3 * apart + 2, 1] = 9.0
     model = SimpleNamespace(hidden=lambda batch: logits, head=lambda hidden: hidden)
-    batch = collate([example], Dense(None, 384, 0), torch.device("cpu"), token_types=False)
+    batch = collate([example], Dense(None, 0), torch.device("cpu"), token_types=False)
     ((score, start, end, _),) = kind.predict(model, batch)[0]
     (found,) = kind.decode([row], [example], [[(score, start, end, 0.0)]])
     assert (score == 18.0) is expected and len(found) <= MAX_ANSWER
@@ -197,7 +197,7 @@ def test_a_byte_encoder_that_scores_the_gold_answers_it(language: str, context: 
     for window, (start, end) in enumerate(example.labels):
         logits[window, start, 0] = logits[window, end, 1] = 5.0
     model = SimpleNamespace(hidden=lambda batch: logits, head=lambda hidden: hidden)
-    batch = collate([example], Dense(None, 384, 0), torch.device("cpu"), token_types=False)
+    batch = collate([example], Dense(None, 0), torch.device("cpu"), token_types=False)
     assert kind.decode([row], [example], kind.predict(model, batch)) == [gold]
 
 
