@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.kinds.span_qa import MAX_ANSWER, best_within
+from stiltsweep.kinds.span_qa import MAX_ANSWER, best_within, within_reach
 from stiltsweep.metrics import metric
 from stiltsweep.models import tokenizer_files
 from stiltsweep.models.batches import Dense, collate
@@ -162,13 +162,23 @@ def test_the_best_within_reach_is_that_of_trying_all() -> None:
     generator = torch.Generator().manual_seed(0)
     for length in (1, 2, 3, 17, 64):
         values = torch.randint(0, 6, (4, length), generator=generator).float()
-        here = torch.arange(length)
-        lasts = torch.minimum(here + torch.randint(0, length, (4, length), generator=generator), here[-1])
-        found, where = best_within(values, lasts)
+        firsts, lasts = torch.randint(0, length, (2, 4, length), generator=generator)
+        found, where = best_within(values, firsts, lasts)
         for b in range(4):
             for i in range(length):
-                reach = values[b, i : int(lasts[b, i]) + 1]
-                assert (found[b, i], where[b, i] - i) == (reach.max(), reach.argmax())
+                reach = values[b, int(firsts[b, i]) : int(lasts[b, i]) + 1]
+                if len(reach):
+                    assert (found[b, i], where[b, i] - firsts[b, i]) == (reach.max(), reach.argmax())
+                else:
+                    assert found[b, i] < -1e9
+
+
+def test_an_answer_may_end_within_the_bound_and_where_something_is_said() -> None:
+    """Of each piece the first and last end; a piece without width stands for white space."""
+    offsets = [(0, 0), (0, 3), (3, 100), (100, 100), (100, 150), (150, 400), (400, 400)]
+    firsts, lasts = within_reach(offsets)
+    assert firsts.tolist() == [1, 1, 2, 4, 4, 5, 6]
+    assert lasts.tolist() == [4, 4, 4, 4, 4, 5, -1]  # 160 characters; the piece of 250 is an answer by itself
 
 
 # (language, context, gold answer): 40 and 39 bytes of letters, in contexts of published data.

@@ -172,8 +172,8 @@ class SpanForm(Form):
 def within_reach(offsets: Sequence[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return for each piece the first and the last one that an answer beginning with it may end with.
 
-    The first makes the answer more than white space; the last keeps it within `MAX_ANSWER`, or is the first, if that piece
-    alone is longer. Where nothing but white space follows, the last comes before the first.
+    The first makes the answer more than white space; the last keeps it within `MAX_ANSWER`, or is the first, if that
+    piece alone is longer. Where nothing but white space follows, the last comes before the first.
     """
     starts, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
     here = np.arange(len(starts))
@@ -190,7 +190,8 @@ def best_within(values_BL: Tensor, firsts_BL: Tensor, lasts_BL: Tensor) -> tuple
 
     Args:
       values_BL: any numbers.
-      firsts_BL, lasts_BL: for each position where to look. Where the last comes before the first, the value is very low.
+      firsts_BL, lasts_BL: for each position where to look. Where the last comes before the first, the value is very
+      low.
     """
     length = values_BL.shape[1]
     here_L = torch.arange(length, device=values_BL.device)
