@@ -108,6 +108,11 @@ TABLES = [
         if Path(table := f"{folder}/languages.csv").is_file()
     ],
 ]
+PUBLISHED = [
+    table
+    for folder in ["workflow/catalog", *SETTINGS["catalog"]]
+    if Path(table := f"{folder}/published.csv").is_file()
+]
 
 
 def inspected(function):

@@ -43,3 +43,32 @@ rule predict:
         python workflow/scripts/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
             --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
         """
+
+
+rule submission:
+    """Write predictions as benchmarks' own scripts read them, one file a task and language."""
+    input:
+        JOBS.submission_predictions(),
+    output:
+        LAYOUT.pattern("submission"),
+    log:
+        LAYOUT.log("submission"),
+    localrule: True
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        arguments=lambda wildcards: JOBS.submission_arguments(),
+        results=lambda wildcards: LAYOUT.results,
+    message:
+        "write submission folders of benchmarks"
+    shell:
+        """
+        python workflow/scripts/submission.py --results {params.results:q} {params.arguments} --output {output:q} &>{log:q}
+        """
+
+
+rule predictions:
+    """Everything a benchmark's own script needs to score this sweep: snakemake predictions."""
+    input:
+        LAYOUT.pattern("submission"),
+    localrule: True

@@ -29,6 +29,32 @@ rule describe:
         """
 
 
+rule scores:
+    """Score benchmarks as papers print them, with intervals, and put published scores beside ours."""
+    input:
+        run=LAYOUT.pattern("description"),
+        cells=SWEEP.cell_files(),
+        published=PUBLISHED,
+    output:
+        benchmarks=LAYOUT.pattern("benchmarks"),
+        published=LAYOUT.pattern("published"),
+    log:
+        LAYOUT.log("scores"),
+    localrule: True
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        results=lambda wildcards: LAYOUT.results,
+        code=code_digest("scores"),
+    message:
+        "score benchmarks, and compare with published scores"
+    shell:
+        """
+        python workflow/scripts/scores.py --results {params.results:q} --run {input.run:q} --published {input.published:q} \
+            --output {output.benchmarks:q} &>{log:q}
+        """
+
+
 rule report:
     """Write the report."""
     input:
@@ -39,6 +65,8 @@ rule report:
             LAYOUT.pattern("runs"),
             LAYOUT.pattern("sensitivity"),
             LAYOUT.pattern("regression"),
+            LAYOUT.pattern("benchmarks"),
+            LAYOUT.pattern("published"),
         ],
         run=LAYOUT.pattern("description"),
         cells=SWEEP.cell_files(),

@@ -51,8 +51,8 @@ def members(benchmarks: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, 
     return dict(sorted(found.items()))
 
 
-def entry(record: Mapping[str, Any]) -> float | None:
-    """Return the score, in points, with which a cell enters a benchmark; None if it lacks it.
+def entry_metrics(record: Mapping[str, Any]) -> list[str]:
+    """Return the metrics whose mean is the score with which a cell enters a benchmark.
 
     Args:
       record: the cell's JSON.
@@ -60,10 +60,19 @@ def entry(record: Mapping[str, Any]) -> float | None:
     scores = record["metrics"]
     family = str(record["metric"]).rpartition("_")[0]
     if family in ("squad", "mlqa"):
-        parts = [scores.get(f"{family}_em"), scores.get(f"{family}_f1")]
-        return scores.get(f"{family}_mean") if None in parts else fmean(parts)
-    found: float | None = scores["span_f1"] if "span_f1" in scores else record["score"]
-    return found
+        parts = [f"{family}_em", f"{family}_f1"]
+        return parts if all(scores.get(part) is not None for part in parts) else [f"{family}_mean"]
+    return ["span_f1" if "span_f1" in scores else str(record["metric"])]
+
+
+def entry(record: Mapping[str, Any]) -> float | None:
+    """Return the score, in points, with which a cell enters a benchmark; None if it lacks it.
+
+    Args:
+      record: the cell's JSON.
+    """
+    found = [record["metrics"].get(name) for name in entry_metrics(record)]
+    return None if None in found else fmean(found)
 
 
 def aggregates(

@@ -13,6 +13,13 @@ STAGES: dict[str, tuple[str, ...]] = {
     # Cheap stages run again when their code changes; training never does: its checkpoints record the version instead.
     "evaluate": ("metrics/**/*.py", "evaluation.py"),
     "significance": ("metrics/**/*.py", "resampling/**/*.py", "significance/**/*.py"),
+    "scores": (
+        "metrics/**/*.py",
+        "resampling/**/*.py",
+        "significance/**/*.py",
+        "aggregates.py",
+        "report/scores.py",
+    ),
     "behaviour": ("metrics/**/*.py", "behaviour.py"),
     "measure": ("tokenization/**/*", "models/tokenizer.py", "models/reachable.py"),
     "probes": ("probing/table.py",),

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .aggregates import members
 from .catalog import BUILT_IN, OURS, Recipe
 from .errors import UserError
 from .files import canonical, digest, read_json
@@ -183,6 +184,29 @@ class Jobs:
         arguments += ["--failed-intermediates", settings["failed_intermediates"]]
         arguments += [] if settings["pair_seeds"] else ["--no-pair-seeds"]
         return [*arguments, *(["--allow-missing"] if settings["allow_missing"] else [])]
+
+    @cached_property
+    def submitted(self) -> dict[str, dict[str, list[str]]]:
+        """Benchmarks that some target of the sweep belongs to -> those targets -> their languages there."""
+        of_targets = {target: self.sweep.catalog.targets[target].benchmarks for target in self.sweep.languages}
+        return members(of_targets)
+
+    def submission_predictions(self) -> list[str]:
+        """Return the predictions that a submission is written from."""
+        targets = dict.fromkeys(target for tasks in self.submitted.values() for target in tasks)
+        return [
+            self.sweep.layout.predictions(model, arm, target, seed)
+            for model in self.sweep.models
+            for target in targets
+            for arm in self.sweep.arms_of(target)
+            for seed in self.sweep.seeds
+        ]
+
+    def submission_arguments(self) -> str:
+        """Return the arguments of `submission.py`, quoted for a shell."""
+        arguments = ["--models", *self.sweep.models, "--intermediates", *self.sweep.intermediates]
+        arguments += ["--seeds", *map(str, self.sweep.seeds), "--members", canonical(self.submitted)]
+        return shlex.join([*arguments, "--languages", canonical(self.sweep.languages)])
 
     def behaviour_arguments(self) -> str:
         """Return the arguments of `behaviour.py`, quoted for a shell."""

@@ -37,6 +37,8 @@ PLACES = {
     "runs": "significance/runs.csv",
     "sensitivity": "significance/sensitivity.csv",
     "regression": "significance/regression.csv",
+    "benchmarks": "significance/benchmarks.csv",
+    "published": "significance/published.csv",
     "tests": "significance/{model}/{target}.json",
     "failure_rates": "behaviour/failures.csv",
     "failing_examples": "behaviour/examples.json",
@@ -44,6 +46,7 @@ PLACES = {
     "attributes": "measures/{model}/{target}.parquet",
     "bucket_contrasts": "diagnosis/{model}/{target}.contrasts.csv",
     "buckets": "diagnosis/{model}/{target}.csv",
+    "submission": "submission/index.json",
     "page": "report/index.html",
     "headline": "report/headline.txt",
     "description": "report/run.json",
@@ -68,7 +71,7 @@ JOB_NAMES = {
     "significance": "{model}/{target}",
     "measure": "{model}/{target}",
     "diagnose": "{model}/{target}",
-    **dict.fromkeys(("probes", "lift", "behaviour", "describe", "report"), ""),
+    **dict.fromkeys(("probes", "lift", "behaviour", "describe", "scores", "submission", "report"), ""),
 }
 """Rule -> its jobs in the folders of logs and benchmarks, below one of the rule's name; empty for a rule of one job."""
 

@@ -18,6 +18,7 @@ from ..significance.comparison import Comparison
 from ..significance.controls import Control
 from ..significance.runs import RunScore
 from ..significance.sensitivity import Relabelled
+from ..significance.table import read_csv
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
 from .rows import (
@@ -30,6 +31,7 @@ from .rows import (
     read_runs,
 )
 from .run import Run
+from .scores import Published, Score
 
 ALL = "all"
 """Scope, grouping and group of a comparison over every transfer language."""
@@ -68,6 +70,8 @@ class Results:
         models: Mapping[str, Mapping[str, Any]] | None = None,
         failures: Mapping[CellId, str] | None = None,
         measured: Measured | None = None,
+        scores: Sequence[Score] = (),
+        published: Sequence[Published] = (),
     ) -> None:
         self.run = run
         order = [{name: i for i, name in enumerate(names)} for names in (run.models, run.targets, run.intermediates)]
@@ -85,6 +89,8 @@ class Results:
         self.models = dict(models or {})
         self.failures = dict(failures or {})
         self.measured = measured or Measured()
+        self.scores = list(scores)
+        self.published = list(published)
 
     @classmethod
     def read(cls, run: Run, results: str | Path, lift: str | Path) -> Results:
@@ -135,6 +141,8 @@ class Results:
             models=read_models(run, layout),
             failures=failures,
             measured=Measured.read(run, layout),
+            scores=if_there(Path(lift).with_name("benchmarks.csv"), lambda path: read_csv(path, Score)),
+            published=if_there(Path(lift).with_name("published.csv"), lambda path: read_csv(path, Published)),
         )
 
     @cached_property

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from .. import cuts
-from ..aggregates import Aggregate, aggregates
 from ..arms import BASELINE
 from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import Comparison
@@ -69,7 +68,7 @@ def build(results: Results) -> dict[str, Table]:
     """Make every table, by name."""
     makers = (
         *(overall, groups, contrasts, compared, sensitivity, regression, per_language, pretraining, seeds, cost),
-        *(benchmarks, excluded, cut, sentinels, origins, versions, data, models, training, cells),
+        *(excluded, cut, sentinels, origins, versions, data, models, training, cells),
     )
     return {table.name: table for table in (make(results) for make in makers)}
 
@@ -264,29 +263,6 @@ def excluded(results: Results) -> Table:
         Column("reason", "reason"),
     ]
     return Table.of("excluded", "Missing, not built, at chance, contaminated", columns, results.exclusions)
-
-
-def _reservations(found: Aggregate) -> str:
-    return "; ".join(["† contaminated"] * found.contaminated + [found.reason] * bool(found.reason))
-
-
-def benchmarks(results: Results) -> Table:
-    """Scores as benchmarks compute them; empty where no target belongs to one."""
-    run = results.run
-    columns = [
-        Column("benchmark", "benchmark", choose=True),
-        *(IDENTITY[0], IDENTITY[2]),
-        Column("task", "task", choose=True, of=lambda found: found.task or "mean over tasks"),
-        Column("languages", "languages", choose=True, of=lambda found: "transfer" if found.transfer else "all"),
-        Column("score", "score", "score"),
-        Column("seeds", "seeds", "count"),
-        Column("remarks", "remarks", of=_reservations),
-    ]
-    rows = list(aggregates(results.cells, run.benchmarks, list(run.models), run.arms, run.failed_intermediates))
-    note = "A task's score is the mean over its languages and seeds; bold: the mean over all tasks of the benchmark."
-    return Table.of(
-        "benchmarks", "Benchmark scores", columns, rows, note=note, marks=[not found.task for found in rows]
-    )
 
 
 def cut(results: Results) -> Table:

@@ -123,6 +123,8 @@ def read(
     languages: Sequence[str],
     allow_missing: bool = False,
     failed_intermediates: str = KEEP,
+    metric_name: str = "",
+    with_source: bool = False,
 ) -> Statistics:
     """Read the cells of one model and target.
 
@@ -138,6 +140,8 @@ def read(
       languages: languages of the target; English is ignored.
       allow_missing: go on without missing cells, naming them.
       failed_intermediates: what to do with runs that learned on a start that learned nothing (see `counting`).
+      metric_name: read the statistics of this metric; left out, those of the cells' main one.
+      with_source: read English too, which is no transfer language, for scores that are no lifts.
 
     Raises:
       UserError: the grid has no baseline or no transfer language; a cell is missing, is not the cell its path says,
@@ -145,7 +149,7 @@ def read(
     """
     if BASELINE not in intermediates:
         raise UserError(f"{model}/{target}: the intermediates lack 'none', the baseline every lift is measured from.")
-    transfer = tuple(sorted(set(languages) - {SOURCE_LANGUAGE}))
+    transfer = tuple(sorted(set(languages) - (set() if with_source else {SOURCE_LANGUAGE})))
     if not transfer:
         raise UserError(f"{model}/{target}: no transfer language; English is the source and never counts as one.")
     grid = [
@@ -169,7 +173,7 @@ def read(
         )
     if not cells:
         raise UserError(f"{model}/{target}: none of its {len(grid)} cells exists below {results / 'cells'}.")
-    names = sorted({str(cell["metric"]) for cell in cells.values()})
+    names = [metric_name] if metric_name else sorted({str(cell["metric"]) for cell in cells.values()})
     if len(names) > 1:
         raise UserError(
             f"{model}/{target}: cells are scored by different metrics ({', '.join(names)}); score them anew."
@@ -311,7 +315,7 @@ def _order(path: Path, names: list[str], code: str, ids: dict[str, tuple[str, ..
 def _agree(path: Path, found: Metric, statistics: Array, cell: Mapping[str, Any]) -> None:
     """Refuse statistics that do not sum to the score beside them: one of the two files is stale."""
     score = float(found.score(statistics.sum(axis=0)))
-    stated = cell["score"]
+    stated = cell["metrics"].get(found.name) if "metrics" in cell else cell["score"]
     same = stated is None if math.isnan(score) else stated is not None and abs(score - stated) < 1e-6
     if len(statistics) != cell["n"] or not same:
         raise UserError(
