@@ -26,8 +26,6 @@ from stiltsweep.languages import SOURCE_LANGUAGE
 from stiltsweep.planning.lost import lost, torn
 from stiltsweep.planning.reasons import Reasons
 from stiltsweep.resources import Needs
-from stiltsweep.settings import CHECKPOINTING, GPUS, SAVE_MINUTES
-from stiltsweep.sources.parts import ROOT_VARIABLE
 from stiltsweep.sweep import Sweep
 
 # Rules call `python`: the one that runs Snakemake, unless an environment manager puts another in front. Tokenizing is
@@ -77,11 +75,6 @@ if not workflow.config_settings.configfiles:
 
 
 SETTINGS, CATALOG = checked(configuration.resolve, config, " ".join(CONFIGURATIONS))
-if "data_root" in SETTINGS:
-    # Where copies of hub data sets lie is no setting of a job: at a pinned revision the rows are the same everywhere.
-    os.environ[ROOT_VARIABLE] = SETTINGS["data_root"]
-if "save_minutes" in SETTINGS["training"]:
-    os.environ[SAVE_MINUTES] = str(SETTINGS["training"]["save_minutes"])
 
 # The grid, where everything lies, and what jobs are told.
 SWEEP = Sweep(SETTINGS, CATALOG)
@@ -92,9 +85,6 @@ REASONS = Reasons()
 code_digest = functools.cache(digest)
 NEEDS = Needs(JOBS)
 
-# How trainings compute, which decides no number: told past the rules, so that nothing runs again for it.
-os.environ[GPUS] = str(NEEDS.gpus_within(workflow.global_resources.get("gpu")))
-os.environ[CHECKPOINTING] = str(int(SETTINGS["resources"]["gradient_checkpointing"]))
 if workflow.is_main_process:
     controllers.guard(PersistenceBase, AGAIN)
     logger.addHandler(REASONS)

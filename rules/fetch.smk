@@ -48,11 +48,15 @@ rule pretrain:
         runtime=lambda wildcards, attempt: NEEDS.minutes("pretrain", wildcards, attempt),
     params:
         definition=lambda wildcards: JOBS.model_definition(wildcards.model),
-        settings=lambda wildcards: JOBS.pretraining(wildcards.model),
+        settings=lambda wildcards: JOBS.pretraining_settings(wildcards.model),
+        # Derived from resources, so that nothing runs again for it.
+        computing=lambda wildcards, resources: JOBS.computing(
+            JOBS.pretraining(wildcards.model)
+        ),
     message:
         "pretrain {wildcards.model}"
     shell:
         """
         python workflow/scripts/pretrain.py --model {wildcards.model:q} --definition {params.definition:q} \
-            --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
+            --settings {params.settings:q} --threads {threads} {params.computing} --output {output:q} &>{log:q}
         """

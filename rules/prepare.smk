@@ -20,10 +20,12 @@ rule prepare:
         "../envs/stiltsweep.yaml"
     params:
         definition=lambda wildcards: JOBS.definition(wildcards.task, wildcards.language),
+        # Derived from resources, so that nothing runs again for it.
+        copies=lambda wildcards, resources: JOBS.copies(wildcards.task),
     message:
         "prepare {wildcards.task} in {wildcards.language}"
     shell:
         """
         python workflow/scripts/prepare.py --task {wildcards.task:q} --language {wildcards.language:q} \
-            --definition {params.definition:q} --output {output.data:q} &>{log:q}
+            --definition {params.definition:q} {params.copies} --output {output.data:q} &>{log:q}
         """

@@ -38,12 +38,17 @@ rule intermediate:
         arguments=lambda wildcards: JOBS.intermediate_arguments(
             wildcards.model, wildcards.intermediate
         ),
+        # Derived from resources, so that nothing runs again for it.
+        computing=lambda wildcards, resources: JOBS.computing(
+            JOBS.intermediate_training(wildcards.model, wildcards.intermediate),
+            resources.gpu,
+        ),
     message:
         "train {wildcards.model} on {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
         python workflow/scripts/train.py --stage intermediate --start {input.start:q} --data {input.data:q} \
-            --seed {wildcards.seed} --threads {threads} {params.arguments} \
+            --seed {wildcards.seed} --threads {threads} {params.arguments} {params.computing} \
             --output {output:q} &>{log:q}
         """
 
@@ -89,11 +94,14 @@ rule finetune:
         more=lambda wildcards, input: (
             f"--more-updates {shlex.quote(input.matched[0])}" if input.matched else ""
         ),
+        computing=lambda wildcards, resources: JOBS.computing(
+            JOBS.target_training(wildcards.model, wildcards.training), resources.gpu
+        ),
     message:
         "train {wildcards.model} <- {wildcards.intermediate} on {wildcards.training} (seed {wildcards.seed})"
     shell:
         """
         python workflow/scripts/train.py --stage target --start {input.start:q} --data {input.data:q} \
-            --seed {wildcards.seed} --threads {threads} {params.arguments} {params.more} \
+            --seed {wildcards.seed} --threads {threads} {params.arguments} {params.more} {params.computing} \
             --output {output:q} &>{log:q}
         """

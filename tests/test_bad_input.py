@@ -75,8 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a sweep of its own that is fine."""
     make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for variable in ("HF_HUB_OFFLINE", "STILTSWEEP_DATA_ROOT"):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     return tmp_path
 
 

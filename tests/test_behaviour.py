@@ -26,7 +26,7 @@ from stiltsweep.jobs import Jobs
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.metrics import metric
 from stiltsweep.records import read_rows
-from stiltsweep.sources import files, templates
+from stiltsweep.sources import files, parts, templates
 from stiltsweep.sources.templates.choice import choices
 from stiltsweep.sweep import Sweep
 
@@ -392,20 +392,20 @@ def test_what_is_no_table_of_templates_is_refused(published: Path) -> None:
         example_rows(published, "en")
 
 
-def test_the_target_checklist_reads_it(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_checklist_reads_it(published: Path) -> None:
     """Through the task itself, with the header's names made those of two of its languages."""
     published.write_text(published.read_text().replace("xx", "de").replace("yy", "zh"))
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(published.parents[1]))
     task = catalog.read().task("checklist")
+    definition = parts.rooted(task.definition, str(published.parents[1]))
     assert len(task.languages) == 49 and task.definition["capabilities"] and not task.benchmarks
-    rows = list(files.read(task.definition, "de"))
+    rows = list(files.read(definition, "de"))
     assert rows[0]["id"] == "comparison/1" and rows[0]["split"] == "test"
     assert {row["context"].split()[0] for row in rows if row["id"].startswith("comparison")} <= {
         *("David", "Daniel", "Adam", "Martin", "Robert", "Victor", "Oscar", "Simon")
     }
-    parts = files.check(task.definition)
-    assert sum(len(part.settings["only"]) for part in parts) == 49
-    assert {len(part.settings["people"]) for part in parts} == {8}
+    checked = files.check(task.definition)
+    assert sum(len(part.settings["only"]) for part in checked) == 49
+    assert {len(part.settings["people"]) for part in checked} == {8}
 
 
 # Failure rates

@@ -21,7 +21,7 @@ from stiltsweep import catalog, records, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.schema import descriptions, load
-from stiltsweep.sources import files, hub
+from stiltsweep.sources import files, hub, parts
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STILTSWEEP_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -610,17 +610,16 @@ def test_a_language_must_count_its_splits_and_codes_must_be_known(tmp_path):
         files.check(definition)
 
 
-def test_the_data_folder_comes_from_the_yaml_then_the_environment(tmp_path, monkeypatch):
-    monkeypatch.delenv("STILTSWEEP_DATA_ROOT", raising=False)
+def test_the_data_folder_comes_from_the_yaml_then_from_what_is_told(tmp_path):
     line = '{"id": 1, "a": "%s", "b": "b", "y": 0}\n'
     table(tmp_path, "here/x.jsonl", line % "here")
     table(tmp_path, "there/x.jsonl", line % "there")
     with pytest.raises(UserError, match=r"the data folder is unknown. Set data_root"):
         files.read(task("classification", GOOD), "en")
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(tmp_path / "there"))
-    assert next(files.read(task("classification", GOOD), "en"))["text_a"] == "there"
+    told = str(tmp_path / "there")
+    assert next(files.read(parts.rooted(task("classification", GOOD), told), "en"))["text_a"] == "there"
     definition = task("classification", {**GOOD, "root": str(tmp_path / "here")})
-    row = next(files.read(definition, "en"))
+    row = next(files.read(parts.rooted(definition, told), "en"))
     assert row["text_a"] == "here"
     assert row["place"] == f"{tmp_path / 'here' / 'x.jsonl'}, line 1"
 
@@ -747,12 +746,10 @@ def prepared(tasks, tmp_path_factory):
     @functools.cache
     def path(name: str, language: str) -> Path:
         output = folder / name / f"{language}.parquet"
-        sources.prepare(tasks[name], language, output)
+        sources.prepare(tasks[name], language, output, str(DATA))
         return output
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))
-        yield path
+    return path
 
 
 @published
@@ -794,10 +791,9 @@ def test_published_rows_are_what_the_files_say(prepared):
 @pytest.mark.parametrize(
     "language", ["ar", "de", "en", "es", "fi", "he", "hi", "hu", "id", "ko", "ru", "th", "tr", "zh"]
 )
-def test_space_after_gives_the_published_text_back(language, tasks, monkeypatch):
+def test_space_after_gives_the_published_text_back(language, tasks):
     """CoNLL-U's own check: fused tokens and SpaceAfter spell the sentence; it holds the reader to both."""
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(DATA))
-    definition = copy.deepcopy(dict(tasks["ud_pos"].definition))
+    definition = copy.deepcopy(parts.rooted(tasks["ud_pos"].definition, str(DATA)))
     definition["source"]["words"] = "fused"
     texts = copy.deepcopy(definition)
     texts["source"]["columns"] = {"id": {"template": "{text}"}}

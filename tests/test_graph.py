@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATIONS = ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "sweeps").glob("*.yaml"))]
@@ -69,6 +70,33 @@ def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> 
         text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
         offered = set(re.findall(r"--[a-z][a-z-]*", text))
         assert options <= offered, f"{script}: {sorted(options - offered)}"
+
+
+@pytest.mark.parametrize("limit", [[], ["--resources", "gpu=1"]])
+def test_a_printed_line_is_the_job(limit: list[str], tmp_path: Path) -> None:
+    """What a training does is all in its command, so that a pasted line does the same; Snakemake's limit of GPUs too."""
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings |= {"models": ["e5-small", "mt5-nano"], "intermediates": ["none", "name-typing"], "seeds": [0]}
+    settings |= {"targets": {"intent": ["en", "fi"]}, "resources": {"gpus": 2, "gradient_checkpointing": True}}
+    settings["training"] = {"save_minutes": 3, "intermediate": {"save_minutes": 4.5}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    found = snakemake("-n", "--printshellcmds", *limit, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    lines = re.findall(r"python (workflow/scripts/(?:pre)?train\.py .*)&>", found.stdout + found.stderr)
+    gpus = "1" if limit else "2"
+    told = {"intermediate": f"--gpus {gpus} --save-minutes 4.5", "target": f"--gpus {gpus} --save-minutes 3"}
+    assert len(lines) == 2 * 3 + 1
+    for line in lines:
+        words = shlex.split(line)
+        stage = words[words.index("--stage") + 1] if "--stage" in words else ""
+        assert f"{told.get(stage, '--save-minutes 3')} --gradient-checkpointing" in " ".join(words), line
+
+
+def test_no_parameter_of_a_job_is_in_the_environment() -> None:
+    """What the library reads of it belongs to the machine, to libraries, or to the warm process and its like."""
+    library = ROOT / "workflow"
+    text = "\n".join(path.read_text() for path in [*library.rglob("*.py"), *ROOT.glob("rules/*.smk")])
+    assert set(re.findall(r"STILTSWEEP_\w+", text)) == {"STILTSWEEP_WARM", "STILTSWEEP_DEVICE", "STILTSWEEP_MEMBER"}
 
 
 def test_planning_imports_nothing_heavy() -> None:

@@ -35,13 +35,13 @@ NLI = {
 def nothing_leaves_this_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setenv("STILTSWEEP_DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
     hub._look_up.cache_clear()
 
 
 def definition(kind: str, source: dict[str, Any], languages: dict[str, Any], **more: Any) -> dict[str, Any]:
     about = {"licence": "none", "parallel": "none", "metrics": ["accuracy"], "text2text": {}}
-    return {"kind": kind, "source": {"type": "hub", **source}, "languages": languages, **about, **more}
+    return {"kind": kind, "source": {"type": "hub", "root": "data", **source}, "languages": languages, **about, **more}
 
 
 def copy_of(root: Path, dataset: str, tables: dict[str, dict[str, pa.Table]], revision: str = COMMIT) -> None:

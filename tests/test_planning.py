@@ -263,6 +263,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "minimum_examples": ({"minimum_examples": 36}, {"measure", *PREDICTED}),
     "recipe": ({"recipe": "xtreme"}, TRAINED),
     "training": ({"training": {"target": {"epochs": 1}}}, FINETUNED),
+    "training.save_minutes": ({"training": {"target": {"save_minutes": 1.0}}}, TOLD),
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
     "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),
     "resources.gradient_checkpointing": ({"resources": {"gradient_checkpointing": True}}, TOLD),

@@ -22,7 +22,7 @@ from test_training import SETTINGS, TRAIN, a_run
 from transformers.models.bert.modeling_bert import BertAttention
 
 from stiltsweep.files import digest_file, read_json
-from stiltsweep.settings import CHECKPOINTING, GPUS, TrainingSettings
+from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop, processes
 
 CONTEXT = multiprocessing.get_context("fork")
@@ -107,8 +107,7 @@ def test_activations_computed_again_are_the_same(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(BertAttention, "forward", counted)
     loop.train(kept)
     once = sum(calls)
-    monkeypatch.setenv(CHECKPOINTING, "1")
-    loop.train(again)
+    loop.train(replace(again, gradient_checkpointing=True))
     assert sum(calls) - once == 2 * once
     for name in ("checkpoint.json", "model.safetensors", "head.safetensors", "history.jsonl"):
         assert digest_file(kept.output.with_name(name)) == digest_file(again.output.with_name(name))
@@ -177,16 +176,15 @@ def test_one_that_fails_ends_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize(("asked", "there", "expected"), [("4", 2, 2), ("2", 8, 2), ("1", 8, 1), ("4", 0, 1)])
+@pytest.mark.parametrize(("asked", "there", "expected"), [(4, 2, 2), (2, 8, 2), (1, 8, 1), (0, 8, 1), (4, 0, 1)])
 def test_as_many_processes_as_gpus_that_were_asked_for_and_are_there(
-    monkeypatch: pytest.MonkeyPatch, asked: str, there: int, expected: int
+    monkeypatch: pytest.MonkeyPatch, asked: int, there: int, expected: int
 ) -> None:
-    monkeypatch.setenv(GPUS, asked)
     monkeypatch.delenv("STILTSWEEP_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    assert processes.wanted() == expected
+    assert processes.wanted(asked) == expected
     monkeypatch.setenv("STILTSWEEP_DEVICE", "cpu")
-    assert processes.wanted() == 1
+    assert processes.wanted(asked) == 1
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])

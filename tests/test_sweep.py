@@ -95,16 +95,29 @@ def test_what_a_target_starts_from_is_a_fact_of_the_catalogue() -> None:
 
 
 def test_how_often_a_state_is_saved_is_no_setting_of_a_job() -> None:
-    plain, often = make(), make(training={"save_minutes": 1.0})
-    for told in (
-        lambda sweep: Jobs(sweep).target_arguments("e5-small", "none", "intent"),
-        lambda sweep: Jobs(sweep).intermediate_arguments("e5-small", "name-typing"),
-        lambda sweep: Jobs(sweep).pretraining("mt5-nano"),
-    ):
-        assert told(plain) == told(often)
-    # Where it is not for every training, it still is.
-    stage = make(training={"target": {"save_minutes": 1.0}})
-    assert '"save_minutes":1.0' in Jobs(stage).target_arguments("e5-small", "none", "intent")
+    plain, often, stage = (
+        Jobs(make(training=given)) for given in ({}, {"save_minutes": 1.5}, {"target": {"save_minutes": 1.5}})
+    )
+
+    def told(jobs: Jobs) -> list[str]:
+        return [
+            jobs.target_arguments("e5-small", "none", "intent"),
+            jobs.intermediate_arguments("e5-small", "name-typing"),
+            jobs.pretraining_settings("mt5-nano"),
+        ]
+
+    def apart(jobs: Jobs) -> list[str]:
+        resolved = (
+            jobs.target_training("e5-small", "intent"),
+            jobs.intermediate_training("e5-small", "name-typing"),
+            jobs.pretraining("mt5-nano"),
+        )
+        return [jobs.computing(settings, gpus=2) for settings in resolved]
+
+    assert told(plain) == told(often) == told(stage) and "save_minutes" not in "".join(told(plain))
+    seldom, frequent = "--gpus 2 --save-minutes 10", "--gpus 2 --save-minutes 1.5"
+    assert apart(plain) == 3 * [seldom] and apart(often) == 3 * [frequent]
+    assert apart(stage) == [frequent, seldom, seldom]
 
 
 def test_small_cells_are_left_out_with_the_reason() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -239,13 +240,13 @@ def test_stopped_and_resumed_is_as_undisturbed(tmp_path: Path, optimizer: str, m
         assert digest_file(tmp_path / "whole" / "out" / name) == digest_file(run.output.parent / name)
 
 
-def test_states_are_saved_as_often_as_the_sweep_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_are_saved_as_often_as_the_command_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     monkeypatch.setattr(StateFolder, "save", lambda self, update, tensors, values: saved.append(update))
     loop.train(a_run(tmp_path / "seldom", TrainingSettings(**{**SETTINGS.to_json(), "epochs": 1})))
     assert saved == []
-    monkeypatch.setenv("STILTSWEEP_SAVE_MINUTES", "0")
-    loop.train(a_run(tmp_path / "often", TrainingSettings(**{**SETTINGS.to_json(), "epochs": 1})))
+    often = a_run(tmp_path / "often", TrainingSettings(**{**SETTINGS.to_json(), "epochs": 1}))
+    loop.train(replace(often, save_minutes=0.0))
     assert len(saved) > 2 and saved == list(range(1, len(saved) + 1))
     ends = [digest_file(tmp_path / name / "out" / "checkpoint.json") for name in ("seldom", "often")]
     assert ends[0] == ends[1]

@@ -21,14 +21,14 @@ from stiltsweep.errors import UserError, run_script
 KEY = "languages:"
 
 
-def block(task: Task) -> str:
+def block(task: Task, data_root: str | None = None) -> str:
     """Read a task in every language it offers and return the `languages:` block."""
     lines = [KEY]
     for language in task.languages:
         # Nothing is expected here: this is where expectations come from.
         bare = Task(task.name, task.role, {**task.definition, "languages": {code: {} for code in task.languages}})
         with tempfile.TemporaryDirectory() as folder:
-            meta = sources.prepare(bare, language, Path(folder) / "rows.parquet")
+            meta = sources.prepare(bare, language, Path(folder) / "rows.parquet", data_root)
         counts = "".join(f"{split}: {meta.counts[split]}, " for split in records.SPLITS if split in meta.counts)
         lines.append(f"  {_key(language)}: {{{counts}sha256: {meta.sha256}}}")
     return "\n".join(lines) + "\n"
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", help="names of tasks")
     parser.add_argument("--write", action="store_true", help="replace the block in the YAML files")
     parser.add_argument("--languages", nargs="+", help="offer these languages instead of those in the file")
+    parser.add_argument("--data-root", help="folder of their files, or of copies of hub data sets, if they name none")
     parser.add_argument("--catalog", type=Path, nargs="*", default=[], help="your own catalogue folders")
     arguments = parser.parse_args()
     for name in arguments.tasks:
@@ -72,7 +73,7 @@ def main() -> None:
         if arguments.languages:
             document["languages"] = {language: {} for language in arguments.languages}
         task = Task(name, role, schema.check(document, "task", str(path)))
-        new = block(task)
+        new = block(task, arguments.data_root)
         if arguments.write:
             files.write_text(path, replaced(path.read_text(encoding="utf-8"), new))
             print(f"{path}: {len(task.languages)} languages")

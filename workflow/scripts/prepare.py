@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--language", required=True, help="language code")
     parser.add_argument("--output", type=Path, required=True, help="the Parquet file")
     parser.add_argument("--definition", help="the task as JSON, instead of reading it from the catalogue")
+    parser.add_argument("--data-root", help="folder of its files, or of copies of hub data sets, if it names none")
     parser.add_argument("--catalog", type=Path, nargs="*", default=[], help="your own catalogue folders")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -35,7 +36,7 @@ def main() -> None:
         task = catalog.read(arguments.catalog).task(arguments.task)
     # A copy that a killed controller has left may be at it with an older definition: the later one must end last.
     with lock(arguments.output.with_suffix(".state")):
-        sources.prepare(task, arguments.language, arguments.output)
+        sources.prepare(task, arguments.language, arguments.output, arguments.data_root)
 
 
 run_script(main)

@@ -24,6 +24,10 @@ def main() -> None:
     parser.add_argument("--definition", type=json.loads, required=True, help="its interface and source as JSON")
     parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--save-minutes", type=float, help="minutes between saves; left out: the settings'")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
+    )
     parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -32,7 +36,14 @@ def main() -> None:
 
     # A copy that a killed controller has left may still be at it.
     with lock(arguments.output.parent / "state"):
-        pretrain(Model(arguments.model, arguments.definition), arguments.output, settings, arguments.threads)
+        pretrain(
+            Model(arguments.model, arguments.definition),
+            arguments.output,
+            settings,
+            arguments.threads,
+            save_minutes=arguments.save_minutes,
+            gradient_checkpointing=arguments.gradient_checkpointing,
+        )
 
 
 run_script(main)

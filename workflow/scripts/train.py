@@ -43,7 +43,12 @@ def main() -> int:
     parser.add_argument("--keep-head", action="store_true", help="go on with the head of --start, where it fits")
     parser.add_argument("--prune", action="store_true", help="keep only the embedding rows the data needs")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
-    parser.add_argument("--processes", type=int, help="processes to train with; left out: one, or one per GPU given")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs to use, as far as they are there: a process for each")
+    parser.add_argument("--processes", type=int, help="processes to train with; left out: one, or one per GPU used")
+    parser.add_argument("--save-minutes", type=float, help="minutes between saves; left out: the settings'")
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
+    )
     parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -51,7 +56,7 @@ def main() -> int:
     # Imported after the arguments are known to be right: torch takes seconds.
     from stiltsweep.training import processes
 
-    count = processes.wanted() if arguments.processes is None else arguments.processes
+    count = processes.wanted(arguments.gpus) if arguments.processes is None else arguments.processes
     if count > 1 and not processes.is_member():
         os.environ[warm.VARIABLE] = "off"
         return processes.launch(count)
@@ -72,6 +77,8 @@ def main() -> int:
         mixture=None if arguments.mixture is None else Mixture.of(arguments.mixture),
         more_updates=arguments.more_updates,
         keep_head=arguments.keep_head,
+        save_minutes=arguments.save_minutes,
+        gradient_checkpointing=arguments.gradient_checkpointing,
     )
     train(run, threads=arguments.threads)
     return 0

@@ -22,6 +22,7 @@ from .layout import FAILURES
 from .records import SIDED, UNPREPARED
 from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
 from .sources import templates
+from .sources.parts import rooted
 from .sweep import Sweep
 
 
@@ -33,8 +34,6 @@ class Jobs:
         self.config = sweep.config
         self.catalog = sweep.catalog
         self.layout = sweep.layout
-        # How often a state is saved reaches the jobs another way (see settings.SAVE_MINUTES).
-        self._overrides = {key: value for key, value in sweep.config["training"].items() if key != "save_minutes"}
         self._failures: set[str] | None = None
         self._templates: dict[tuple[str, str], list[str]] = {}
 
@@ -50,8 +49,8 @@ class Jobs:
             code: {key: value for key, value in about.items() if code == language or key != "sha256"}
             for code, about in definition["languages"].items()
         }
-        if "data_root" in self.config and definition["source"]["type"] == "files":
-            definition["source"] = {"root": self.config["data_root"], **definition["source"]}
+        if definition["source"]["type"] == "files":
+            definition = rooted(definition, self.config.get("data_root"))
         if definition["source"]["type"] == "templates":
             definition["source"] = {**definition["source"], "root": _portable(definition["source"]["root"])}
         return definition
@@ -87,21 +86,50 @@ class Jobs:
             return self.training("intermediate", model, scored[0])
         tasks = [self.catalog.intermediates[task] for task in scored]
         own = self.config["arms"]["multi_task"]["training"]
-        return resolve_mixture(self.catalog.models[model], tasks, self._overrides, own, self.recipe(model))
+        return resolve_mixture(self.catalog.models[model], tasks, self.config["training"], own, self.recipe(model))
 
     def target_arguments(self, model: str, intermediate: str, training: str) -> str:
         """Return the arguments of `train.py` for a target-stage training, quoted for a shell."""
         *before, task = self.sweep.trainings[training]
         identity = {"model": model, "intermediate": intermediate, "target": training}
-        arguments = self._training_arguments(model, self.training("target", model, task), identity)
+        arguments = self._training_arguments(model, self.target_training(model, training), identity)
         arguments += ["--chance", str(self.catalog.task(task).definition["chance"])]
         # The official recipes of two stages go on with the first one's head.
         return shlex.join([*arguments, "--keep-head"] if before else arguments)
 
+    def target_training(self, model: str, training: str) -> TrainingSettings:
+        """Return the resolved training settings of a model in the last part of a target-stage training."""
+        return self.training("target", model, self.sweep.trainings[training][-1])
+
+    def computing(self, settings: TrainingSettings, gpus: int | None = None) -> str:
+        """Return the options of a training that decide no number: how it computes, and how often it saves its state.
+
+        A rule takes them by a function of `resources`, which Snakemake does not compare with those of an earlier run.
+
+        Args:
+          settings: the training's.
+          gpus: those it got; None: it takes no such option.
+        """
+        options = [] if gpus is None else ["--gpus", str(gpus)]
+        options += ["--save-minutes", f"{settings.save_minutes:g}"]
+        return shlex.join([*options, *(["--gradient-checkpointing"] if self._checkpointing else [])])
+
+    @property
+    def _checkpointing(self) -> bool:
+        return bool(self.config["resources"]["gradient_checkpointing"])
+
+    def copies(self, task: str) -> str:
+        """Return the option of `prepare.py` that says where copies of hub data sets lie, empty for other tasks.
+
+        At a pinned revision the rows are the same everywhere, so it is passed as `computing` is.
+        """
+        hub = self.catalog.task(task).definition["source"]["type"] == "hub"
+        return shlex.join(["--data-root", self.config["data_root"]]) if hub and "data_root" in self.config else ""
+
     def _training_arguments(self, model: str, settings: TrainingSettings, identity: Mapping[str, Any]) -> list[str]:
         definition = self.catalog.models[model].definition
         return [
-            *("--settings", canonical(settings.to_json())),
+            *("--settings", _decisive(settings)),
             *("--representation", canonical(_representation(definition))),
             *("--identity", canonical(identity)),
             *(["--prune"] if definition["vocabulary"].get("prune") else []),
@@ -109,19 +137,25 @@ class Jobs:
 
     def training(self, stage: Stage, model: str, task: str) -> TrainingSettings:
         """Return the resolved training settings of a model on a task."""
-        return resolve(stage, self.catalog.models[model], self.catalog.task(task), self._overrides, self.recipe(model))
+        return resolve(
+            stage, self.catalog.models[model], self.catalog.task(task), self.config["training"], self.recipe(model)
+        )
 
     def recipe(self, model: str) -> Recipe | None:
         """Return the recipe of a model, None where its own and the tasks' settings are all."""
         return self.catalog.recipes.get(self.config["recipe"].get(self.catalog.models[model].interface, OURS))
 
-    def pretraining(self, model: str) -> str:
-        """Return the settings of `pretrain.py` as JSON: the model's own training settings, its number of updates."""
+    def pretraining(self, model: str) -> TrainingSettings:
+        """Return the settings of making a model from nothing: its own training settings, its number of updates."""
         definition = self.catalog.models[model].definition
-        layers = [{**definition["training"], **self._overrides}]
+        layers = [{**definition["training"], **self.config["training"]}]
         updates = definition["source"]["updates"]
         # Enough epochs for any number of updates: that number alone ends the run.
-        return canonical(overlay("pretrain", *layers, {"max_updates": updates, "epochs": float(updates)}).to_json())
+        return overlay("pretrain", *layers, {"max_updates": updates, "epochs": float(updates)})
+
+    def pretraining_settings(self, model: str) -> str:
+        """Return the settings of `pretrain.py` as JSON."""
+        return _decisive(self.pretraining(model))
 
     def prediction(self, model: str, target: str) -> str:
         """Return the settings of `predict.py` as JSON."""
@@ -301,6 +335,11 @@ _NOT_WEIGHTS = {
     "vocabulary",
     "training",
 }
+
+
+def _decisive(settings: TrainingSettings) -> str:
+    """Return training settings as JSON, less what decides no number."""
+    return canonical({key: value for key, value in settings.to_json().items() if key != "save_minutes"})
 
 
 def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .catalog import Model
 from .errors import UserError
 from .jobs import Jobs
 from .sources import READERS
-from .sources.parts import root
+from .sources.parts import root, rooted
 from .sweep import Sweep
 
 _SECONDS = 2.0
@@ -75,7 +75,7 @@ def check_jobs(jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]
             reader = _reader(definition)
             for part in reader.check(definition):
                 dataset = str(part.settings["dataset"])
-                folder = root(definition)
+                folder = root(rooted(definition, jobs.config.get("data_root")))
                 copied = folder and reader.copy_folder(dataset, part.settings["revision"], folder).parent.is_dir()
                 if not copied and not _cached(f"datasets--{dataset.replace('/', '--')}"):
                     remote.setdefault(dataset, f"task {name} ({language})")

@@ -85,11 +85,6 @@ class Needs:
         """GPUs of one job of another kind."""
         self._known: dict[tuple[str, ...], Need] = {}
 
-    def gpus_within(self, limit: Any) -> int:
-        """Return the GPUs of one training job under Snakemake's limit of them, to which it silently shrinks jobs."""
-        given = None if limit is None else limit.value
-        return self.training_gpus if given is None else min(self.training_gpus, int(given))
-
     @cached_property
     def flops_per_second(self) -> float:
         """Speed that requests are made for."""

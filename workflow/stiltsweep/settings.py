@@ -13,14 +13,8 @@ Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
 LENGTHS = ("max_length", "stride", "max_target_length", "window_step", "max_question_length")
 """Settings of training that prediction cuts texts by too."""
-SAVE_MINUTES = "STILTSWEEP_SAVE_MINUTES"
-"""Variable with the configuration's plain `save_minutes`: no number depends on it, so it is no setting of a job."""
-GPUS = "STILTSWEEP_GPUS"
-"""Variable with the GPUs that a training may use, from `resources.gpus`."""
 FROZEN = "frozen"
 """Folder beside a model's weights with what its frozen layers make of texts (`models/frozen.py`)."""
-CHECKPOINTING = "STILTSWEEP_CHECKPOINTING"
-"""Variable: 1 if activations are computed again on the way back, from `resources.gradient_checkpointing`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +66,7 @@ class TrainingSettings:
     freeze_layers: int = 0
     precision: str = "auto"
     save_minutes: float = 10.0
+    """No number depends on it; a command says it apart from the settings that one depends on."""
     retry_collapsed: int = 0
     """Times that a run at chance level on dev is made again with another seed."""
 

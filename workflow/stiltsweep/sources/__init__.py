@@ -16,7 +16,7 @@ from ..catalog import Task
 from ..errors import UserError, nearest
 from ..files import digest, inside, write_json
 from ..records import UNPREPARED, Meta, Row, write_rows
-from .parts import root
+from .parts import root, rooted
 
 # Source type -> module of this package. Readers are imported only when a task asks for one.
 READERS = {"package": "package", "files": "files", "hub": "hub", "templates": "templates"}
@@ -39,18 +39,25 @@ def read(task: Task, language: str) -> tuple[Iterator[Row], dict[str, Any]]:
     return module.read(task.definition, language), module.origin(task.definition)
 
 
-def prepare(task: Task, language: str, output: Path) -> Meta:
+def prepare(task: Task, language: str, output: Path, data_root: str | None = None) -> Meta:
     """Read one task in one language and write its checked rows and their `Meta`.
 
     A failure leaves a note beside the output, so that the next run predicts the task's other languages meanwhile (see
-    `Sweep.prediction_data`); success takes it away.
+    `Jobs.prediction_data`); success takes it away.
+
+    Args:
+      task: as the catalogue says it, or as a rule does.
+      language: code.
+      output: the Parquet file.
+      data_root: folder of files, or below which copies of hub data sets lie, where the task itself names none.
 
     Raises:
       UserError: see `read` and `records.write_rows`.
     """
     note = output.with_suffix(UNPREPARED)
     try:
-        meta = _prepare(task, language, output)
+        placed = Task(task.name, task.role, rooted(task.definition, data_root))
+        meta = _prepare(placed, language, output)
     except Exception as error:
         with contextlib.suppress(OSError):
             write_json(note, {"definition": digest(task.definition), "error": str(error)})

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..files import inside
 from ..records import Row
-from .parts import ROOT_VARIABLE, Part, for_language, plan, root
+from .parts import Part, for_language, plan, root
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT_SECONDS = 20
@@ -152,8 +152,8 @@ def _unreachable(part: Part, error: Exception) -> UserError:
     return UserError(
         f"hub data set {dataset} at revision {revision} could not be had ({_first_line(error)}): where there is a "
         f"network, run 'hf download {dataset} --repo-type dataset --revision {revision} --local-dir "
-        f"DATA_ROOT/hub/{dataset}/{revision}', with DATA_ROOT the configuration's data_root (or {ROOT_VARIABLE}), and "
-        "bring that folder here; or read other files with type: files in the task's YAML."
+        f"DATA_ROOT/hub/{dataset}/{revision}', with DATA_ROOT the configuration's data_root, and bring "
+        "that folder here; or read other files with type: files in the task's YAML."
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,6 @@ from .columns import Columns, RowError, passes
 
 SOURCE_ONLY = ("type", "names", "splits", "root")
 """Keys that a part cannot override."""
-
-ROOT_VARIABLE = "STILTSWEEP_DATA_ROOT"
 
 Upstream = tuple[int, dict[str, Any]]
 """A row as upstream has it, after its number in the file (line or row, from 1)."""
@@ -217,6 +214,12 @@ def _meant_for(settings: Mapping[str, Any], language: str) -> bool:
 
 
 def root(definition: Mapping[str, Any]) -> Path | None:
-    """Return the data folder: `source.root`, else the configuration's data_root (STILTSWEEP_DATA_ROOT), else None."""
-    given = definition["source"].get("root") or os.environ.get(ROOT_VARIABLE)
+    """Return the data folder, None if it is not known."""
+    given = definition["source"].get("root")
     return Path(given) if given else None
+
+
+def rooted(definition: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+    """Return a definition that says its data folder: its own, else the one given (the configuration's data_root)."""
+    given = {"root": folder} if folder and definition["source"]["type"] in ("files", "hub") else {}
+    return {**definition, "source": {**given, **definition["source"]}}

@@ -32,7 +32,7 @@ from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
-from ..settings import CHECKPOINTING, SAVE_MINUTES, TrainingSettings
+from ..settings import TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor, rows
@@ -69,6 +69,10 @@ class Run:
     """checkpoint.json of a run whose number of updates this one makes in addition to its own."""
     keep_head: bool = False
     """Go on with the head of the checkpoint it starts from, where that was of the same kind, one without labels."""
+    save_minutes: float | None = None
+    """Minutes between saves of the state; None: those of the settings. No number depends on it."""
+    gradient_checkpointing: bool = False
+    """Compute activations again on the way back instead of keeping them: slower, less memory, the same numbers."""
 
 
 @dataclass
@@ -326,7 +330,7 @@ class _Trainer:
         settings = run.settings
         self.run, self.tasks, self.settings, self.device, self.held = run, tasks, settings, device, held
         self.state, self.more, self.team = state, more, team
-        self.save_seconds = 60 * float(os.environ.get(SAVE_MINUTES, settings.save_minutes))
+        self.save_seconds = 60 * (settings.save_minutes if run.save_minutes is None else run.save_minutes)
         self.sampling = sampling(tasks, run.mixture)
         self.total = self.sampling.updates(settings) + self.more
         # Labels that mean nothing leave nothing to select by: such a run keeps its last state.
@@ -334,7 +338,7 @@ class _Trainer:
         self.patience = settings.patience if self.selects and run.more_updates is None else None
         self.evaluations = set(evaluation_points(self.total, settings.evaluations))
         self.accelerator = Accelerator(mixed_precision=device.mixed_precision, cpu=device.torch.type == "cpu")
-        if os.environ.get(CHECKPOINTING) == "1":
+        if run.gradient_checkpointing:
             model.backbone.activation_checkpointing_enable()
         team.shard(model, device.torch)
         parameters = dict(model.backbone.named_parameters())

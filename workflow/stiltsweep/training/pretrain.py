@@ -24,7 +24,15 @@ _DEV_EVERY = 20
 """Every 20th text is kept from training and scored."""
 
 
-def pretrain(model: Model, output: Path, settings: TrainingSettings, threads: int = 1) -> None:
+def pretrain(
+    model: Model,
+    output: Path,
+    settings: TrainingSettings,
+    threads: int = 1,
+    *,
+    save_minutes: float | None = None,
+    gradient_checkpointing: bool = False,
+) -> None:
     """Write the canonical directory of a model with `source: {type: pretrain}`; killed and started again, it goes on.
 
     Args:
@@ -32,6 +40,7 @@ def pretrain(model: Model, output: Path, settings: TrainingSettings, threads: in
       output: model.json, written last.
       settings: of training; `max_updates` is the source's number of updates.
       threads: CPU threads.
+      save_minutes, gradient_checkpointing: see `Run`.
 
     Raises:
       UserError: see `fetch` and `train`.
@@ -63,6 +72,8 @@ def pretrain(model: Model, output: Path, settings: TrainingSettings, threads: in
             prune=False,
             chance=0.0,
             identity={"stage": "pretrain", "model": model.name},
+            save_minutes=save_minutes,
+            gradient_checkpointing=gradient_checkpointing,
         ),
         threads,
     )

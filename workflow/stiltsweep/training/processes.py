@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ..models.device import DEVICE
-from ..settings import GPUS
 
 _MEMBER = "STILTSWEEP_MEMBER"
 """`rank size store` of a process that was launched."""
@@ -37,9 +36,8 @@ _FOREVER = timedelta(days=365)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def wanted() -> int:
-    """Return how many processes share a training: one per GPU that was asked for and is there."""
-    asked = int(os.environ.get(GPUS, "1"))
+def wanted(asked: int) -> int:
+    """Return how many processes share a training that may use so many GPUs: one for each that is there."""
     if asked < 2 or os.environ.get(DEVICE) == "cpu":
         return 1
     return max(1, min(asked, torch.cuda.device_count()))

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import UserError, nearest
 from ...files import inside
 from ...records import Row
-from ..parts import ROOT_VARIABLE, Part, for_language, plan, root
+from ..parts import Part, for_language, plan, root
 from . import bitext, checklist, conllu, iob, mewslix, sentences, squad, tables
 
 
@@ -134,8 +134,8 @@ def _groups(part: Part, definition: Mapping[str, Any]) -> list[list[Path]]:
     folder = root(definition)
     if folder is None:
         raise UserError(
-            f"{part.place}: the data folder is unknown. Set data_root in the configuration, {ROOT_VARIABLE} in the "
-            "environment, or source.root in the task's YAML."
+            f"{part.place}: the data folder is unknown. Set data_root in the configuration, or source.root in the "
+            "task's YAML; scripts take --data-root."
         )
     found = [_matches(folder, part.fill(template), part.place) for template in _templates(part)]
     if not FORMATS[part.settings["format"]].joined:
