@@ -240,7 +240,7 @@ TASK: dict[str, Any] = {
             {"metrics": ["acuracy"]},
             r"mine\.yaml: metrics: metric 'acuracy' is unknown.*Did you mean 'accuracy'",
         ),
-        ("mine", {"kind": "span_qa"}, r"mine\.yaml: labels: kind 'span_qa' takes no labels"),
+        ("mine", {"kind": "span_qa", "metrics": ["squad_f1"]}, r"mine\.yaml: labels: kind 'span_qa' takes no labels"),
         ("mine", {"labels": ["a"]}, r"mine\.yaml: labels"),
         ("mine", {"languages": {"en": {"tests": 5}}}, r"languages\.en: unknown key 'tests'.*'test'"),
         ("mine", {"training": {"epoch": 1}}, r"mine\.yaml: training: the document: unknown key 'epoch'"),

@@ -1,0 +1,166 @@
+"""Several results folders made one, and two sweeps side by side."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import ttest_ind
+
+from stiltsweep import combining, comparing
+from stiltsweep.errors import UserError
+from stiltsweep.files import read_json, write_json
+from stiltsweep.layout import Cell, Layout
+
+SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+
+
+def sweep(folder: Path, seeds: list[int], score: Callable[[Cell], float] = lambda cell: 50.0 + cell.seed) -> Path:
+    """Write the records of a small sweep, with a file beside each."""
+    layout = Layout(str(folder))
+
+    def put(path: str, record: dict[str, Any], beside: str) -> None:
+        write_json(Path(path), record)
+        Path(path).with_name(beside).write_bytes(path.removeprefix(str(folder)).encode())
+
+    put(layout.model("m"), {"weights_sha256": "w"}, "model.safetensors")
+    for language in ("en", "fi"):
+        record = layout.path("data_record", task="t", language=language)
+        put(record, {"sha256": f"rows-{language}", "versions": {"x": folder.name}}, f"{language}.parquet")
+    for seed in seeds:
+        for arm in ("none", "pairs"):
+            run = f"{arm}{seed}"
+            checkpoint = layout.finetuned("m", arm, "t", seed)
+            put(checkpoint, {"weights_sha256": run}, "model.safetensors")
+            (Path(checkpoint).parent / "state").mkdir()
+            (Path(checkpoint).parent / "state" / "lock-1").touch()
+            index = {
+                "checkpoint_sha256": run,
+                "languages": {code: {"fingerprint": run + code} for code in ("en", "fi")},
+            }
+            put(layout.predictions("m", arm, "t", seed), index, "en.json")
+            for language in ("en", "fi"):
+                cell = Cell("m", arm, "t", seed, language)
+                about = {"score": score(cell), "digests": {"data": f"rows-{language}", "predictions": run + language}}
+                put(layout.cell(cell), {**vars(cell), **about, "cost": {"tokens": 1}}, f"{language}.parquet")
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_seeds_of_two_people_become_one_sweep(tmp_path: Path) -> None:
+    one, other = sweep(tmp_path / "one", [0, 1]), sweep(tmp_path / "other", [1, 2])
+    whole = sweep(tmp_path / "whole", [0, 1, 2])
+    found = combining.combine([one, other], tmp_path / "both")
+    expected = {name: text for name, text in files(whole).items() if "/state/" not in name}
+    made = files(tmp_path / "both")
+    assert made.keys() == expected.keys()
+    varying = {name for name in made if made[name] != expected[name]}
+    assert varying == {f"data/t/{language}.json" for language in ("en", "fi")}  # who made it
+    assert found.taken == {"data_record": 2, "model": 1, "finetune": 6, "predictions": 6, "cell": 12}
+    assert found.twice == 3 + 2 * (1 + 1 + 2)
+    # Snakemake runs nothing again: what is made from another is younger.
+    layout = Layout(str(tmp_path / "both"))
+    order = [
+        *(layout.data("t", "fi"), layout.model("m"), layout.finetuned("m", "none", "t", 2)),
+        *(layout.predictions("m", "none", "t", 0), layout.cell(Cell("m", "none", "t", 0, "fi"))),
+    ]
+    times = [Path(path).stat().st_mtime for path in order]
+    assert times == sorted(times) and len(set(times)) == len(times)
+
+
+def test_what_contradicts_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    one, other = sweep(tmp_path / "one", [0]), sweep(tmp_path / "other", [0], score=lambda cell: 40.0)
+    with pytest.raises(UserError, match=r"^4 results contradict each other, nothing was written:") as error:
+        combining.combine([one, other], tmp_path / "both")
+    below = "cells/m/none/t/seed0/en.json"
+    assert f"{below}: {one / below} and {other / below} differ in score" in str(error.value)
+    assert not list(tmp_path.glob("both*"))
+    for path in (other / "cells").rglob("*.json"):
+        path.unlink()
+    cell = Cell("m", "none", "t", 7, "fi")
+    about = {"score": 1.0, "digests": {"data": "other rows", "predictions": "p"}}
+    write_json(Path(Layout(str(other)).cell(cell)), {**vars(cell), **about})
+    with pytest.raises(UserError, match=r"seed7/fi\.json: scored on other data than cells/m/none/t/seed0/fi\.json"):
+        combining.combine([one, other], tmp_path / "both")
+
+
+def test_languages_of_one_run_are_put_together(tmp_path: Path) -> None:
+    one = sweep(tmp_path / "one", [0])
+    shutil.copytree(one, tmp_path / "other")
+    path = Path(Layout(str(one)).predictions("m", "none", "t", 0))
+    index = read_json(path)
+    failed, more = copy.deepcopy(index), copy.deepcopy(index)
+    failed["languages"]["fi"] = {"error": "out of memory"}
+    more["languages"]["de"] = {"fingerprint": "x"}
+    write_json(path, failed)
+    write_json(tmp_path / "other" / path.relative_to(one), more)
+    combining.combine([one, tmp_path / "other"], tmp_path / "both")
+    assert read_json(tmp_path / "both" / path.relative_to(one)) == more
+    more["languages"]["en"] = {"fingerprint": "another run's"}
+    write_json(tmp_path / "other" / path.relative_to(one), more)
+    with pytest.raises(UserError, match="differ in languages"):
+        combining.combine([one, tmp_path / "other"], tmp_path / "third")
+
+
+def test_folders_that_are_not_results_are_refused(tmp_path: Path) -> None:
+    one = sweep(tmp_path / "one", [0])
+    with pytest.raises(UserError, match="holds no results"):
+        combining.combine([one, tmp_path / "no"], tmp_path / "both")
+    with pytest.raises(UserError, match="is there already and not empty"):
+        combining.combine([one], one)
+    with pytest.raises(UserError, match="holds no cells"):
+        comparing.read(tmp_path)
+
+
+def test_a_difference_is_judged_by_the_spread_of_seeds(tmp_path: Path) -> None:
+    noise = {0: -1.0, 1: 0.5, 2: 0.25, 3: 1.5}
+
+    def shifted(by: float) -> Callable[[Cell], float]:
+        return lambda cell: 50.0 + noise[cell.seed] * (1 + by / 10) + (by if cell.intermediate == "pairs" else 0.0)
+
+    one = comparing.read(sweep(tmp_path / "one", [0, 1, 2, 3], shifted(0)))
+    for by, verdict in ((9.0, "beyond seeds"), (0.3, "within seeds")):
+        other = comparing.read(sweep(tmp_path / f"by{by}", [0, 1, 2, 3], shifted(by)))
+        change = {change.intermediate: change for change in comparing.changes(one, other)}["pairs"]
+        runs = [[50 + value * (1 + b / 10) + b for value in noise.values()] for b in (0, by)]
+        tested = ttest_ind(runs[1], runs[0], equal_var=False)
+        assert change.verdict == verdict == ("beyond seeds" if tested.pvalue < 0.05 else "within seeds")
+        assert change.spread is not None
+        assert change.difference / change.spread == pytest.approx(tested.statistic)
+    assert {change.verdict for change in comparing.changes(one, one)} == {"same"}
+    alone = comparing.read(sweep(tmp_path / "alone", [0], shifted(5)))
+    assert {change.verdict for change in comparing.changes(one, alone)} == {"one seed"}
+
+
+def test_the_scripts(tmp_path: Path) -> None:
+    one, other = sweep(tmp_path / "one", [0, 1]), sweep(tmp_path / "other", [2], score=lambda cell: 40.0)
+
+    def script(name: str, *arguments: str | Path) -> str:
+        code = (
+            "import runpy, sys\n"
+            f"sys.argv = {[str(SCRIPTS / name), *map(str, arguments)]!r}\n"
+            f"runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        command = [sys.executable, "-X", "importtime", "-c", code]
+        environment = {"PYTHONPATH": str(SCRIPTS)}
+        found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert not re.search(r"\| +torch$", found.stderr, re.MULTILINE)
+        return found.stdout
+
+    said = script("combine.py", one, other, "--output", tmp_path / "both")
+    assert "12 cell; 3 were in several folders and agreed." in said
+    said = script("compare.py", one, tmp_path / "both", "--output", tmp_path / "changed.csv")
+    assert "Cells: 8 in both, 0 only in the first, 4 only in the second." in said
+    assert "m / pairs / t: 4, 0, +0.00, same" in said
+    assert len(list(csv.reader((tmp_path / "changed.csv").open()))) == 1

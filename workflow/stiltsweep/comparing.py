@@ -1,0 +1,107 @@
+"""Two sweeps side by side: settings that differ, cells that changed, by how much, and whether seeds explain it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any
+
+from .errors import UserError
+from .files import canonical, read_json
+from .layout import Cell, Layout
+
+Scores = Mapping[Cell, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The cells of one model, intermediate and target in both sweeps."""
+
+    model: str
+    intermediate: str
+    target: str
+    cells: int
+    """In both."""
+    changed: int
+    """Of these, with another score."""
+    difference: float
+    """Points: mean over the languages and runs of the second sweep less that of the first."""
+    spread: float | None
+    """Points: standard error of that difference, from the runs of both sweeps; None with one run a sweep."""
+    verdict: str
+    """`same`, `within seeds`, `beyond seeds`, or `one seed`."""
+
+
+def read(folder: Path) -> dict[Cell, Mapping[str, Any]]:
+    """Return every cell of a results folder.
+
+    Raises:
+      UserError: there is none, or one is not readable.
+    """
+    layout = Layout(str(folder))
+    found = sorted(Path(layout.folder("cell")).rglob("*.json"))
+    paths = [path for path in found if (at := layout.place(path)) and at.place == "cell"]
+    if not paths:
+        raise UserError(f"{folder}: holds no cells. Name a folder that `results:` of a configuration named.")
+    return {layout.cell_of(path): read_json(path) for path in paths}
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """Return the settings of a sweep by dotted key, as its report recorded them; empty without a report."""
+    path = Path(Layout(str(folder)).path("description"))
+    if not path.is_file():
+        return {}
+    import yaml
+
+    return dict(_flat(yaml.safe_load(read_json(path)["configuration"]), ""))
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, canonical(value)
+
+
+def changes(one: Scores, other: Scores, confidence: float = 0.95) -> list[Change]:
+    """Compare the cells that both sweeps hold, by model, intermediate and target.
+
+    The difference of the means is beyond the spread of seeds if Welch's t test of the runs' means over languages says
+    so at this confidence. Runs are seeds; languages and examples are held fixed.
+    """
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in sorted(one.keys() & other.keys()):
+        groups.setdefault((cell.model, cell.intermediate, cell.target), []).append(cell)
+    found = []
+    for names, cells in groups.items():
+        changed = sum(one[cell]["score"] != other[cell]["score"] for cell in cells)
+        a, b = (_runs(cells, scores) for scores in (one, other))
+        difference = fmean(b) - fmean(a)
+        spread, verdict = _verdict(a, b, difference, confidence) if changed else (None, "same")
+        found.append(Change(*names, len(cells), changed, difference, spread, verdict))
+    return found
+
+
+def _runs(cells: Sequence[Cell], scores: Scores) -> list[float]:
+    runs: dict[int, list[float]] = {}
+    for cell in cells:
+        runs.setdefault(cell.seed, []).append(float(scores[cell]["score"]))
+    return [fmean(values) for values in runs.values()]
+
+
+def _verdict(a: list[float], b: list[float], difference: float, confidence: float) -> tuple[float | None, str]:
+    if len(a) < 2 or len(b) < 2:
+        return None, "one seed"
+    parts = [variance(runs) / len(runs) for runs in (a, b)]
+    error = math.sqrt(sum(parts))
+    if not error:
+        return 0.0, "beyond seeds" if difference else "within seeds"
+    from scipy.stats import t
+
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(runs) - 1) for part, runs in zip(parts, (a, b), strict=True))
+    beyond = abs(difference) > error * float(t.ppf((1 + confidence) / 2, freedom))
+    return error, "beyond seeds" if beyond else "within seeds"
