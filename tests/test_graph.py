@@ -176,7 +176,7 @@ def test_imports_run_downward() -> None:
     order = [
         {"errors"}, {"files", "counting", "writing"}, {"schema", "scriptlog", "code", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
         {"arms"}, {"config", "settings"}, {"sources"}, {"sweep", "aggregates"}, {"jobs"}, {"evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
-        {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "keep", "planning", "preflight", "report", "submission"},
+        {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "combining", "comparing", "keep", "planning", "preflight", "report", "submission"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}
     library = ROOT / "workflow" / "stiltsweep"
