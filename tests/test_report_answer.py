@@ -77,14 +77,22 @@ def test_nothing_significant_is_no_proof_of_nothing(tmp_path):
     found = answered(tmp_path, [comparison(), comparison(intermediate="typing", detectable_lift=4.25)])
     assert "No significant effect" in found.verdict
     assert "no proof" in found.verdict
-    assert "Smallest true lift they would find with 80% power, before correction: 2.8 to 4.2 points." in details(
-        found, "over all"
-    )
+    assert "find with 80% power, before correction: 2.8 to 4.2 points; after it: 3.4." in details(found, "over all")
 
 
 def test_significance_is_judged_after_correction(tmp_path):
     found = answered(tmp_path, [positive(p=0.03, p_holm=0.06)])
     assert "No significant effect" in found.verdict
+
+
+def test_every_target_and_arm_has_a_line(tmp_path):
+    within = comparison(intermediate="typing", conclusion="no more than the margin")
+    found = answered(tmp_path, [positive(contaminated="true"), within])
+    assert [(line.arm, line.conclusion) for line in found.lines] == [
+        ("pairs †", "helped"),
+        ("typing", "no more than 1 either way"),
+    ]
+    assert "intent 0.90" in details(found, "How sure")
 
 
 def test_level_is_the_configured_one(tmp_path):

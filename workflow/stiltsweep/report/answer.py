@@ -14,7 +14,7 @@ from statistics import fmean
 from .. import cuts
 from ..counting import KEEP
 from ..languages import SOURCE_LANGUAGE
-from ..significance.comparison import Comparison
+from ..significance.comparison import WITHIN, Comparison
 from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
 from .results import ALL, LEARNED_NOTHING, START_LEARNED_NOTHING, Results
@@ -46,6 +46,18 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One comparison as a line of the first screen, written out."""
+
+    target: str
+    arm: str
+    """With its model where there are several; marked where contaminated."""
+    lift: str
+    interval: str
+    conclusion: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the report opens with."""
 
@@ -54,6 +66,8 @@ class Answer:
     summary: str
     """The counts behind the verdict."""
     points: list[Point]
+    lines: list[Line] = field(default_factory=list)
+    """Every comparison over all transfer languages, in the order of lift.csv."""
 
     @property
     def headline(self) -> str:
@@ -105,6 +119,7 @@ def answer(results: Results) -> Answer:
             writer.certainty(),
             *writer.care(),
         ],
+        lines=[writer.line(row) for row in writer.select(ALL)],
     )
 
 
@@ -144,6 +159,17 @@ class _Writer:
         model = f"{row.model}, " if len(self.run.models) > 1 else ""
         return f"{model}{row.intermediate} → {row.target}"
 
+    def line(self, row: Comparison) -> Line:
+        """Write a comparison for the first screen."""
+        model = f"{row.model}, " if len(self.run.models) > 1 else ""
+        arm = f"{model}{row.intermediate}" + (" †" if row.contaminated else "")
+        conclusion = row.conclusion
+        if conclusion == WITHIN:
+            conclusion = f"no more than {float(self.run.significance.get('margin', 1)):g} either way"
+        if not row.tested:
+            conclusion = f"n/a: {row.reason}"
+        return Line(row.target, arm, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion)
+
     def finding(self, row: Comparison) -> Detail:
         """Write a comparison with its lift, interval, p and counts."""
         share = percent(float(self.run.significance["confidence"]))
@@ -160,7 +186,9 @@ class _Writer:
         if not values:
             return ""
         who = "it" if len(rows) == 1 else "they"
-        return f" Smallest true {what} {who} would find with 80% power, before correction: {span(values)} points."
+        after = [row.detectable_lift_holm for row in rows if row.detectable_lift_holm is not None]
+        rest = f"; after it: {span(after)}" if after else ""
+        return f" Smallest true {what} {who} would find with 80% power, before correction: {span(values)} points{rest}."
 
     # The parts of the answer.
 
@@ -320,6 +348,7 @@ class _Writer:
             texts.append("Some comparisons rest on one seed, which cannot show how much another run would differ.")
         elif seeds and max(seeds) < 5:
             texts.append(f"With {counts(seeds, 'seed')}, the spread between seeds is itself only roughly known.")
+        texts += self._pairs()
         texts += self._conditional(how)
         if "languages" not in how:
             texts.append(
@@ -330,6 +359,18 @@ class _Writer:
             f"({count(int(tests['resamples']), 'resample')})."
         )
         return Point("How sure is that?", sentences, [Detail(text) for text in texts])
+
+    def _pairs(self) -> list[str]:
+        """Say how the runs of one seed go together, as measured; whether they are paired does not follow from it."""
+        found: dict[str, list[float]] = {}
+        for row in self.select(ALL):
+            if row.seed_correlation is not None:
+                found.setdefault(row.target, []).append(row.seed_correlation)
+        if not found:
+            return []
+        measured = listed([f"{target} {_range(values)}" for target, values in found.items()])
+        how = "are pairs" if self.run.significance.get("pair_seeds", True) else "are not paired (pair_seeds: false)"
+        return [f"Runs of the same seed {how}; the correlation of their scores, as measured: {measured}."]
 
     def _conditional(self, how: Sequence[str]) -> list[str]:
         """Compare with the test over examples alone, which takes the trained models as given."""
@@ -423,6 +464,11 @@ def _first(details: Sequence[Detail]) -> list[Detail]:
     """Keep the first few items and say how many more the table has."""
     more = [Detail(f"and {len(details) - _SHOWN} more, in the table.")] if len(details) > _SHOWN else []
     return [*details[:_SHOWN], *more]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = points(min(values), 2), points(max(values), 2)
+    return low if low == high else f"{low} to {high}"
 
 
 def _is(number: int) -> str:

@@ -186,7 +186,9 @@ def _heat_cell(
         axes.add_patch(Rectangle((x, y), w, h, facecolor="#eeeeee", edgecolor="white", linewidth=1))
         axes.text(x + w / 2, y + h / 2, "n/a", ha="center", va="center", color="#595959")
         return
-    colour = colours(norm(row.lift))
+    # What the interval does not part from zero is pale: a heat map is not to shout noise.
+    apart = row.ci_low is not None and row.ci_high is not None and row.ci_low * row.ci_high > 0.0
+    colour = colours(norm(row.lift if apart else 0.15 * row.lift))
     axes.add_patch(Rectangle((x, y), w, h, facecolor=colour, edgecolor="white", linewidth=1))
     if row.contaminated:
         axes.add_patch(Rectangle((x, y), w, h, fill=False, hatch="////", edgecolor="#99999980", linewidth=0))
