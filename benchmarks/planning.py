@@ -166,12 +166,20 @@ INPUTS = {
         tests=[f"results/significance/{model}/{target}.json" for model in MODELS for target in LANGUAGES],
         tables="workflow/catalog/languages.csv",
     """,
+    "typology": """
+        tests=[f"results/significance/{model}/{target}.json" for model in MODELS for target in LANGUAGES],
+        tables="workflow/catalog/languages.csv",
+        measures=[f"results/measures/{model}/{target}.json" for model in MODELS for target in LANGUAGES],
+    """,
     "describe": """
         "results/significance/lift.csv",
     """,
     "report": """
         lift="results/significance/lift.csv",
-        others=[f"results/significance/{name}.csv" for name in ("controls", "sensitivity", "regression")],
+        others=[
+            *(f"results/significance/{name}.csv" for name in ("controls", "sensitivity")),
+            *(f"results/typology/{name}.csv" for name in ("omnibus", "types", "predictors")),
+        ],
         run="results/report/run.json",
         cells=cells(MODELS, LANGUAGES),
     """,

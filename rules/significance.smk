@@ -2,7 +2,8 @@
 
 NEEDS   every cell of the model and target, with its statistics
 MAKES   <results>/significance/{model}/{target}.json, then <results>/significance/lift.csv and beside it lift.parquet,
-        controls.csv (arms against their controls), runs.csv (every run by itself), sensitivity.csv (other labels), regression.csv (covariates)
+        controls.csv (arms against their controls), runs.csv (every run by itself), sensitivity.csv (other labels);
+        <results>/typology/omnibus.csv (do the types differ?), types.csv and predictors.csv
 """
 
 
@@ -40,9 +41,6 @@ rule lift:
     """Put all comparisons of the sweep into one table and correct for their number."""
     input:
         tests=SWEEP.test_files,
-        tables=TABLES,
-        measures=SWEEP.measure_files,
-        probes=PROBES,
     output:
         lift=report(
             LAYOUT.pattern("lift"),
@@ -64,12 +62,6 @@ rule lift:
             labels={"tests": "other labels of languages"},
             caption="captions/tests.rst",
         ),
-        regression=report(
-            LAYOUT.pattern("regression"),
-            category="Tests",
-            labels={"tests": "lift regressed on family"},
-            caption="captions/tests.rst",
-        ),
     log:
         LAYOUT.log("lift"),
     localrule: True
@@ -81,6 +73,49 @@ rule lift:
         "put all comparisons together"
     shell:
         """
-        python workflow/scripts/lift.py --inputs {input.tests:q} --tables {input.tables:q} --measures {input.measures:q} \
-            --probes {input.probes:q} --output {output.lift:q} &>{log:q}
+        python workflow/scripts/lift.py --inputs {input.tests:q} --output {output.lift:q} &>{log:q}
+        """
+
+
+rule typology:
+    """Ask whether the lift depends on morphology, with languages as the units."""
+    input:
+        tests=SWEEP.test_files,
+        tables=TABLES,
+        measures=SWEEP.measure_files,
+        probes=PROBES,
+    output:
+        omnibus=report(
+            LAYOUT.pattern("omnibus"),
+            category="Tests",
+            labels={"tests": "do the types differ?"},
+            caption="captions/tests.rst",
+        ),
+        types=report(
+            LAYOUT.pattern("types"),
+            category="Tests",
+            labels={"tests": "types of languages"},
+            caption="captions/tests.rst",
+        ),
+        predictors=report(
+            LAYOUT.pattern("predictors"),
+            category="Tests",
+            labels={"tests": "predictors of lift"},
+            caption="captions/tests.rst",
+        ),
+    log:
+        LAYOUT.log("typology"),
+    localrule: True
+    conda:
+        "../envs/stiltsweep.yaml"
+    params:
+        code=code_digest("typology"),
+        corpora=lambda wildcards: SWEEP.corpora,
+    message:
+        "compare types of languages"
+    shell:
+        """
+        python workflow/scripts/typology.py --inputs {input.tests:q} --tables {input.tables:q} \
+            --measures {input.measures:q} --probes {input.probes:q} --corpora {params.corpora:q} \
+            --output {output.omnibus:q} &>{log:q}
         """

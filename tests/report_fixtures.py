@@ -11,6 +11,7 @@ from typing import Any
 import lift as lift_script
 import numpy as np
 import significance as significance_script
+import typology as typology_script
 from scipy.stats import norm
 
 from stiltsweep.catalog import BUILT_IN
@@ -183,6 +184,7 @@ def write_all(folder: Path, run: Row, lifts: Mapping[tuple[str, str, str], float
             tested.append(arguments["output"])
             significance_script.main(["--allow-missing", *_flags(arguments)])
     lift_script.main(_flags({"inputs": tested, "output": folder / "significance/lift.csv"}))
+    typology_script.main(_flags({"inputs": tested, "output": folder / "typology/omnibus.csv"}))
     _write_jobs(folder, run)
     write_json(folder / "report/run.json", run)
     return folder

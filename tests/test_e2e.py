@@ -254,10 +254,10 @@ def test_an_intermediate_added_runs_only_its_jobs(sweep: Path, tmp_path: Path) -
     ("change", "rules"),
     [
         ({"title": "Another"}, {"describe", "report"}),
-        ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "diagnose", "report"}),
+        ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "typology", "diagnose", "report"}),
         (
             {"training": {"target": {"epochs": 1}}},
-            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "diagnose", "report"},
+            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "typology", "diagnose", "report"},
         ),
     ],
 )

@@ -59,6 +59,7 @@ def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> 
         "evaluate",
         "significance",
         "lift",
+        "typology",
         "measure",
         "diagnose",
         "behaviour",
@@ -119,7 +120,19 @@ def test_planning_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    ["prepare", "evaluate", "significance", "lift", "probes", "measure", "diagnose", "behaviour", "report", "describe"],
+    [
+        "prepare",
+        "evaluate",
+        "significance",
+        "lift",
+        "typology",
+        "probes",
+        "measure",
+        "diagnose",
+        "behaviour",
+        "report",
+        "describe",
+    ],
 )
 def test_cheap_stages_start_without_torch(script: str) -> None:
     path = ROOT / "workflow" / "scripts" / f"{script}.py"

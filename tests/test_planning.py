@@ -222,10 +222,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # same table in words.
 
 TOLD = {"describe", "report"}
-TESTED = {"significance", "lift", "diagnose", *TOLD}
+TESTED = {"significance", "lift", "typology", "diagnose", *TOLD}
 SCORED = {"evaluate", *TESTED}
 PREDICTED = {"predict", *SCORED}
-PROBED = {"probe", "probes", "lift"}
+PROBED = {"probe", "probes", "typology"}
 FINETUNED = {"finetune", *PROBED, *PREDICTED}
 TRAINED = {"intermediate", *FINETUNED}
 
@@ -272,7 +272,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "probes.tasks": (probes(tasks=["forms", "forms2"]), {"prepare", *PROBED, *TOLD}),
     "probes.languages": (probes(languages=["fi"]), {*PROBED, *TOLD}),
     "probes.features": (probes(features=["Case"]), {*PROBED, *TOLD}),
-    "probes.stages": (probes(stages=["pretrained", "target"]), {"probes", "lift", *TOLD}),
+    "probes.stages": (probes(stages=["pretrained", "target"]), {"probes", "typology", *TOLD}),
     "probes.pooling": (probes(pooling=["mean"]), {*PROBED, *TOLD}),
     "probes.sentences": (probes(sentences=100), {*PROBED, *TOLD}),
     "probes.words": (probes(words=100), {*PROBED, *TOLD}),
@@ -287,7 +287,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "significance.allow_missing": (significance(allow_missing=True), TESTED),
     "segmentations": (
         {"segmentations": {"fi": "workflow/catalog/languages.csv"}},
-        {"measure", "lift", "diagnose", *TOLD},
+        {"measure", "typology", "diagnose", *TOLD},
     ),
     "diagnosis.attributes": ({"diagnosis": {"attributes": ["length"]}}, {"diagnose", *TOLD}),
     "diagnosis.buckets": ({"diagnosis": {"buckets": 3}}, {"diagnose", *TOLD}),
@@ -397,7 +397,7 @@ def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
         assert (
             to_do(made)
             == planned(finished)
-            == {"evaluate": 3, "significance": 2, "lift": 1, "diagnose": 2, "describe": 1, "report": 1}
+            == {"evaluate": 3, "significance": 2, "lift": 1, "typology": 1, "diagnose": 2, "describe": 1, "report": 1}
         )
         reasons = {one["rule"]: one["reason"] for one in made["stale"]}
         assert reasons["evaluate"].endswith("predictions/tiny/half/pairs/seed0/predictions.json is newer")

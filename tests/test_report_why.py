@@ -15,8 +15,6 @@ from stiltsweep.probing.table import Probe
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
-from stiltsweep.significance import covariates
-from stiltsweep.significance.regression import FERTILITY, PROBE
 
 CODES = ("fi", "hu", "tr", "ko", "de", "ru", "es", "ar", "zh")
 
@@ -184,14 +182,6 @@ def test_failures_are_summed_over_seeds_and_languages(folder):
     (row,) = tables["behaviour"]
     assert (row["failures"], row["n"], row["failure_rate"]) == ("6", "16", "37.5")
     assert {row["language"]: row["failures"] for row in tables["behaviour_languages"]} == {"fi": "3", "hu": "3"}
-
-
-def test_covariates_of_the_regression(folder):
-    found = covariates.measured([folder / "measures/tiny/intent.json"], [folder / "probes/probes.csv"])
-    assert found[FERTILITY]["tiny", "tr"] == pytest.approx(1.2)
-    assert ("tiny", "zh") not in found[FERTILITY]
-    assert found[PROBE]["tiny", "zh"] == 70.0
-    assert covariates.measured([], []) == {}
 
 
 def test_no_section_without_measures(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,6 @@ from stiltsweep.significance import (
     compare,
     estimands,
     read,
-    regression,
     resample,
     sensitivity,
     table,
@@ -227,9 +225,6 @@ def test_scripts_from_cells_to_lift(tmp_path, capsys):
     assert moved["languages"] == "fi hu id"
     assert moved["relabelled"] == "id"
     assert moved["main_lift"] == families[0]["lift"]
-    with open(output.with_name("regression.csv"), newline="") as handle:
-        fitted = list(csv.DictReader(handle))
-    assert {row["specification"] for row in fitted} >= {"family", "family + log10 tokens"}
 
 
 def test_script_prints_one_line_for_a_user_error(results):
@@ -283,61 +278,6 @@ def test_a_conclusion_flips_when_significance_or_sign_does():
     assert not flips(row(0.01, 2.0), row(0.04, 1.0))
     assert not flips(row(0.3, 2.0), row(0.4, -1.0))
     assert not flips(row(0.01, 2.0), row(None, None))
-
-
-def test_regression_takes_what_was_measured_of_the_model():
-    """Lift made of tokens per word alone: nothing is left to the family; languages without words are left out."""
-    table = Languages.read([BUILT_IN / "languages.csv"])
-    codes = ["fi", "hu", "ko", "tr", "sw", "ta", "ka", "eu", "de", "ru", "es", "hi", "ar", "he", "zh", "vi", "th"]
-    families = {code: table.value(code, "family") for code in codes}
-    fertility = {
-        code: 1.0 + (families[code] == "agglutinative") + 0.07 * (i % 5) for i, code in enumerate(codes) if code != "th"
-    }
-    rows = [
-        {
-            "model": "m",
-            "target": "t",
-            "intermediate": "i",
-            "scope": "language",
-            "group": code,
-            "lift": 4.0 * fertility.get(code, 9.0) + 0.02 * (i % 3),
-        }
-        for i, code in enumerate(codes)
-    ]
-    measured = {regression.FERTILITY: {("m", code): value for code, value in fertility.items()}}
-    found = {(r["specification"], r["term"]): r for r in regression.fit(rows, table, "family", measured=measured)}
-    assert found["family", "fusional"]["coefficient"] < -2.0
-    together = found["family + log10 tokens + fertility", "fusional"]
-    assert abs(together["coefficient"]) < 0.2
-    assert together["n_languages"] == 16
-    assert found["family + log10 tokens + fertility", "fertility"]["coefficient"] == pytest.approx(4.0, abs=0.2)
-    assert not {specification for specification, _ in found if "probe" in specification}
-
-
-def test_regression_finds_what_made_the_lift():
-    """Lift made of log tokens alone: with them in the model, nothing is left to the family."""
-    table = Languages.read([BUILT_IN / "languages.csv"])
-    codes = ["fi", "hu", "ko", "tr", "sw", "ta", "ka", "eu", "de", "ru", "es", "hi", "ar", "he", "zh", "vi", "th"]
-
-    def made(code):
-        return 3.0 * math.log10(float(table.value(code, "mc4_tokens_billion"))) + 0.1 * (codes.index(code) % 3)
-
-    rows = [
-        {"model": "m", "target": t, "intermediate": "i", "scope": "language", "group": code, "lift": made(code) + shift}
-        for t, shift in (("t", 0.0), ("u", 5.0))
-        for code in codes
-    ]
-    found = {(row["specification"], row["term"]): row for row in regression.fit(rows, table, "family")}
-    alone, together = found["family", "fusional"], found["family + log10 tokens", "fusional"]
-    assert alone["coefficient"] > 1.0
-    assert abs(together["coefficient"]) < 0.2
-    tokens = found["family + log10 tokens", "log10 tokens"]
-    assert tokens["coefficient"] == pytest.approx(3.0, abs=0.1)
-    assert tokens["p"] < 0.001
-    assert (tokens["n_rows"], tokens["n_languages"], tokens["reference"]) == (34, 17, "agglutinative")
-    assert not {name for name, _ in found if "fertility" in name or "probe" in name}
-    few = regression.fit([row for row in rows if row["group"] in ("fi", "hu")], table, "family")
-    assert all(row["coefficient"] is None and "too few" in row["reason"] for row in few)
 
 
 def test_sensitivity_compares_with_the_row_of_its_own_grouping():

@@ -1,7 +1,7 @@
 """Combine the tests of every model and target: correct over the sweep, write lift.csv and its companions.
 
 Makes, beside --output (lift.csv): lift.parquet; controls.csv, arms against their controls; runs.csv, every run by
-itself; sensitivity.csv, the same tests under other labels; and regression.csv, lift on family with covariates.
+itself; and sensitivity.csv, the same tests under other labels.
 
 Example:
   python workflow/scripts/lift.py --inputs results/significance/e5-small/intent.json \\
@@ -14,24 +14,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import _path
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
-from stiltsweep.languages import Languages
-from stiltsweep.significance import controls, covariates, regression, runs, sensitivity, table
-
-TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
+from stiltsweep.significance import controls, runs, sensitivity, table
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, log, read, correct, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", nargs="+", type=Path, required=True, help="JSON files of scripts/significance.py")
-    parser.add_argument("--tables", nargs="+", type=Path, default=[TABLE], help="languages.csv files, later ones win")
-    parser.add_argument(
-        "--measures", nargs="*", type=Path, default=[], help="measures of tokenizers, for the regression"
-    )
-    parser.add_argument("--probes", nargs="*", type=Path, default=[], help="probes.csv, for the regression")
     parser.add_argument("--output", type=Path, required=True, help="lift.csv")
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
@@ -45,11 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     table.write_csv(arguments.output.with_name("runs.csv"), apart, runs.COLUMNS)
     compared = sensitivity.compared(documents)
     table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
-    settings = documents[0]["settings"]
-    measured = covariates.measured(arguments.measures, arguments.probes)
-    table_of_languages = Languages.read(arguments.tables)
-    fitted = regression.fit(rows, table_of_languages, settings["families"], settings["confidence"], measured)
-    table.write_csv(arguments.output.with_name("regression.csv"), fitted, regression.COLUMNS)
     print(f"{len(rows)} comparisons of {len(documents)} model and target pairs: {arguments.output}")
 
 

@@ -13,6 +13,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     # Cheap stages run again when their code changes; training never does: its checkpoints record the version instead.
     "evaluate": ("metrics/**/*.py", "evaluation.py"),
     "significance": ("metrics/**/*.py", "resampling/**/*.py", "significance/**/*.py"),
+    "typology": (
+        *("typology/**/*.py", "resampling/draws.py", "significance/joint.py"),
+        *("significance/corrections.py", "significance/sensitivity.py"),
+    ),
     "scores": (
         "metrics/**/*.py",
         "resampling/**/*.py",

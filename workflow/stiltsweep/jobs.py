@@ -325,6 +325,7 @@ _NOT_DATA = {
     "tokens",
 }
 _NOT_WEIGHTS = {
+    "pretraining_corpus",
     "description",
     "citation",
     "notes",

@@ -36,10 +36,12 @@ PLACES = {
     "controls": "significance/controls.csv",
     "runs": "significance/runs.csv",
     "sensitivity": "significance/sensitivity.csv",
-    "regression": "significance/regression.csv",
     "benchmarks": "significance/benchmarks.csv",
     "published": "significance/published.csv",
     "tests": "significance/{model}/{target}.json",
+    "omnibus": "typology/omnibus.csv",
+    "types": "typology/types.csv",
+    "predictors": "typology/predictors.csv",
     "failure_rates": "behaviour/failures.csv",
     "failing_examples": "behaviour/examples.json",
     "measures": "measures/{model}/{target}.json",
@@ -71,7 +73,7 @@ JOB_NAMES = {
     "significance": "{model}/{target}",
     "measure": "{model}/{target}",
     "diagnose": "{model}/{target}",
-    **dict.fromkeys(("probes", "lift", "behaviour", "describe", "scores", "submission", "report"), ""),
+    **dict.fromkeys(("probes", "lift", "typology", "behaviour", "describe", "scores", "submission", "report"), ""),
 }
 """Rule -> its jobs in the folders of logs and benchmarks, below one of the rule's name; empty for a rule of one job."""
 

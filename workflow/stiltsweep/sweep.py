@@ -249,6 +249,12 @@ class Sweep:
         return self._by_pair("measures")
 
     @property
+    def corpora(self) -> list[str]:
+        """`model=corpus` of every model whose pre-training corpus languages.csv has the sizes of."""
+        about = {model: self.catalog.models[model].definition.get("pretraining_corpus") for model in self.models}
+        return [f"{model}={corpus}" for model, corpus in about.items() if corpus]
+
+    @property
     def diagnosis_files(self) -> list[str]:
         """Lifts by bucket of every model and target, unless they are switched off."""
         if not self.config["diagnosis"]["attributes"]:

@@ -17,6 +17,7 @@ from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import WITHIN, Comparison
 from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
+from . import morphology
 from .results import ALL, LEARNED_NOTHING, START_LEARNED_NOTHING, Results
 from .text import count, counts, interval, lift, listed, p_equals, percent, points, span
 
@@ -63,6 +64,8 @@ class Answer:
 
     verdict: str
     """The answer in one clause or two."""
+    morphology: str
+    """The answer to the second question, whether the lift depends on morphology; empty where it was not asked."""
     summary: str
     """The counts behind the verdict."""
     points: list[Point]
@@ -72,7 +75,7 @@ class Answer:
     @property
     def headline(self) -> str:
         """Verdict and summary as one line, for a terminal."""
-        return f"{self.verdict} {self.summary}"
+        return " ".join(filter(None, (self.verdict, self.morphology, self.summary)))
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,13 @@ def answer(results: Results) -> Answer:
     overall = _tally(writer.select(ALL), results.run.alpha)
     return Answer(
         verdict=_verdict(overall),
+        morphology=morphology.verdict(results),
         summary=writer.summary(overall),
         points=[
             *writer.overall(overall),
             *writer.controls(),
             *writer.by_family(),
+            *writer.types(),
             *writer.contrasts(),
             *writer.labels(),
             writer.certainty(),
@@ -274,11 +279,16 @@ class _Writer:
             return ""
         return f" ({'' if len(rows) == 1 else 'most: '}{self.pair(rows[0])} {lift(rows[0].lift)})"
 
+    def types(self) -> list[Point]:
+        """Say what the second question's tests say of each model, and under other labels."""
+        said = [Detail(text, label) for label, text in morphology.details(self.results)]
+        return [Point("Does it depend on morphology?", "", said)] if said else []
+
     def contrasts(self) -> list[Point]:
         rows = self.select("contrast", grouping=self.run.families)
         if not rows:
             return []
-        question = "Does the lift differ between these groups?"
+        question = "Does the lift differ between these groups, in these languages?"
         tally = _tally(rows, self.alpha)
         if not tally.tested:
             reasons = _reasons(tally.untested) or "Every comparison is contaminated."

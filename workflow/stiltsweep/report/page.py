@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from ..arms import MULTI_TASK
 from ..files import write_json, write_text
-from . import score_tables, text, why, why_tables
+from . import morphology, score_tables, text, why, why_tables
 from .answer import Answer, answer
 from .canvas import Figure
 from .figures import draw
@@ -40,7 +40,9 @@ def build_report(results: Results, output: Path) -> Answer:
     """
     found = answer(results)
     figures = {**draw(results), **why.draw(results)}
-    tables = {**build(results), **score_tables.build(results), **why_tables.build(results)}
+    types = morphology.figure(results)
+    figures["types"] = [types] if types else []
+    tables = {**build(results), **score_tables.build(results), **morphology.tables(results), **why_tables.build(results)}
     folder = output.parent
     written: set[Path] = set()
     for section in figures.values():

@@ -19,16 +19,17 @@ from ..significance.controls import Control
 from ..significance.runs import RunScore
 from ..significance.sensitivity import Relabelled
 from ..significance.table import read_csv
+from ..typology.tables import Omnibus, Term
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
 from .rows import (
-    Coefficient,
     if_there,
-    read_coefficients,
     read_comparisons,
     read_controls,
+    read_omnibus,
     read_relabelled,
     read_runs,
+    read_terms,
 )
 from .run import Run
 from .scores import Published, Score
@@ -65,7 +66,9 @@ class Results:
         controls: Sequence[Control] = (),
         runs: Sequence[RunScore] = (),
         relabelled: Sequence[Relabelled] = (),
-        coefficients: Sequence[Coefficient] = (),
+        omnibus: Sequence[Omnibus] = (),
+        types: Sequence[Term] = (),
+        predictors: Sequence[Term] = (),
         jobs: Sequence[Job] = (),
         models: Mapping[str, Mapping[str, Any]] | None = None,
         failures: Mapping[CellId, str] | None = None,
@@ -84,7 +87,9 @@ class Results:
         self.seed_scores = sorted(runs, key=place)
         self.cells = dict(cells)
         self.relabelled = list(relabelled)
-        self.coefficients = list(coefficients)
+        self.omnibus = list(omnibus)
+        self.types = list(types)
+        self.predictors = list(predictors)
         self.jobs = list(jobs)
         self.models = dict(models or {})
         self.failures = dict(failures or {})
@@ -124,11 +129,10 @@ class Results:
         def asked(row: Comparison | RunScore) -> bool:
             return row.model in run.models and row.target in run.targets and row.intermediate in run.arms
 
-        names = ("controls.csv", "runs.csv", "sensitivity.csv", "regression.csv")
-        beside, runs, sensitivity, regression = (Path(lift).with_name(name) for name in names)
+        names = ("controls.csv", "runs.csv", "sensitivity.csv")
+        beside, runs, sensitivity = (Path(lift).with_name(name) for name in names)
         controls = if_there(beside, read_controls)
         relabelled = if_there(sensitivity, read_relabelled)
-        coefficients = if_there(regression, read_coefficients)
         return cls(
             run,
             [row for row in read_comparisons(lift) if asked(row)],
@@ -136,7 +140,9 @@ class Results:
             controls=[row for row in controls if asked(row)],
             runs=[row for row in if_there(runs, read_runs) if asked(row)],
             relabelled=[row for row in relabelled if asked(row)],
-            coefficients=[row for row in coefficients if row.model in run.models],
+            omnibus=if_there(Path(layout.pattern("omnibus")), read_omnibus),
+            types=if_there(Path(layout.pattern("types")), read_terms),
+            predictors=if_there(Path(layout.pattern("predictors")), read_terms),
             jobs=read_jobs(run, layout),
             models=read_models(run, layout),
             failures=failures,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,28 +13,9 @@ from ..significance.controls import Control
 from ..significance.runs import RunScore
 from ..significance.sensitivity import LACKS, Relabelled
 from ..significance.table import read_csv
+from ..typology.tables import Omnibus, Term
 
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One row of regression.csv: a term of a regression of lift, or why a regression could not be made."""
-
-    model: str
-    specification: str
-    term: str
-    coefficient: float | None
-    standard_error: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p: float | None
-    reference: str
-    r_squared: float | None
-    n_rows: int
-    n_languages: int
-    n_clusters: int
-    reason: str
 
 
 def read_comparisons(path: str | Path) -> list[Comparison]:
@@ -74,13 +54,22 @@ def read_runs(path: str | Path) -> list[RunScore]:
     return read_csv(path, RunScore)
 
 
-def read_coefficients(path: str | Path) -> list[Coefficient]:
-    """Read regression.csv.
+def read_omnibus(path: str | Path) -> list[Omnibus]:
+    """Read omnibus.csv.
 
     Raises:
       UserError: see `read_comparisons`.
     """
-    return read_csv(path, Coefficient)
+    return read_csv(path, Omnibus)
+
+
+def read_terms(path: str | Path) -> list[Term]:
+    """Read types.csv or predictors.csv.
+
+    Raises:
+      UserError: see `read_comparisons`.
+    """
+    return read_csv(path, Term)
 
 
 def read_buckets(path: str | Path) -> list[BucketLift]:

@@ -67,7 +67,7 @@ _HOW = (
 def build(results: Results) -> dict[str, Table]:
     """Make every table, by name."""
     makers = (
-        *(overall, groups, contrasts, compared, sensitivity, regression, per_language, pretraining, seeds, cost),
+        *(overall, groups, contrasts, compared, sensitivity, per_language, pretraining, seeds, cost),
         *(excluded, cut, sentinels, origins, versions, data, models, training, cells),
     )
     return {table.name: table for table in (make(results) for make in makers)}
@@ -207,31 +207,6 @@ def sensitivity(results: Results) -> Table:
     rows = results.relabelled
     marks = [row.flips for row in rows]
     return Table.of("sensitivity", "The same tests under other labels", columns, rows, note=note, marks=marks)
-
-
-def regression(results: Results) -> Table:
-    """Lift regressed on family, with covariates."""
-    columns = [
-        Column("model", "model", choose=True),
-        Column("specification", "regression", choose=True),
-        Column("term", "term"),
-        Column("coefficient", "coefficient", "lift"),
-        Column("standard_error", "standard error", "score"),
-        Column("ci", "interval", "interval"),
-        Column("p", "p", "p"),
-        Column("reference", "compared with"),
-        Column("r_squared", "R²", "number", of=lambda c: None if c.r_squared is None else round(c.r_squared, 3)),
-        Column("n_rows", "lifts", "count"),
-        _SIZES[0],
-        Column("n_clusters", "lineages", "count"),
-        Column("remarks", "remarks", of=lambda c: c.reason),
-    ]
-    note = (
-        "Lift per language, in points, with an intercept for every target and intermediate; standard errors clustered "
-        "by genealogy and too small where lineages are few. It describes and does not prove."
-    )
-    caption = "Lift regressed on family, size, script and genealogy"
-    return Table.of("regression", caption, columns, results.coefficients, note=note)
 
 
 def cost(results: Results) -> Table:

@@ -6,12 +6,12 @@
 docs/statistics.md says what is resampled, what is held fixed, and why.
 """
 
-from . import controls, runs
+from . import controls, joint, runs
 from .analysis import LEVELS, Settings, compare, resample
 from .cells import Statistics, read
 from .comparison import COLUMNS, Comparison
 from .estimands import Estimand, estimands
-from .joint import Joint, joint
+from .joint import Joint
 
 __all__ = [
     "COLUMNS",

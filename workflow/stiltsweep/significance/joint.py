@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from . import influence
 from .analysis import LEVELS, Resampled
+from .controls import is_control
 
 Array = NDArray[np.float64]
 
@@ -46,6 +47,9 @@ class Joint:
         return cls(tuple(document["languages"]), np.array(document["lifts"], dtype=np.float64), covariance)
 
 
+NOTHING = Joint((), np.zeros(0), np.zeros((0, 0)))
+
+
 def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
     """Return the lifts of the mean of some arms, and their covariance over the draws of examples and of runs.
 
@@ -66,7 +70,7 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
     ]
     languages = tuple(statistics.languages[i] for i in there)
     if not there:
-        return Joint((), np.zeros(0), np.zeros((0, 0)))
+        return NOTHING
     weights = {**{arm: 1.0 / len(arms) for arm in arms}, BASELINE: -1.0}
     lifts = sum(w * resampled.arms[name].scores[:, there].mean(axis=0) for name, w in weights.items())
     drawn = sum(w * resampled.drawn[name][there] for name, w in weights.items())
@@ -86,12 +90,25 @@ def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[in
     each a mean over all languages and never below 0: the variance that a run gives to all languages alike, and that
     which it gives to each by itself.
     """
-    excess = np.zeros((len(there),) * 2)
-    for arm, weight in _sets(resampled, weights):
-        runs = len(arm.scores)
-        if runs > 1:
-            between = np.atleast_2d(np.cov(arm.scores[:, there], rowvar=False))
-            excess += weight**2 * (between - arm.noise[np.ix_(there, there)]) / runs
+    sets = _sets(resampled, weights)
+    of_a_run = [
+        np.atleast_2d(np.cov(arm.scores[:, there], rowvar=False)) - arm.noise[np.ix_(there, there)]
+        if len(arm.scores) > 1
+        else None
+        for arm, _ in sets
+    ]
+    known = [one for one in of_a_run if one is not None]
+    if not known:  # one run of each arm: conditional on the trained models
+        return np.zeros((len(there),) * 2)
+    # An arm with one run varies as the others do, as far as anyone can know.
+    lent = np.mean(known, axis=0)
+    excess = np.sum(
+        [
+            weight**2 * (lent if own is None else own) / len(arm.scores)
+            for (arm, weight), own in zip(sets, of_a_run, strict=True)
+        ],
+        axis=0,
+    )
     k = len(there)
     alone = float(np.trace(excess)) / k
     common = alone if k == 1 else max(0.0, (float(excess.sum()) - k * alone) / (k * (k - 1)))
@@ -105,3 +122,18 @@ def _sets(resampled: Resampled, weights: Mapping[str, float]) -> list[tuple[infl
     if resampled.settings.pair_seeds and len(seeds) == 1:
         return [(influence.blend(statistics, resampled.strata, weights), 1.0)]
     return [(resampled.arms[name], weight) for name, weight in weights.items()]
+
+
+def document(resampled: Resampled) -> dict[str, Any]:
+    """Return the joint lifts of every arm, and of the arms' mean, as JSON.
+
+    Controls, and arms that hold the target's data, are left out: they are not what is asked about. Arms without runs
+    are not in the mean.
+    """
+    statistics = resampled.statistics
+    arms = [arm for arm in statistics.intermediates if not is_control(arm) and arm not in statistics.contaminated]
+    held = [arm for arm in arms if arm in resampled.arms]
+    return {
+        "arms": {arm: joint(resampled, [arm]).document() for arm in arms},
+        "mean": (joint(resampled, held) if held else NOTHING).document(),
+    }

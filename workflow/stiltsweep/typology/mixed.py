@@ -62,7 +62,7 @@ class Fit:
     @property
     def df(self) -> int:
         """Residual degrees of freedom, n - p."""
-        return self.X.shape[0] - self.X.shape[1]
+        return len(self.X) - len(self.X.T)
 
     @cached_property
     def knapp_hartung(self) -> float:

@@ -1,0 +1,335 @@
+"""Types of languages, and numbers about them, as predictors of the lift: fits, tests and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import permutation
+from .mixed import Fit, fit
+from .observations import Observations
+from .tables import LANGUAGES
+
+Array = NDArray[np.float64]
+Row = dict[str, Any]
+
+MEAN = "mean"
+_FEWEST_DEALS = 20
+"""With fewer deals no p can reach 0.05."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to test."""
+
+    permutations: int = 10_000
+    """Random deals where there are more than these."""
+    seed: int = 0
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Lifts, and what the random effects are."""
+
+    observations: Observations
+    random: str
+    """See `tables`."""
+    lineages: Mapping[str, str]
+    """Language -> lineage."""
+
+    @property
+    def names(self) -> list[str]:
+        """(languages,) lineages."""
+        return [self.lineages[code] for code in self.observations.languages]
+
+    @property
+    def units(self) -> int:
+        """What degrees of freedom are counted in: languages, or lineages where these are a random effect."""
+        return len(self.observations.languages) if self.random == LANGUAGES else len(set(self.names))
+
+    @property
+    def absent(self) -> str:
+        """Why there is nothing to fit with these random effects; empty where there is."""
+        languages = len(self.observations.languages)
+        if self.random != LANGUAGES:
+            if not all(self.names):
+                lacking = [c for c, name in zip(self.observations.languages, self.names, strict=True) if not name]
+                return f"languages.csv has no genealogy of {' '.join(lacking)}"
+            if self.units == languages:
+                return f"each of {languages} languages is of a lineage of its own: lineages add nothing to languages"
+        return ""
+
+    def fitted(self, X: Array) -> Fit:
+        """Fit with (languages, p) regressors, besides an intercept for every block but the last."""
+        o = self.observations
+        design = np.concatenate([X[o.language], o.intercepts], axis=1)
+        return fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+
+    def scaled(self, found: Fit) -> bool:
+        """Whether Knapp and Hartung's factor is used: it is made for one observation a language."""
+        return "observation" not in found.names
+
+
+def spread(found: Fit) -> float:
+    """Return tau squared: the variance between languages, their lineages' included, of what blocks have in common."""
+    return float(sum(v for name, v in zip(found.names, found.sigma2, strict=True) if name != "observation"))
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A problem with a type for every language."""
+
+    problem: Problem
+    types: Mapping[str, str]
+
+    @property
+    def labels(self) -> list[str]:
+        """(languages,)."""
+        return [self.types[code] for code in self.problem.observations.languages]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the types, sorted."""
+        return sorted(set(self.labels))
+
+    @property
+    def absent(self) -> str:
+        """Why types cannot be compared; empty where they can."""
+        if not self.problem.observations.languages:
+            return "no language has a lift"
+        if len(self.names) < 2:
+            return f"every language is {self.names[0]}: there is no other type to compare with"
+        if self.problem.absent:
+            return self.problem.absent
+        kind = "languages" if self.problem.random == LANGUAGES else "lineages"
+        if self.problem.units <= len(self.names):
+            return f"{self.problem.units} {kind} of {len(self.names)} types: nothing is left to tell chance by"
+        return ""
+
+    def of_type(self, name: str) -> list[str]:
+        """Return the languages of a type."""
+        pairs = zip(self.problem.observations.languages, self.labels, strict=True)
+        return [code for code, label in pairs if label == name]
+
+    @property
+    def dummies(self) -> Array:
+        """(languages, types)."""
+        return np.array([[float(label == name) for name in self.names] for label in self.labels])
+
+    @property
+    def blocks(self) -> NDArray[np.intp]:
+        """(languages,) what a deal moves as one."""
+        if self.problem.random == LANGUAGES:
+            return np.arange(len(self.labels))
+        pairs = [f"{a}\t{b}" for a, b in zip(self.problem.names, self.labels, strict=True)]
+        return np.asarray(np.unique(pairs, return_inverse=True)[1])
+
+
+def omnibus(typed: Typed, settings: Settings) -> Row:
+    """Test whether the types differ; the result has the columns of `tables.Omnibus` that do not name the row."""
+    from scipy import stats
+
+    problem, o = typed.problem, typed.problem.observations
+    row: Row = {
+        **dict.fromkeys(("p", "p_holm", "f", "p_f", "tau", "tau_without", "explained", "i2")),
+        "status": "n/a",
+        "reason": typed.absent,
+        "flips": False,
+        "permutations": 0,
+        "exact": False,
+        "df": 0,
+        "df_residual": 0,
+        "n_types": len(typed.names),
+        "n_languages": len(o.languages),
+        "n_lineages": len(set(problem.names) - {""}),
+        "n_observations": len(o.y),
+        "languages": o.languages,
+    }
+    if typed.absent:
+        return row
+    kinds = len(typed.names)
+    null = problem.fitted(np.ones((len(o.languages), 1)))
+    found = problem.fitted(typed.dummies)
+    contrasts = np.eye(kinds, found.X.shape[1])[1:] - np.eye(kinds, found.X.shape[1])[0]
+    f = found.wald(contrasts, scaled=problem.scaled(found))
+    df = problem.units - kinds
+    number = {name: place for place, name in enumerate(typed.names)}
+    dealt = permutation.types(
+        permutation.Reduced.of(null, o.language),
+        [number[label] for label in typed.labels],
+        typed.blocks,
+        most=settings.permutations,
+        seed=settings.seed,
+    )
+    before, after = spread(null), spread(found)
+    row |= {
+        "status": "ok",
+        "p": dealt.p,
+        "permutations": dealt.deals,
+        "exact": dealt.exact,
+        "f": f,
+        "df": kinds - 1,
+        "df_residual": df,
+        "p_f": float(stats.f.sf(f, kinds - 1, df)),
+        "tau": math.sqrt(after),
+        "tau_without": math.sqrt(before),
+        "explained": None if before <= 1e-9 else 100.0 * max(0.0, 1.0 - after / before),
+        "i2": found.heterogeneity,
+    }
+    if dealt.deals < _FEWEST_DEALS:
+        reason = f"only {dealt.deals} ways to deal the types out: p cannot be below {1.0 / dealt.deals:.2f}"
+        row |= {"status": "n/a", "reason": reason, "p": None}
+    return row
+
+
+def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Settings) -> list[Row]:
+    """Return the mean of the types and every type's difference from it.
+
+    Args:
+      typed: lifts and types.
+      covariate: language -> a number that is held fixed at its mean; None for none.
+      settings: see `Settings`.
+
+    Returns:
+      Rows with the columns of `tables.Term` that do not name the regression.
+    """
+    o = typed.problem.observations
+    kinds = len(typed.names)
+    columns = [typed.dummies]
+    if covariate is not None:
+        values = np.array([covariate[code] for code in o.languages])
+        columns.append((values - values.mean())[:, None])
+    X = np.concatenate(columns, axis=1)
+    reason = typed.absent or _untold(X, typed.problem, "types")
+    if reason:
+        return [
+            _empty(typed.problem) | {"term": name, "languages": _of(typed, name), "reason": reason}
+            for name in _names(typed)
+        ]
+    found = typed.problem.fitted(X)
+    p = found.X.shape[1]
+    mean = np.zeros((1, p))
+    mean[0, :kinds] = 1.0 / kinds
+    df = typed.problem.units - X.shape[1]
+    level = np.eye(kinds, p)
+    rows = [_tested(typed.problem, found, mean, mean, df, settings) | {"term": MEAN, "languages": o.languages}]
+    # Of the mean it is no question whether it is 0: that is what the first question's tests are for.
+    rows[0] |= {"p": None}
+    for place, name in enumerate(typed.names):
+        row = _tested(typed.problem, found, level[[place]] - mean, level[[place]], df, settings)
+        row |= {"term": name, "languages": tuple(typed.of_type(name))}
+        lineages = {typed.problem.lineages[code] for code in typed.of_type(name)}
+        if typed.problem.random != LANGUAGES and len(lineages) == 1:
+            why = f"all its languages are {lineages.pop()}: the type cannot be told from the lineage"
+            row |= {**_BLANK, "status": "n/a", "reason": why}
+        rows.append(row)
+    return rows
+
+
+def slope_terms(
+    problem: Problem,
+    name: str,
+    values: Mapping[str, float],
+    covariate: tuple[str, Mapping[str, float]] | None,
+    settings: Settings,
+) -> Row:
+    """Return the slope on a number about languages, as `type_terms` does.
+
+    Args:
+      problem: lifts of languages that all have the number.
+      name: of the number.
+      values: language -> the number.
+      covariate: another, by name, that is held fixed; None for none.
+      settings: see `Settings`.
+    """
+    o = problem.observations
+    own = np.array([values[code] for code in o.languages], dtype=np.float64)
+    columns = [np.ones(len(own)), own - own.mean() if len(own) else own]
+    if covariate is not None:
+        other = np.array([covariate[1][code] for code in o.languages], dtype=np.float64)
+        columns.append(other - other.mean() if len(other) else other)
+    X = np.stack(columns, axis=1)
+    row = _empty(problem) | {"term": name, "languages": o.languages}
+    reason = problem.absent or _untold(X, problem, name)
+    if reason:
+        return row | {"reason": reason}
+    found = problem.fitted(X)
+    L = np.zeros((1, found.X.shape[1]))
+    L[0, 1] = 1.0
+    row |= _tested(problem, found, L, None, problem.units - X.shape[1], settings)
+    if covariate is None and problem.random == LANGUAGES:
+        null = permutation.Reduced.of(problem.fitted(X[:, :1]), o.language)
+        row["p_permutation"] = permutation.number(null, own, most=settings.permutations, seed=settings.seed).p
+    return row
+
+
+_BLANK: Row = dict.fromkeys(
+    (
+        *("estimate", "standard_error", "ci_low", "ci_high", "p", "p_holm", "p_permutation"),
+        *("lift", "lift_low", "lift_high", "prediction_low", "prediction_high"),
+    )
+)
+
+
+def _empty(problem: Problem) -> Row:
+    o = problem.observations
+    counts = {"n_languages": len(o.languages), "n_lineages": len(set(problem.names) - {""})}
+    return {**_BLANK, **counts, "status": "n/a", "reason": "", "df": 0, "tau": None}
+
+
+def _names(typed: Typed) -> list[str]:
+    return [MEAN, *typed.names]
+
+
+def _of(typed: Typed, name: str) -> tuple[str, ...]:
+    return typed.problem.observations.languages if name == MEAN else tuple(typed.of_type(name))
+
+
+def _untold(X: Array, problem: Problem, name: str) -> str:
+    """Say why regressors (languages, p) cannot be told apart; empty where they can."""
+    if problem.units <= X.shape[1]:
+        kind = "languages" if problem.random == LANGUAGES else "lineages"
+        return f"{problem.units} {kind}: too few for {X.shape[1]} coefficients"
+    norms = np.linalg.norm(X, axis=0)
+    if (norms == 0.0).any() or np.linalg.matrix_rank(X / norms, tol=1e-6) < X.shape[1]:
+        return f"{name}: the languages at hand do not tell it from the rest (it is the same in all, or goes with it)"
+    if problem.random != LANGUAGES:
+        # Between lineages only as much can be told as lineages differ in.
+        names = np.unique(problem.names, return_inverse=True)[1]
+        means = np.array([X[names == lineage].mean(axis=0) for lineage in range(int(names.max()) + 1)])
+        if np.linalg.matrix_rank(means / norms, tol=1e-6) < X.shape[1]:
+            return f"{name}: the lineages at hand do not tell it from the rest"
+    return ""
+
+
+def _tested(problem: Problem, found: Fit, L: Array, level: Array | None, df: int, settings: Settings) -> Row:
+    """Return the test of one combination L b, and of the level of a type what it is and where another language lies."""
+    from scipy import stats
+
+    scaled = problem.scaled(found)
+    reach = float(stats.t.ppf(0.5 + settings.confidence / 2.0, df))
+    (estimate,), ((variance,),) = found.combined(L, scaled=scaled)
+    error = math.sqrt(variance)
+    tau2 = spread(found)
+    row = _empty(problem) | {
+        "status": "ok",
+        "estimate": float(estimate),
+        "standard_error": error,
+        "df": df,
+        "ci_low": float(estimate) - reach * error,
+        "ci_high": float(estimate) + reach * error,
+        "p": float(2.0 * stats.t.sf(abs(estimate) / error, df)) if error > 0.0 else None,
+        "tau": math.sqrt(tau2),
+    }
+    if level is not None:
+        (lift,), ((variance,),) = found.combined(level, scaled=scaled)
+        own, other = reach * math.sqrt(variance), reach * math.sqrt(variance + tau2)
+        row |= {"lift": float(lift), "lift_low": float(lift) - own, "lift_high": float(lift) + own}
+        row |= {"prediction_low": float(lift) - other, "prediction_high": float(lift) + other}
+    return row

@@ -1,0 +1,154 @@
+"""Numbers about languages that may go with the lift: from languages.csv, and measured of a model and its texts.
+
+Every number means one thing in all languages, and its name says which: the corpus, the feature, the pooling.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from ..files import read_json
+from ..languages import SOURCE_LANGUAGE, Languages
+from ..probing import table as probe_table
+from ..probing.table import Probe
+
+CORPORA = {"mc4": ("mc4_tokens_billion", "log10 tokens in mC4"), "cc100": ("cc100_gib", "log10 size in CC-100")}
+"""Corpus -> column of languages.csv, and name of the predictor."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A number for languages."""
+
+    name: str
+    everywhere: Mapping[str, float] = field(default_factory=dict)
+    """Language -> number, the same for every model."""
+    of_model: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Model -> language -> number."""
+
+    def values(self, model: str) -> Mapping[str, float]:
+        """Return the numbers for one model."""
+        return self.of_model.get(model, {}) if self.of_model else self.everywhere
+
+
+def _verb_synthesis(text: str) -> float | None:
+    """Read WALS 22A, `4-5 categories per word`: the middle of the range."""
+    found = re.match(r"(\d+)-(\d+) categor", text)
+    return (int(found[1]) + int(found[2])) / 2.0 if found else None
+
+
+def _cases(text: str) -> float | None:
+    """Read WALS 49A, `6-7 cases`: the middle; none count as 0, ten and more as 10."""
+    if text == "No morphological case-marking":
+        return 0.0
+    found = re.match(r"(\d+)(?:-(\d+))?(?: or more)? cases", text)
+    return (int(found[1]) + int(found[2] or found[1])) / 2.0 if found else None
+
+
+_READ = {
+    "wals_22a": ("inflectional synthesis of the verb (WALS 22A)", _verb_synthesis),
+    "wals_49a": ("number of cases (WALS 49A)", _cases),
+}
+
+
+def of_languages(table: Languages) -> list[Predictor]:
+    """Return the numbers that languages.csv holds."""
+    found = []
+    for column, (name, read) in _READ.items():
+        if column in table.columns:
+            values = {code: read(row.get(column, "")) for code, row in table.rows.items()}
+            found.append(Predictor(name, {code: value for code, value in values.items() if value is not None}))
+    return found
+
+
+def sizes(table: Languages, corpora: Mapping[str, str]) -> dict[str, Predictor]:
+    """Return model -> log10 of the size of each language in the model's own corpus.
+
+    Args:
+      table: the languages.
+      corpora: model -> one of `CORPORA`; models with another corpus are left out.
+    """
+    found = {}
+    for model, corpus in corpora.items():
+        column, name = CORPORA.get(corpus, ("", ""))
+        if column in table.columns:
+            texts = {code: row.get(column, "") for code, row in table.rows.items()}
+            found[model] = Predictor(name, {code: math.log10(float(text)) for code, text in texts.items() if text})
+    return found
+
+
+_MEASURED = {"fertility": "tokens per word", "word_length": "characters per word", "mattr": "type-token ratio (MATTR)"}
+"""Measure of scripts/measure.py -> name of the predictor."""
+
+
+def of_texts(measures: Iterable[Path]) -> list[Predictor]:
+    """Return what was measured of test texts, mean over the targets that have it.
+
+    A language whose words are characters in some target and words in another has no number: the two are not one unit.
+
+    Args:
+      measures: JSON files of scripts/measure.py.
+    """
+    held: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in _MEASURED}
+    for document in map(read_json, measures):
+        for language, found in document["languages"].items():
+            for measure, models in held.items():
+                if found.get(measure) is not None:
+                    models.setdefault(document["model"], {}).setdefault(language, []).append(float(found[measure]))
+    return [
+        Predictor(
+            _MEASURED[measure],
+            of_model={
+                model: {code: fmean(values) for code, values in languages.items()}
+                for model, languages in models.items()
+            },
+        )
+        for measure, models in held.items()
+        if models
+    ]
+
+
+def of_probes(paths: Iterable[Path], languages: Iterable[str]) -> list[Predictor]:
+    """Return what linear probes find of one feature in the pretrained model: points above the feature's majority.
+
+    One predictor for every probing task, pooling and feature; of the layer that is best on average over the other
+    languages, so that no language's own test words choose it. A feature that fewer than half of the languages have
+    is left out, since it would be a number about the treebanks.
+
+    Args:
+      paths: probes.csv, or nothing.
+      languages: those that are compared.
+    """
+    wanted = set(languages) - {SOURCE_LANGUAGE}
+    rows = [row for path in paths for row in probe_table.read(path)]
+    rows = [row for row in rows if row.stage == "pretrained" and row.language in wanted]
+    kinds: dict[tuple[str, str, str], dict[str, list[Probe]]] = {}
+    for row in rows:
+        kinds.setdefault((row.task, row.feature, row.pooling), {}).setdefault(row.model, []).append(row)
+    found = []
+    for (task, feature, pooling), models in sorted(kinds.items()):
+        of_model = {model: _above_majority(mine) for model, mine in models.items()}
+        of_model = {model: values for model, values in of_model.items() if 2 * len(values) >= len(wanted)}
+        if of_model:
+            found.append(Predictor(f"probe of {feature}, above majority ({task}, {pooling})", of_model=of_model))
+    return found
+
+
+def _above_majority(rows: Sequence[Probe]) -> dict[str, float]:
+    """Return language -> accuracy less majority at the layer that is best in the other languages."""
+    gains: dict[str, dict[int, float]] = {}
+    for row in rows:
+        gains.setdefault(row.language, {})[row.layer] = row.accuracy - row.majority
+    found = {}
+    for language, own in gains.items():
+        others = [theirs for code, theirs in gains.items() if code != language]
+        layers = [layer for layer in sorted(own) if all(layer in theirs for theirs in others)]
+        if others and layers:
+            best = max(layers, key=lambda layer: fmean(theirs[layer] for theirs in others))
+            found[language] = own[best]
+    return found
