@@ -9,6 +9,7 @@ memory     peak memory at 20,000 examples x 400 cells x 10,000 resamples
 loading    reading the statistics of 6,000 cells
 null       2,000 sweeps without any lift per condition: how often the tests say otherwise
 theory     the same for normal data, by how much of the uncertainty is the examples', the runs' and their interaction's
+types      1,000 sweeps without any effect of type per layout of languages: how often types are said to differ
 skew       coverage of percentile and BCa intervals on a skewed statistic
 """
 
@@ -37,9 +38,16 @@ from scipy import stats  # noqa: E402
 from scipy.special import ndtr  # noqa: E402
 
 import synthetic  # noqa: E402
+from stiltsweep import typology  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
+from stiltsweep.languages import Languages  # noqa: E402
 from stiltsweep.significance import Settings, Statistics, compare, estimands, read, resample  # noqa: E402
+from stiltsweep.significance.joint import Joint, common_and_own  # noqa: E402
 from stiltsweep.significance.seeds import component, excess  # noqa: E402
+from stiltsweep.typology.models import Problem, Typed, omnibus, type_terms  # noqa: E402
+from stiltsweep.typology.observations import Observations  # noqa: E402
+from stiltsweep.typology.tables import LANGUAGES as LANGUAGES_ALONE  # noqa: E402
+from stiltsweep.typology.tables import LINEAGES  # noqa: E402
 
 LANGUAGES = ("ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 FAMILIES = {
@@ -236,6 +244,70 @@ def _rates(rates: dict[str, float], scope: str) -> str:
     return " / ".join(f"{100 * rates[f'{scope} {column}']:.1f}" for column in COLUMNS)
 
 
+LAYOUTS = {
+    "TyDi, 8": "ar bn fi id ko ru sw te",
+    "default, 12": "zh vi th fi hu tr ko de ru es ar he",
+    "XNLI, 14": " ".join(LANGUAGES),
+    "balanced, 20": "zh vi th ht yo fi hu tr ko eu ka ja de ru es el pl hi ar he",
+    "PAN-X, 39": "ar he vi id jv ms tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my "
+    "zh kk tr et fi hu",
+}
+"""Transfer languages of published targets, and of a design with as many languages a type as there are."""
+
+
+def types(sweeps: int = 1000) -> dict[str, Any]:
+    """Simulate sweeps whose lift does not depend on type, and ask with languages as units.
+
+    Languages differ by a standard deviation of 0, 1 or 2 points, all of their own or half of the variance their
+    lineage's. Share (%) that is significant at 0.05: types dealt out over languages, over lineages, the F test, and the
+    least and the most often found of the types' differences from the mean.
+    """
+    found: dict[str, Any] = {}
+    jobs = [(layout, sd, half, sweeps) for layout in LAYOUTS for sd, half in SPREADS]
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for (layout, sd, half, _), rates in zip(jobs, pool.map(_typed_sweeps, jobs), strict=True):
+            found[f"{layout} languages, sd {sd:g}{', half of it between lineages' if half else ''}"] = rates
+    return found
+
+
+SPREADS = ((0.0, False), (1.0, False), (2.0, False), (1.0, True), (2.0, True))
+
+
+def _typed_sweeps(job: tuple[str, float, bool, int]) -> dict[str, float]:
+    layout, sd, half, sweeps = job
+    table = Languages.read([ROOT / "workflow" / "catalog" / "languages.csv"])
+    codes = sorted(LAYOUTS[layout].split())
+    k = len(codes)
+    families, lineages = ({code: table.value(code, column) for code in codes} for column in ("family", "genealogy"))
+    lineage = np.unique([lineages[code] for code in codes], return_inverse=True)[1]
+    rng = np.random.default_rng([len(codes), round(10 * sd), half])
+    settings = typology.Settings(permutations=999)
+    examples = 0.25 * (0.5 * np.eye(k) + 0.5)  # parallel data: half of the variance is shared
+    root = np.linalg.cholesky(examples)
+    hits: dict[str, int] = {}
+    for _ in range(sweeps):
+        own = rng.normal(0.0, sd * (0.5 if half else 1.0) ** 0.5, k)
+        lifts = own + rng.normal(0.0, sd * 0.5**0.5 * half, lineage.max() + 1)[lineage] + root @ rng.normal(size=k)
+        beyond = np.zeros((k, k))
+        for _ in range(
+            2
+        ):  # three runs of each arm: a point in all languages alike, half a point in each, as much by chance
+            runs = rng.normal(size=(3, 1)) + rng.normal(0.0, 0.5, (3, k)) + rng.normal(0.0, 0.5, (3, k))
+            lifts = lifts + runs.mean(axis=0)
+            beyond += (np.cov(runs, rowvar=False) - 0.25 * np.eye(k)) / 3
+        S = examples + 2 * 0.25 * np.eye(k) / 3 + common_and_own(beyond)
+        observed = Observations.of([Joint(tuple(codes), lifts, S)], families)
+        alone, kept = (Typed(Problem(observed, random, lineages), families) for random in (LANGUAGES_ALONE, LINEAGES))
+        test = omnibus(alone, settings)
+        rows = {row["term"]: row["p"] for row in type_terms(alone, None, settings) if row["term"] != "mean"}
+        said = {"languages": test["p"], "lineages": omnibus(kept, settings)["p"], "F": test["p_f"], **rows}
+        for name, p in said.items():
+            hits[name] = hits.get(name, 0) + (p is not None and p < 0.05)
+    rates = {name: round(100 * n / sweeps, 1) for name, n in hits.items()}
+    single = [rates.pop(name) for name in sorted(set(families.values()))]
+    return {**rates, "types, least": min(single), "types, most": max(single)}
+
+
 def theory(repeats: int = 10_000, draws: int = 200) -> dict[str, Any]:
     """Share (%) of normal null data that is significant at 0.05, over a grid of the parts of the uncertainty.
 
@@ -291,6 +363,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "skew": skew,
     "theory": theory,
     "null": null,
+    "types": types,
 }
 
 

@@ -21,6 +21,7 @@ from stiltsweep.records import write_rows
 from stiltsweep.schema import read_yaml
 from stiltsweep.sweep import Sweep
 from stiltsweep.tokenization import measure, segmentations, texts, words
+from stiltsweep.tokenization.measures import Sums
 from stiltsweep.tokenization.questions import TABLE, _pattern, question_word
 from stiltsweep.writing import spaced
 
@@ -383,3 +384,16 @@ def test_the_same_texts_give_the_same_bytes(unigram: Path, tmp_path: Path) -> No
     measured(unigram, tmp_path / "b", "classification", dict(reversed(rows.items())), "full")
     for name in ("out.json", "out.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_type_token_ratio_is_the_mean_over_all_windows():
+    words = [f"w{(i * i) % 37}" for i in range(260)]
+    sums = Sums()
+    for start in range(0, 260, 7):  # texts of seven words, one stream
+        sums.add_words(words[start : start + 7])
+        sums.words += len(words[start : start + 7])
+    found = sums.measures(10, ())
+    ratios = [len(set(words[i : i + 100])) / 100 for i in range(260 - 99)]
+    assert found["mattr"] == round(sum(ratios) / len(ratios), 6)
+    assert found["word_length"] == round(sum(map(len, words)) / 260, 6)
+    assert Sums().measures(10, ())["mattr"] is None

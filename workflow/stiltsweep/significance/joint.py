@@ -109,7 +109,12 @@ def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[in
         ],
         axis=0,
     )
-    k = len(there)
+    return common_and_own(excess)
+
+
+def common_and_own(excess: Array) -> Array:
+    """Return (languages, languages): one variance that is common to all, and one that each has by itself."""
+    k = len(excess)
     alone = float(np.trace(excess)) / k
     common = alone if k == 1 else max(0.0, (float(excess.sum()) - k * alone) / (k * (k - 1)))
     return np.full((k, k), max(0.0, common)) + max(0.0, alone - common) * np.eye(k)

@@ -7,12 +7,16 @@ Unfairness Between Languages, arXiv:2305.15425).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..models.tokenizer import Pieces
 from .attributes import Segmented
+
+WINDOW = 100
+"""Words of which the type-token ratio is taken, in the order of the data."""
 
 
 @dataclass
@@ -31,6 +35,12 @@ class Sums:
     unknown: int = 0
     lost: int = 0
     used: set[int] = field(default_factory=set)
+    word_characters: int = 0
+    windows: int = 0
+    distinct: int = 0
+    """Over all windows."""
+    _window: deque[str] = field(default_factory=deque)
+    _held: Counter[str] = field(default_factory=Counter)
 
     def add(self, text: Segmented, pieces: Pieces) -> None:
         """Add one text."""
@@ -45,6 +55,21 @@ class Sums:
         self.lost += text.lost
         self.used.update(pieces.ids)
 
+    def add_words(self, found: Iterable[str]) -> None:
+        """Add a text's words, for their length and the moving-average type-token ratio (Covington & McFall 2010)."""
+        for word in found:
+            self.word_characters += len(word)
+            self._window.append(word.lower())
+            self._held[word.lower()] += 1
+            if len(self._window) > WINDOW:
+                gone = self._window.popleft()
+                self._held[gone] -= 1
+                if not self._held[gone]:
+                    del self._held[gone]
+            if len(self._window) == WINDOW:
+                self.windows += 1
+                self.distinct += len(self._held)
+
     def measures(self, vocabulary: int, special: Collection[int]) -> dict[str, Any]:
         """Return the measures; None where there is nothing to take a share of.
 
@@ -54,6 +79,8 @@ class Sums:
         """
         return {
             "fertility": _share(self.word_tokens, self.words),
+            "word_length": _share(self.word_characters, self.words),
+            "mattr": _share(self.distinct, self.windows * WINDOW),
             "split_words": _share(self.split, self.words),
             "characters_per_token": _share(self.characters, self.tokens),
             "unknown": _share(self.unknown, self.tokens),

@@ -198,12 +198,14 @@ class _Language:
             segmented = []
             for text in example.own:
                 own = next(pieces)
-                found = Segmented.of(text, own, self._spans(example, text), lacking)
+                spans = self._spans(example, text)
+                found = Segmented.of(text, own, spans, lacking)
                 segmented.append(found)
                 if text in self._english:
                     self._sums.untranslated += 1
                 else:
                     self._sums.add(found, own)
+                    self._sums.add_words(text[start:end] for start, end in spans)
             length = sum(text.tokens for text in segmented)
             if self._translations:
                 if example.pair:

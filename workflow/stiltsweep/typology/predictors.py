@@ -89,27 +89,28 @@ _MEASURED = {"fertility": "tokens per word", "word_length": "characters per word
 def of_texts(measures: Iterable[Path]) -> list[Predictor]:
     """Return what was measured of test texts, mean over the targets that have it.
 
-    A language whose words are characters in some target and words in another has no number: the two are not one unit.
+    Words between blanks and the tokens of tagged data are two units, and two predictors. A language whose script puts
+    no blank between words has no number in the first.
 
     Args:
       measures: JSON files of scripts/measure.py.
     """
-    held: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in _MEASURED}
+    held: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
     for document in map(read_json, measures):
         for language, found in document["languages"].items():
-            for measure, models in held.items():
+            for measure in _MEASURED:
                 if found.get(measure) is not None:
+                    models = held.setdefault((measure, found["word_unit"]), {})
                     models.setdefault(document["model"], {}).setdefault(language, []).append(float(found[measure]))
     return [
         Predictor(
-            _MEASURED[measure],
+            f"{_MEASURED[measure]} ({unit})",
             of_model={
                 model: {code: fmean(values) for code, values in languages.items()}
                 for model, languages in models.items()
             },
         )
-        for measure, models in held.items()
-        if models
+        for (measure, unit), models in sorted(held.items())
     ]
 
 
