@@ -41,7 +41,7 @@ def _results(sweep: Sweep) -> Iterator[str]:
         yield layout.cell(cell)
         yield layout.path("statistics", **asdict(cell))
     yield from sweep.test_files
-    for place in ("lift", "lift_parquet", "controls", "runs", "sensitivity", "regression"):
+    for place in ("lift", "lift_parquet", "controls", "runs", "sensitivity", "omnibus", "types", "predictors"):
         yield layout.path(place)
     for model in sweep.models:
         for target in sweep.languages:

@@ -42,7 +42,12 @@ def build_report(results: Results, output: Path) -> Answer:
     figures = {**draw(results), **why.draw(results)}
     types = morphology.figure(results)
     figures["types"] = [types] if types else []
-    tables = {**build(results), **score_tables.build(results), **morphology.tables(results), **why_tables.build(results)}
+    tables = {
+        **build(results),
+        **score_tables.build(results),
+        **morphology.tables(results),
+        **why_tables.build(results),
+    }
     folder = output.parent
     written: set[Path] = set()
     for section in figures.values():
