@@ -75,20 +75,22 @@ def test_questions_as_mt5_writes_them() -> None:
     }
     text = SpanText(meta("span_qa"))
     asked = "Whose portrait by François Clouet was included in the Jones bequest of 1882 ?"
-    assert text.source(row) == f"question: {asked} context: Some context ."
-    assert text.target(row) == "The answer ."
+    assert text.source(row) == f"question: {asked} context: Some context . "
+    assert text.target(row) == "The answer . "
 
 
 @pytest.mark.parametrize(
     ("text", "padded"),
     [
-        ("U.S. (1882)", "U . S . ( 1882 )"),
+        ("U.S. (1882)", "U . S . ( 1882 ) "),
         ("snake_case  a\tb", "snake_case a b"),  # underscores are letters to the rule; white space collapses
-        ("北京，2008年。", "北京 ， 2008年 。"),
-        ("कि॒ हिन्दी।", "कि॒ हिन्दी ।"),  # vowel signs and marks stay, the danda is padded
+        ("北京，2008年。", "北京 ， 2008年 。 "),
+        ("कि॒ हिन्दी।", "कि॒ हिन्दी । "),  # vowel signs and marks stay, the danda is padded
         ("ห้องครัว ๒", "ห้องครัว ๒"),
         ("e\u0301 $5 ½", "e\u0301 $ 5 ½"),
-        ("من؟", "من ؟"),
+        ("من؟", "من ؟ "),
+        ("(a)\u00a0b", " ( a ) \u00a0 b"),  # RE2's white space is ASCII: the no-break space is padded, and stays
+        ("a\u3000b\u200cc\vd", "a \u3000 b \u200c c \v d"),
     ],
 )
 def test_punctuation_is_padded(text: str, padded: str) -> None:
@@ -206,7 +208,8 @@ def test_names_as_mt5_writes_them() -> None:
     assert text.target(row) == "PER: rick $$ PER: morty"
     assert text.parse(row, text.target(row)) == {"spans": [["PER", "rick"], ["PER", "morty"]], "tags": row["tags"]}
     nobody = {**row, "tags": ["O"] * 6}
-    assert text.target(nobody) == ""
+    assert text.target(nobody) == "None"
+    assert text.parse(nobody, "None") == {"spans": [], "tags": ["O"] * 6}
     assert text.parse(nobody, "") == {"spans": [], "tags": ["O"] * 6}
 
 

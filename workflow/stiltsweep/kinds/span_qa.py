@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -236,7 +237,8 @@ class SpanText(TextForm):
     def source(self, row: Row) -> str:
         """Fill the task's template."""
         padded = {**row, "question": pad_punctuation(row["question"]), "context": pad_punctuation(row["context"])}
-        return fill(self.meta.text2text.get("template", "question: {question} context: {context}"), padded)
+        template = self.meta.text2text.get("template", "question: {question} context: {context}")
+        return re.sub(" {2,}", " ", fill(template, padded, strip=False))
 
     def target(self, row: Row) -> str:
         """Return the first gold answer, or a word for none."""

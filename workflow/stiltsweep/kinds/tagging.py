@@ -129,10 +129,12 @@ class TaggingForm(Form):
 
 
 SEPARATOR = " $$ "
+NO_NAMES = "None"
+"""What mT5 writes of a sentence without names: the data set it reads (TFDS wikiann) has that for its spans."""
 
 
 class TaggingText(TextForm):
-    """mT5's named-entity form: `tag: sentence` to `PER: name $$ LOC: name`, in order of the sentence.
+    """mT5's named-entity form: `tag: sentence` to `PER: name $$ LOC: name`, in order of the sentence, or `None`.
 
     Where tags say nothing of spans (parts of speech, for which mT5 has no form) the output is the tags themselves, one
     per token.
@@ -166,9 +168,8 @@ class TaggingText(TextForm):
         if not self._types:
             return " ".join(row["tags"])
         text, spans = text_and_spans(row)
-        return SEPARATOR.join(
-            f"{kind}: {text[spans[first][0] : spans[last][1]]}" for kind, first, last in chunks(row["tags"])
-        )
+        names = (f"{kind}: {text[spans[first][0] : spans[last][1]]}" for kind, first, last in chunks(row["tags"]))
+        return SEPARATOR.join(names) or NO_NAMES
 
     def parse(self, row: Row, text: str) -> Any:
         """Read typed strings back, or tags.

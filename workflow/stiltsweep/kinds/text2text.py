@@ -48,18 +48,20 @@ def _packs(choices: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]
         yield pack
 
 
-def fill(template: str, row: Mapping[str, Any]) -> str:
-    """Fill a template's {columns} from a row; a missing text is empty.
+def fill(template: str, row: Mapping[str, Any], *, strip: bool = True) -> str:
+    """Fill a template's {columns} from a row; a missing text is empty. White space at the ends goes, unless told
+    otherwise.
 
     Raises:
       UserError: the template names a column the row lacks.
     """
     try:
-        return template.format_map({key: "" if value is None else value for key, value in row.items()}).strip()
+        filled = template.format_map({key: "" if value is None else value for key, value in row.items()})
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(
             f"text2text.template {template!r}: {error} is not a column; columns: {', '.join(row)}."
         ) from None
+    return filled.strip() if strip else filled
 
 
 class TextForm(ABC):

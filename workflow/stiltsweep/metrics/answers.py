@@ -25,6 +25,8 @@ _ARTICLES = {
     # MLQA strips the Arabic article as a prefix wherever it follows a boundary.
     "ar": re.compile(r"\sال^|ال"),
 }
+_RE2_SPACES = " \t\n\f\r"
+_RE2_SPACE = re.compile(f"[{_RE2_SPACES}]+")
 _HAN = re.compile(r"[\u4e00-\u9fa5]")
 
 
@@ -49,12 +51,13 @@ def normalise_mlqa(text: str, language: str) -> list[str]:
 
 
 def pad_punctuation(text: str) -> str:
-    """Put a space on both sides of all that is no letter, mark, number, underscore or space; one space in a row.
+    """Put a blank on both sides of all that is no letter, mark, number, underscore or ASCII white space; one in a row.
 
-    Source: `_pad_punctuation` of multilingual-t5's preprocessors, restated.
+    Blanks at the ends stay: sub-words do not see them, bytes do. A no-break space is padded like punctuation.
+    Source: `_pad_punctuation` of multilingual-t5's preprocessors, restated, with RE2's idea of white space.
     """
-    padded = (c if c == "_" or c.isspace() or unicodedata.category(c)[0] in "LMN" else f" {c} " for c in text)
-    return " ".join("".join(padded).split())
+    kept = (c if c == "_" or c in _RE2_SPACES or unicodedata.category(c)[0] in "LMN" else f" {c} " for c in text)
+    return _RE2_SPACE.sub(" ", "".join(kept))
 
 
 def padded(gold: Mapping[str, Any], prediction: str) -> tuple[dict[str, Any], str]:
