@@ -53,7 +53,7 @@ onstart:
 
 
 onsuccess:
-    print_headline()
+    print_answer()
 
 
 onerror:

@@ -19,7 +19,7 @@ from stiltsweep import config as configuration
 from stiltsweep import controllers, keep, preflight, warm
 from stiltsweep.code import digest
 from stiltsweep.errors import UserError
-from stiltsweep.files import canonical
+from stiltsweep.files import canonical, read_json
 from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
 from stiltsweep.languages import SOURCE_LANGUAGE
@@ -143,10 +143,25 @@ def ask_again():
     return lost(SWEEP)
 
 
+def print_answer():
+    """Say what came out: the scores of cells that were asked for, or the report's own first sentences."""
+    cells = [
+        str(file)
+        for file in workflow.dag.targetfiles
+        if (found := LAYOUT.place(str(file))) and found.place == "cell"
+    ]
+    for cell in cells:
+        found = read_json(cell)
+        print(f"{cell}: {found['metric']} {found['score']:.1f}, {found['n']} examples")
+    page = LAYOUT.path("page")
+    if any(str(file) == page for job in workflow.dag.jobs for file in job.output):
+        print_headline()
+
+
 def print_headline():
     """Say where the report is, in its own first sentences."""
     headline = Path(LAYOUT.path("headline"))
-    if headline.is_file():
+    if headline.is_file() and Path(LAYOUT.path("page")).is_file():
         print(
             f"\n{headline.read_text(encoding='utf-8').strip()}\n\nReport: {LAYOUT.path('page')}"
         )

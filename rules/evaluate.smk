@@ -36,6 +36,6 @@ rule evaluate:
         """
         python workflow/scripts/evaluate.py --model {wildcards.model:q} --intermediate {wildcards.intermediate:q} \
             --target {wildcards.target:q} --seed {wildcards.seed} --language {wildcards.language:q} \
-            --data {input.data:q} --predictions {input.predictions:q} --family {params.family:q} {params.contaminated} \
+            --data {input.data:q} --predictions {input.predictions:q} --family={params.family:q} {params.contaminated} \
             --output {output.cell:q} &>{log:q}
         """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from typing import Any
 import entries
 import pytest
 import yaml
+from snakemake.cli import parse_config
 
 from stiltsweep import config, preflight
 from stiltsweep.errors import UserError
@@ -63,7 +66,7 @@ def make(tmp_path: Path) -> None:
     ):
         write(tmp_path / name, yaml.safe_dump(value))
     write(tmp_path / "config.yaml", GOOD)
-    write(tmp_path / "weights" / "config.json", "{}")
+    write(tmp_path / "weights" / "config.json", '{"model_type": "bert"}')
     write(tmp_path / "weights" / "model.safetensors", "weights")
     line = json.dumps({"id": "1", "text": "turn it on", "label": "on"}) + "\n"
     for name in ("en.train", "en.dev", "en.test", "de.test"):
@@ -129,6 +132,13 @@ def test_the_sweep_that_the_others_spoil_is_fine(folder: Path) -> None:
     begin()
 
 
+BOMB = "training:\n  a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+MERGED = "training:\n  a0: &a0 {x: 1}\n" + "".join(
+    f"  a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)
+)
+
 # Keys of the configuration: what replaces or joins them (as YAML), and what the sentence has to say.
 CONFIGURATIONS = [
     ("unknown key", "modles: [x]", r"^config\.yaml: the document: unknown key 'modles'; known: .*models.*'models'\?$"),
@@ -182,6 +192,46 @@ CONFIGURATIONS = [
     ("confidence of 1", "significance: {confidence: 1}", r"significance\.confidence: 1 is greater than or equal"),
     ("unknown column", "families: familly", r"'familly' is not a column of languages\.csv: .*'family'\?$"),
     ("empty column", "families: colour", r"'colour' of languages\.csv is empty for every language of the sweep: de en"),
+    ("octal", "seeds: [010]", r"line 7, column 9: YAML reads 010 as 8; write that number"),
+    ("base 60", "minimum_examples: 1:30", r"line 7, column 19: YAML reads 1:30 as 90"),
+    ("base 60 with a fraction", "training: {epochs: 1:30.5}", r"YAML reads 1:30\.5 as 90\.5"),
+    ("base 16", "seeds: [0x10]", r"YAML reads 0x10 as 16"),
+    ("base 2", "seeds: [0b11]", r"YAML reads 0b11 as 3"),
+    ("underscores", "minimum_examples: 1_000", r"YAML reads 1_000 as 1000"),
+    ("a fraction with underscores", "training: {epochs: 1_0.5}", r"YAML reads 1_0\.5 as 10\.5"),
+    ("epochs without end", "training: {epochs: 1.0e+308}", r"training\.epochs: 1e\+308 is larger than any setting"),
+    ("epochs that take for ever", "training: {epochs: 1.0e+9}", r"training: epochs: 1000000000\.0 is greater than the maximum"),
+    ("a large whole number", "seeds: [1" + "0" * 400 + "]", r"seeds\.0: 10+ is larger than any setting"),
+    ("NUL in a title", 'title: "a\\0b"', r"title: 'a\\x00b' holds the character U\+0000"),
+    ("NUL in results", 'results: "a\\0b"', r"results: .* holds the character U\+0000"),
+    ("NUL in a key", 'targets: {"a\\0b": all}', r"targets: .* holds the character U\+0000"),
+    ("NUL in a folder", 'data_root: "a\\0b"', r"data_root: .* holds the character U\+0000"),
+    ("an escape in a title", 'title: "\\e[2J"', r"title: .* holds the character U\+001B"),
+    ("results with a long name", "results: " + "a" * 300, r"results: 'a+'\.\.\. is longer than file systems allow"),
+    ("results with a long path", "results: " + "a/" * 1500, r"results: '.*'\.\.\. is longer than file systems allow"),
+    ("data in a long name", "data_root: " + "a" * 300, r"data_root: 'a+'\.\.\. is longer"),
+    ("a catalogue of a long name", "catalog: [" + "a" * 300 + "]", r"catalog: 'a+'\.\.\. is longer"),
+    ("results in git", "results: .git", r"results: '\.git' is hidden"),
+    ("results in git, below", "results: .git/x", r"results: '\.git/x' is hidden"),
+    ("results at the root", "results: /", r"results: '/' holds other things"),
+    ("results of the system", "results: /etc/stiltsweep", r"belongs to the system"),
+    ("results among devices", "results: /dev/x", r"belongs to the system"),
+    ("results in kernel files", "results: /proc/1", r"belongs to the system"),
+    ("results for everybody", "results: /tmp", r"'/tmp' is a folder that others use too"),
+    ("results in the catalogue", "results: mine", r"results: 'mine' holds or lies in mine, which is read from \(catalog: mine\)|holds other things"),
+    ("results below the catalogue", "results: mine/x", r"'mine/x' holds or lies in mine, which is read from"),
+    ("results in the data", "results: data", r"results: 'data' holds other things|which is read from \(target/commands\.yaml: source\.root\)"),
+    ("results below the data", "results: data/out", r"'data/out' holds or lies in data, which is read from"),
+    ("results in the weights", "results: weights/x", r"'weights/x' holds or lies in weights, which is read from \(models/local\.yaml"),
+    ("results that are a file", "results: config.yaml", r"results: 'config\.yaml' is a file"),
+    ("results in the tests", "results: tests", r"results: 'tests' holds other things"),
+    ("windows that go back", "targets: {slots: [en, fi]}\ntraining: {stride: 128}", r"training of e5-small on slots: stride 128 is not below max_length"),
+    ("deep nesting", "title: " + "[" * 100000, r"config\.yaml: line 7, column \d+: nested more than 30 levels"),
+    ("deep mappings", "title: " + "{a: " * 50000, r"config\.yaml: line 7, column \d+: nested more than 30 levels"),
+    ("deep lists", "title: " + "- " * 50000, r"config\.yaml: (not YAML: )?line 7, column \d+: "),
+    ("nesting that is closed", "training: {a: " + "[" * 40 + "]" * 40 + "}", r"training\.a\.0: nested more than 30 levels"),
+    ("aliases of aliases", BOMB, r"config\.yaml: line \d+, column \d+: aliases or lists make this more than 200,000 values"),
+    ("merged aliases", MERGED, r"config\.yaml: line \d+, column \d+: aliases or lists make this more than 200,000 values"),
     ("results above", "results: ../elsewhere", r"results: '\.\./elsewhere' climbs out"),
     ("results climbing within", "results: a/../../b", r"results: 'a/\.\./\.\./b' climbs out"),
     ("results in a home", "results: ~/results", r"results: '~/results' climbs out"),
@@ -197,7 +247,7 @@ CONFIGURATIONS = [
     ("key twice", "targets: {intent: all, intent: [en]}", r"line 7, column 24: the key 'intent' stands twice"),
     ("code", "title: !!python/object/apply:os.getcwd []", r"line 7, column 8: the tag !!python/object/apply:os\.getcwd is not"),
     ("templates", "__use_yte__: true", r"__use_yte__: code in a configuration is not run"),
-    ("an alias of itself", "training: &t {target: *t}", r"training\.target\.target: nested more than|unknown"),
+    ("an alias of itself", "training: &t {target: *t}", r"line 7, column 11: nested more than 30 levels: an alias holds itself"),
 ]  # fmt: skip
 
 
@@ -234,6 +284,14 @@ FILES: list[tuple[str, str, str | bytes | None, str]] = [
     ("no code column", "mine/languages.csv", "code,family\nde,x\n", r"languages\.csv: the first line lacks the column 'language'"),
     ("a code twice", "mine/languages.csv", "language\nde\nde\n", r"languages\.csv: line 3: language code 'de'.*twice"),
     ("a column twice", "mine/languages.csv", "language,family,family\nde,x,y\n", r"the column 'family' occurs twice"),
+    ("a quote that is not closed", "mine/languages.csv", 'language,name\nde,"German\nfi,Finnish\n', r"languages\.csv: line 3: not CSV \(unexpected end of data\)\. Is a quotation mark"),
+    ("a quote that the next closes", "mine/languages.csv", 'language,name\nde,"German\nfi,"Finnish"\n', r"languages\.csv: line 3: not CSV \("),
+    ("a quote that another line closes", "mine/languages.csv", 'language,name\nde,"German\nfi,Finnish"\n', r"languages\.csv: line 2: a field has two lines"),
+    ("an architecture that is not supported", "weights/config.json", '{"model_type": "gpt2"}', r"models/local\.yaml: source\.path: weights: model type 'gpt2' cannot be used with interface 'encoder'; supported: bert"),
+    ("an architecture that is not named", "weights/config.json", "{}", r"model type 'None' cannot be used"),
+    ("a model's record that is cut off", "weights/config.json", '{"model_type": "be', r"weights/config\.json: not a whole JSON file"),
+    ("a model's record with a key twice", "weights/config.json", '{"model_type": "bert", "model_type": "t5"}', r"weights/config\.json: not a whole JSON file \('model_type'\)"),
+    ("a file that is too large", "config.yaml", "#" * 9_000_000, r"config\.yaml: holds 9,000,000 bytes, more than"),
     ("a code that is a path", "mine/languages.csv", "language\n../de\n", r"line 2: language code '\.\./de' must match"),
     ("a field too many", "mine/languages.csv", "language,family\nde,a,b\n", r"line 2: more fields than the 2 columns"),
     ("table not UTF-8", "mine/languages.csv", b"language\nd\xe9\n", r"languages\.csv: not UTF-8 text \(byte 10\)"),
@@ -276,6 +334,14 @@ CATALOGUE: list[tuple[str, str, dict[str, Any], str]] = [
     ("unknown format", "target/commands", {"source": {**TASK["source"], "format": "json"}}, r"commands\.yaml: .*'json' is not allowed.*jsonl"),
     ("unknown key of a source", "target/commands", {"source": {**TASK["source"], "colums": {}}}, r"unknown key 'colums'.*'columns'"),
     ("data above the root", "target/commands", {"source": {**TASK["source"], "splits": {**TASK["source"]["splits"], "test": "../config.yaml"}}}, r"^commands/en: .*'\.\./config\.yaml' leaves the folder data"),
+    ("train without dev", "target/commands", {"languages": {"en": {"train": 8, "test": 40}, "de": {"test": 40}}}, r"^target/commands\.yaml: languages\.en: train is counted and dev is not"),
+    ("train without dev in an intermediate", "intermediate/half", {"languages": {"en": {"train": 8}}}, r"^intermediate/half\.yaml: languages\.en: train is counted and dev is not"),
+    ("a head that nothing trains", "target/commands", {"languages": {"en": {"test": 40}, "de": {"test": 40}}}, r"^target/commands\.yaml: nothing trains the head that e5-small needs for classification"),
+    ("tags that nothing trains", "target/commands", {"kind": "tagging", "metrics": ["token_accuracy"], "source": {**TASK["source"], "columns": {"id": "id", "tokens": "text", "tags": "label"}}, "languages": {"en": {"test": 40}, "de": {"test": 40}}}, r"nothing trains the head that e5-small needs for tagging"),
+    ("a name like a table", "models/lift.csv", MODEL, r"models/lift\.csv\.yaml: the name 'lift\.csv' ends as files of results do"),
+    ("a name like a table beside another", "target/commands.contrasts", TASK, r"the name 'commands\.contrasts' ends as files of results do"),
+    ("a name like a record", "intermediate/half.json", HALF, r"the name 'half\.json' ends as files of results do"),
+    ("a long name", "target/" + "c" * 150, TASK, r"the name has 150 characters, more than 100"),
     ("unknown task to train on", "target/commands", {"train_on": ["haf"]}, r"commands\.yaml: train_on: no task 'haf'.*'half'"),
     ("unknown contamination", "intermediate/half", {"contaminates": ["comands"]}, r"half\.yaml: contaminates: no task 'comands'.*'commands'"),
     ("training of a task", "intermediate/half", {"training": {"epoch": 1}}, r"half\.yaml: training: .*'epoch'.*'epochs'"),
@@ -292,7 +358,7 @@ CATALOGUE: list[tuple[str, str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("name", "change", "message"), [c[1:] for c in CATALOGUE], ids=[c[0] for c in CATALOGUE])
 def test_catalogue(name: str, change: dict[str, Any], message: str, folder: Path) -> None:
     path = folder / "mine" / f"{name}.yaml"
-    write(path, yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
+    write(path, yaml.safe_dump({**(yaml.safe_load(path.read_text()) if path.exists() else {}), **change}))
     refused(message)
 
 
@@ -311,6 +377,49 @@ def test_a_folder_is_not_a_configuration(folder: Path) -> None:
     (folder / "config.yaml").unlink()
     (folder / "config.yaml").mkdir()
     refused(r"^config\.yaml: not readable \(Is a directory\)")
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "socket", "link to itself"])
+def test_what_is_no_file(what: str, folder: Path) -> None:
+    path = folder / "config.yaml"
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "socket":
+        socket.socket(socket.AF_UNIX).bind("config.yaml")
+    else:
+        path.symlink_to("config.yaml")
+    refused(r"^config\.yaml: (is a pipe or a device|not readable \(Too many levels of symbolic links\))")
+
+
+@pytest.mark.parametrize(
+    ("argument", "key", "value"),
+    [
+        ("training={epochs: 1}", ("training", "epochs"), 1),
+        ("training={target: {epochs: 2, learning_rate: 1.0e-4}}", ("training", "target"), {"epochs": 2, "learning_rate": 1e-4}),
+        ("training={freeze_embeddings: false, text2text: {batch_size: 4}}", ("training", "text2text"), {"batch_size": 4}),
+        ("significance={allow_missing: true}", ("significance", "allow_missing"), True),
+        ("significance={allow_missing: False, resamples: 500}", ("significance", "allow_missing"), False),
+        ("resources={gradient_checkpointing: true}", ("resources", "gradient_checkpointing"), True),
+        ("arms={multi_task: {temperature: 2, training: {epochs: 1}}}", ("arms", "multi_task", "training", "epochs"), 1),
+        ("seeds=[3, 4]", ("seeds",), [3, 4]),
+    ],
+)  # fmt: skip
+def test_settings_of_the_command_line_are_what_they_say(argument: str, key: Any, value: Any, folder: Path) -> None:
+    """Snakemake's own reading of --config makes text of all that stands within brackets."""
+    given = {**config.read(Path("config.yaml")), **parse_config([argument])}
+    found, _ = config.resolve(given, "config.yaml")
+    for part in key:
+        found = found[part]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("argument", ["significance={allow_missing: maybe}", "training={epochs: many}", "seeds=[010]"])
+def test_settings_of_the_command_line_are_checked(argument: str, folder: Path) -> None:
+    given = {**config.read(Path("config.yaml")), **parse_config([argument])}
+    refused(r"is not of type (boolean|number|integer)", lambda: config.resolve(given, "config.yaml"))
 
 
 def test_an_unreadable_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -702,6 +702,42 @@ def test_preparing_streams(tmp_path, count, sentences):
     assert after - before < 0.5 * (more - less)
 
 
+def test_links_are_followed_below_the_data_folder(tmp_path):
+    """And not to anywhere else."""
+    row = '{"id": 1, "a": "a", "b": "b", "y": 0}\n'
+    folder = tmp_path / "all" / "mine"
+    for place in (folder / "real", tmp_path / "all" / "shared", tmp_path / "outside"):
+        place.mkdir(parents=True)
+        (place / "x.jsonl").write_text(row)
+    definition = task("classification", {**GOOD, "root": str(folder)})
+    link = folder / "x.jsonl"
+    link.symlink_to("real/x.jsonl")
+    assert [one["id"] for one in files.read(definition, "en")] == ["1"]
+    link.unlink()
+    link.symlink_to(tmp_path / "all" / "shared" / "x.jsonl")
+    with pytest.raises(
+        UserError, match=r"is a link that leaves the folder .*/mine, to .*/shared/x\.jsonl\. Set data_root"
+    ):
+        list(files.read(definition, "en"))
+    # A folder that is itself a link, and a pattern that meets one.
+    link.unlink()
+    (tmp_path / "linked").symlink_to(folder / "real")
+    assert list(files.read(task("classification", {**GOOD, "root": str(tmp_path / "linked")}), "en"))
+    source = {**GOOD, "root": str(folder), "splits": {"test": "*/x.jsonl"}}
+    (folder / "far").symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="is a link that leaves the folder"):
+        list(files.read(task("classification", source), "en"))
+
+
+@pytest.mark.parametrize(
+    "line", ['{"id": 1, "id": 2, "a": "a", "b": "b", "y": 0}', '{"id": 1, "a": {"t": 1, "t": 2}, "b": "b", "y": 0}']
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path, line):
+    table(tmp_path, "x.jsonl", line + "\n")
+    with pytest.raises(UserError, match=r"x\.jsonl, line 1: the key '(id|t)' stands twice"):
+        list(files.read(task("classification", {**GOOD, "root": str(tmp_path)}), "en"))
+
+
 def test_reading_one_row_does_not_read_the_file(tmp_path):
     table(tmp_path, "x.jsonl", '{"id": 1, "a": "a", "b": "b", "y": 0}\n' * 3 + "not JSON\n")
     stream = files.read(task("classification", {**GOOD, "root": str(tmp_path)}), "en")

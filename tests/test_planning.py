@@ -409,6 +409,25 @@ def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
 
 @pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("report/tables", {"report": 1}),
+        ("significance/lift.parquet", {"lift": 1, "describe": 1, "report": 1}),
+        ("cells", {"evaluate": 80, "significance": 2, "lift": 1, "diagnose": 2, "describe": 1, "report": 1}),
+    ],
+)
+def test_what_was_deleted_is_missing(finished: Path, what: str, expected: dict[str, int]) -> None:
+    path, aside = finished / "results" / what, finished / "aside"
+    path.rename(aside)
+    try:
+        assert to_do(plan(finished)) == planned(finished) == expected
+    finally:
+        aside.rename(path)
+
+
+@pytest.mark.xdist_group("planning")
+@pytest.mark.e2e
 def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     locks = finished / ".snakemake" / "locks"
     locks.mkdir(exist_ok=True)
@@ -417,7 +436,7 @@ def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     try:
         text = snakemake(finished, "status")
         assert "80 cells: 80 done." in text
-        assert "A run holds the lock since" in text
+        assert "Locked since" in text
         # Snakemake keeps a log of every call.
         after = sorted(str(path) for path in finished.rglob("*") if ".snakemake/log" not in str(path))
         assert after == before

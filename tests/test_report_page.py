@@ -30,7 +30,7 @@ from report_fixtures import (
 from stiltsweep.arms import BASELINE
 from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
-from stiltsweep.files import write_json
+from stiltsweep.files import read_json, write_json
 from stiltsweep.report import figures, scatters, tables
 from stiltsweep.report.canvas import scale
 from stiltsweep.report.page import build_report
@@ -230,6 +230,20 @@ def test_same_input_same_bytes(folder, html, tmp_path):
     assert len(made) > 50
     for path in made:
         assert (tmp_path / path).read_bytes() == (folder / "report" / path).read_bytes()
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_sweep_of_the_baseline_alone_ends_in_a_report(tmp_path, learned):
+    """Whether it has learned anything or is at chance: folders that Snakemake waits for are there, if empty."""
+    run = description(intermediates=(), seeds=(0,), omitted=[])
+    unlearned = () if learned else [("none", "intent", 0)]
+    write_all(tmp_path, run, intermediates=["none"], unlearned=unlearned)
+    found = build_report(read(tmp_path), tmp_path / "report/index.html")
+    assert found.headline
+    for name in ("figures", "tables"):
+        assert (tmp_path / "report" / name).is_dir()
+    listed = read_json(tmp_path / "report/files.json")
+    assert listed and all((tmp_path / "report" / name).is_file() for name in listed)
 
 
 def test_stale_files_go(folder, tmp_path):

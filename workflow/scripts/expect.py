@@ -17,21 +17,60 @@ import _path  # noqa: F401
 from stiltsweep import catalog, files, records, schema, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError, run_script
+from stiltsweep.sources import files as source_files
+from stiltsweep.sources.parts import rooted
 
 KEY = "languages:"
 
 
-def block(task: Task, data_root: str | None = None) -> str:
-    """Read a task in every language it offers and return the `languages:` block."""
-    lines = [KEY]
-    for language in task.languages:
-        # Nothing is expected here: this is where expectations come from.
-        bare = Task(task.name, task.role, {**task.definition, "languages": {code: {} for code in task.languages}})
+def block(task: Task, data_root: str | None = None) -> tuple[str, list[str]]:
+    """Read a task in every language it offers.
+
+    Returns:
+      The `languages:` block, and what of it differs from what the task's YAML counts, a sentence each.
+
+    Raises:
+      UserError: a language cannot be read.
+    """
+    lines, differences = [KEY], []
+    # Nothing is expected here: this is where expectations come from. Which splits to read is said by the counts.
+    splits = {
+        language: {split: 0 for split in records.SPLITS if split in counted} or _on_offer(task, language, data_root)
+        for language, counted in task.languages.items()
+    }
+    bare = Task(task.name, task.role, {**task.definition, "languages": splits})
+    for language, counted in task.languages.items():
         with tempfile.TemporaryDirectory() as folder:
-            meta = sources.prepare(bare, language, Path(folder) / "rows.parquet", data_root)
-        counts = "".join(f"{split}: {meta.counts[split]}, " for split in records.SPLITS if split in meta.counts)
-        lines.append(f"  {_key(language)}: {{{counts}sha256: {meta.sha256}}}")
-    return "\n".join(lines) + "\n"
+            meta = sources.prepare(bare, language, Path(folder) / "rows.parquet", data_root, expected={})
+        found = {split: meta.counts[split] for split in records.SPLITS if split in meta.counts}
+        lines.append(f"  {_key(language)}: {{{''.join(f'{k}: {v}, ' for k, v in found.items())}sha256: {meta.sha256}}}")
+        differences += [
+            f"{task.name}/{language}: {key}: counted {value}, found {found.get(key, 0)}"
+            for key, value in counted.items()
+            if key in records.SPLITS and value != found.get(key, 0)
+        ]
+        if counted.get("sha256", meta.sha256) != meta.sha256:
+            differences.append(f"{task.name}/{language}: sha256: stated {counted['sha256']}, found {meta.sha256}")
+    return "\n".join(lines) + "\n", differences
+
+
+def _on_offer(task: Task, language: str, data_root: str | None) -> dict[str, int]:
+    """Return the splits that a task's source has for a language of which nothing is counted."""
+    source = task.definition["source"]
+    if "splits" not in source:
+        return {}
+    found = {}
+    for split in records.SPLITS:
+        if split not in source["splits"]:
+            continue
+        definition = {**task.definition, "languages": {language: {split: 0}}}
+        try:
+            there = source["type"] != "files" or bool(source_files.paths(rooted(definition, data_root), language))
+        except UserError:
+            there = False
+        if there:
+            found[split] = 0
+    return found
 
 
 def _key(language: str) -> str:
@@ -67,18 +106,22 @@ def main() -> None:
     parser.add_argument("--data-root", help="folder of their files, or of copies of hub data sets, if they name none")
     parser.add_argument("--catalog", type=Path, nargs="*", default=[], help="your own catalogue folders")
     arguments = parser.parse_args()
+    wrong: list[str] = []
     for name in arguments.tasks:
         path, role = _path_of(name, arguments.catalog)
         document = schema.read_yaml(path)
         if arguments.languages:
             document["languages"] = {language: {} for language in arguments.languages}
         task = Task(name, role, schema.check(document, "task", str(path)))
-        new = block(task, arguments.data_root)
+        new, differences = block(task, arguments.data_root)
         if arguments.write:
             files.write_text(path, replaced(path.read_text(encoding="utf-8"), new))
             print(f"{path}: {len(task.languages)} languages")
         else:
             print(f"# {name}\n{new}", end="")
+            wrong += differences
+    if wrong:
+        raise UserError(f"{len(wrong)} counts differ. " + "; ".join(wrong) + ". Write what is found with --write.")
 
 
 if __name__ == "__main__":

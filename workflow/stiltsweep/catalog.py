@@ -225,7 +225,34 @@ def language_tables(extra: Sequence[str | Path] = ()) -> list[Path]:
     return [table for folder in (BUILT_IN, *map(Path, extra)) if (table := folder / "languages.csv").is_file()]
 
 
+_ENDINGS = (
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".parquet",
+    ".contrasts",
+    ".svg",
+    ".tex",
+    ".html",
+    ".txt",
+    ".log",
+    ".lock",
+    ".tmp",
+)
+"""What files below the results end in; a folder of such a name would lie where a file of theirs does."""
+_LONGEST = 100
+"""Characters of a name; several of them make the name of one folder, and no file system holds more than 255 bytes."""
+
+
 def _name(path: Path) -> str:
+    if path.stem.endswith(_ENDINGS):
+        raise UserError(
+            f"{path}: the name {path.stem!r} ends as files of results do ({', '.join(_ENDINGS)}). Give it another name."
+        )
+    if len(path.stem) > _LONGEST:
+        raise UserError(
+            f"{path}: the name has {len(path.stem)} characters, more than {_LONGEST}. Give it a shorter one."
+        )
     if not NAME.fullmatch(path.stem) or path.stem in RESERVED:
         raise UserError(
             f"{path}: the name {path.stem!r} must match {NAME.pattern} and not be one of: {', '.join(RESERVED)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from . import catalog as catalogs
 from .arms import Arm
 from .catalog import OURS, Catalog, Task
 from .errors import UserError, nearest
+from .layout import FOLDERS
 from .schema import check, check_training, read_yaml
 
 
@@ -75,13 +77,17 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
       UserError: the first thing wrong, with key, value, what is allowed and a hint.
     """
     settings = check(dict(config), "config", where)
-    check_training(settings["training"], f"{where}: training")
+    settings["training"] = check_training(settings["training"], f"{where}: training")
     _check_results(settings["results"], f"{where}: results")
+    for key in ("catalog", "data_root"):
+        for path in [settings.get(key, [])] if isinstance(settings.get(key), str) else settings.get(key, []):
+            _check_length(path, f"{where}: {key}")
     catalog = catalogs.read([Path(folder) for folder in settings["catalog"]])
     _names(settings["models"], catalog.models, f"{where}: models")
     settings["recipe"] = _recipes(settings["recipe"], settings["models"], catalog, f"{where}: recipe")
     if settings["arms"]["multi_task"]["training"]:
-        check_training(settings["arms"]["multi_task"]["training"], f"{where}: arms.multi_task.training")
+        own = settings["arms"]["multi_task"]
+        own["training"] = check_training(own["training"], f"{where}: arms.multi_task.training")
     resolve_arms(settings, catalog, where)
     if isinstance(settings["targets"], str):
         settings["targets"] = _benchmark(settings["targets"], catalog, f"{where}: targets")
@@ -104,10 +110,44 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
                 f"{where}: {column!r} of languages.csv is empty for every language of the sweep: "
                 f"{' '.join(sorted(languages))}. Fill it in, or name another column."
             )
+    _check_apart(settings["results"], _read_from(settings, catalog), f"{where}: results")
     return settings, catalog
 
 
+def _read_from(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:
+    """Return the folders that a sweep reads its own files from, by the key that names them."""
+    found = {f"catalog: {folder}": str(folder) for folder in settings["catalog"]}
+    if "data_root" in settings:
+        found["data_root"] = settings["data_root"]
+    for name in settings["models"]:
+        if path := catalog.models[name].definition["source"].get("path"):
+            found[f"models/{name}.yaml: source.path"] = path
+    for name in settings["targets"]:
+        source = catalog.targets[name].definition["source"]
+        if source["type"] == "files" and "root" in source:
+            found[f"target/{name}.yaml: source.root"] = source["root"]
+    return found
+
+
 _PLAIN_PATH = re.compile(r"[^\s{}<>*?'\"\\$`;&|]+")
+_PROJECT = Path(__file__).resolve().parents[2]
+_PARTS = (
+    "benchmarks",
+    "docs",
+    "envs",
+    "kubernetes",
+    "profiles",
+    "rules",
+    "slurm",
+    "sweeps",
+    "tests",
+    "workflow",
+)
+"""Folders of the project."""
+_SYSTEM = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr", "System", "Library")
+"""Folders of the root that are the system's, with all below them."""
+_LONGEST_NAME, _LONGEST_PATH = 255, 2000
+"""Bytes of a name and of a path; no file system has longer names, and paths below results are some hundreds longer."""
 
 
 def _check_results(results: str, where: str) -> None:
@@ -119,8 +159,61 @@ def _check_results(results: str, where: str) -> None:
         raise UserError(
             f"{where}: {results!r} holds a space or a character with a meaning to shells. Name a plain folder."
         )
-    if not folder.parts or (Path(results) / "Snakefile").exists() or folder.parts[0] in ("workflow", ".snakemake"):
-        raise UserError(f"{where}: {results!r} holds other things. Name a folder of its own, for example results.")
+    _check_length(results, where)
+    real = Path(results).resolve()
+    if why := _why_not(real):
+        raise UserError(f"{where}: {results!r} {why}. Name a folder of its own, for example results.")
+
+
+def _check_length(path: str, where: str) -> None:
+    """Refuse a name that no file system holds."""
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in PurePath(path).parts) or len(path) > _LONGEST_PATH:
+        raise UserError(f"{where}: {path[:30]!r}... is longer than file systems allow. Name a shorter one.")
+
+
+def _why_not(real: Path) -> str:
+    """Say why a folder cannot hold results, empty if it can."""
+    here = Path.cwd().resolve()
+    shared = [Path("/", name) for name in ("home", "root", "tmp", "var", "opt", "mnt", "media", "srv", "run", "Users")]
+    if real in (*shared, Path(os.path.expanduser("~")).resolve()):  # noqa: PTH111 (Path.home raises without a home)
+        return "is a folder that others use too"
+    if any(real.is_relative_to(f"/{name}") for name in _SYSTEM) and not real.is_relative_to("/dev/shm"):  # noqa: S108
+        return "belongs to the system"
+    for project in {here, _PROJECT}:
+        if project.is_relative_to(real):
+            return "holds other things: the project, or the folder this runs in"
+        if real.is_relative_to(project) and (first := real.relative_to(project).parts[0]):
+            if first.startswith("."):
+                return "is hidden, as what other programs keep for themselves is"
+            if first in _PARTS:
+                return "holds other things: it is a part of the project"
+    if real.exists() and not real.is_dir():
+        return "is a file"
+    try:
+        found = sorted(path.name for path in real.iterdir() if not path.name.startswith(".")) if real.is_dir() else []
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    # Results of one sweep may lie within those of another: results, and results/one beside or before it.
+    inner = {path.name for name in found if (real / name).is_dir() for path in (real / name).iterdir()}
+    if found and not FOLDERS & {*found, *inner}:
+        return f"holds other things: {', '.join(found[:3])}"
+    return ""
+
+
+def _check_apart(results: str, others: Mapping[str, str], where: str) -> None:
+    """Check that results are not written to where something is read from.
+
+    Args:
+      results: the folder of results.
+      others: key -> folder that is read from.
+      where: file and key, for error texts.
+    """
+    real, here = Path(results).resolve(), Path.cwd().resolve()
+    for key, name in others.items():
+        other = Path(name).resolve()
+        # A whole working directory may be what is read from; its folder of results is apart all the same.
+        if other.is_relative_to(real) or (real.is_relative_to(other) and not here.is_relative_to(other)):
+            raise UserError(f"{where}: {results!r} holds or lies in {name}, which is read from ({key}). Name another.")
 
 
 def _names(wanted: Any, known: Mapping[str, Any], where: str) -> None:

@@ -88,6 +88,19 @@ def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
         raise UserError(f"{path}: not a whole JSON file ({error}).{hint}") from None
 
 
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its pairs (a hook of `json.loads`); json itself takes the last of two equal keys.
+
+    Raises:
+      KeyError: a key stands twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -107,11 +120,19 @@ def digest_file(path: str | os.PathLike[str]) -> str:
 def inside(root: str | os.PathLike[str], *parts: str) -> Path:
     """Join parts under `root`, refusing a result outside it.
 
+    Symbolic links are followed as long as they stay below `root`.
+
     Raises:
       UserError: a part is absolute or climbs out.
     """
     base = Path(root).resolve()
     joined = base.joinpath(*parts).resolve()
     if not joined.is_relative_to(base):
-        raise UserError(f"path {'/'.join(parts)!r} leaves the folder {root}. Use a plain name below it.")
+        plain = Path(os.path.normpath(base.joinpath(*parts))).is_relative_to(base)
+        if not plain:
+            raise UserError(f"path {'/'.join(parts)!r} leaves the folder {root}. Use a plain name below it.")
+        raise UserError(
+            f"path {'/'.join(parts)!r} is a link that leaves the folder {root}, to {joined}. Set data_root to a "
+            "folder that holds both, or copy the file."
+        )
     return Path(root).joinpath(*parts)

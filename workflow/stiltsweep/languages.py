@@ -42,7 +42,13 @@ class Languages:
                 raise UserError(f"{path}: not readable ({error.strerror}).") from None
             except UnicodeDecodeError as error:
                 raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-            reader = csv.DictReader(io.StringIO(text, newline=""))
+            reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+            try:
+                table = list(reader)
+            except csv.Error as error:
+                raise UserError(
+                    f"{path}: line {reader.reader.line_num}: not CSV ({error}). Is a quotation mark not closed before?"
+                ) from None
             names = list(reader.fieldnames or ())
             if KEY not in names:
                 raise UserError(f"{path}: the first line lacks the column {KEY!r}; it has {names}.")
@@ -51,8 +57,10 @@ class Languages:
                 raise UserError(f"{path}: the column {twice[0]!r} occurs twice in the first line. Keep one of them.")
             columns.update(dict.fromkeys(names))
             seen: set[str] = set()
-            for number, row in enumerate(reader, start=2):
+            for number, row in enumerate(table, start=2):
                 code = row[KEY]
+                if any("\n" in value for value in row.values() if isinstance(value, str)):
+                    raise UserError(f"{path}: line {number}: a field has two lines. Is a quotation mark not closed?")
                 if not code or code in seen:
                     raise UserError(f"{path}: line {number}: language code {code!r} is empty or occurs twice.")
                 if not CODE.fullmatch(code):

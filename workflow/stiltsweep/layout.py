@@ -59,6 +59,8 @@ PLACES = {
     "plan_page": "plan/plan.md",
 }
 """Place -> its path below the results folder, names in braces."""
+FOLDERS = frozenset({path.partition("/")[0] for path in PLACES.values()} | {"logs", "benchmarks"})
+"""Folders of a results folder."""
 
 JOB_NAMES = {
     "prepare": "{task}/{language}",

@@ -6,17 +6,22 @@ A job would find the same faults, but perhaps hours into a sweep.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .catalog import Model
-from .errors import UserError
+from .catalog import Model, Task
+from .errors import UserError, nearest
+from .files import unique
 from .jobs import Jobs
+from .languages import SOURCE_LANGUAGE
+from .records import SIDED
+from .settings import TrainingSettings
 from .sources import READERS
 from .sources.parts import root, rooted
 from .sweep import Sweep
@@ -39,6 +44,8 @@ def check(sweep: Sweep) -> None:
             _reader(task.definition).check(task.definition)
         except UserError as error:
             raise UserError(f"{task.role}/{name}.yaml: {error}") from None
+    _check_heads(sweep)
+    _check_trainings(Jobs(sweep))
     for language, path in sweep.config["segmentations"].items():
         try:
             _check_readable(Path(path))
@@ -87,6 +94,60 @@ def check_jobs(jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]
         _check_hub(remote)
 
 
+def _check_heads(sweep: Sweep) -> None:
+    """Refuse targets whose head nothing trains: a random one scores, and is tested, like any other."""
+    encoders = [name for name in sweep.models if sweep.catalog.models[name].interface == "encoder"]
+    for name in sweep.languages:
+        task = sweep.catalog.targets[name]
+        if encoders and task.kind not in SIDED and not task.train_on:
+            raise UserError(
+                f"target/{name}.yaml: nothing trains the head that {encoders[0]} needs for {task.kind}: no language "
+                "counts `train`, and there is no train_on. Count English training data, or name tasks of this kind "
+                "under train_on."
+            )
+
+
+def _check_trainings(jobs: Jobs) -> None:
+    """Check what trainings need: English development data, windows that go on, a precision that holds."""
+    sweep, catalog = jobs.sweep, jobs.catalog
+    for name in dict.fromkeys([*(task for tasks in sweep.trainings.values() for task in tasks), *_scored(sweep)]):
+        task = catalog.task(name)
+        english = task.languages.get(SOURCE_LANGUAGE, {})
+        if "train" in english and "dev" not in english:
+            raise UserError(
+                f"{task.role}/{name}.yaml: languages.{SOURCE_LANGUAGE}: train is counted and dev is not, on which the "
+                "state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
+            )
+    for model in sweep.models:
+        for name in dict.fromkeys(
+            [task for tasks in sweep.trainings.values() for task in tasks] + list(sweep.languages)
+        ):
+            _check_settings(jobs.training("target", model, name), catalog.models[model], [catalog.task(name)])
+        for arm in sweep.stages:
+            parts = [catalog.intermediates[part.task] for part in sweep.arms[arm].parts]
+            _check_settings(jobs.intermediate_training(model, arm), catalog.models[model], parts)
+
+
+def _scored(sweep: Sweep) -> list[str]:
+    """Return the tasks that intermediate stages are scored on."""
+    return [part.task for arm in sweep.stages for part in sweep.arms[arm].parts if part.rate is None]
+
+
+def _check_settings(settings: TrainingSettings, model: Model, tasks: Sequence[Task]) -> None:
+    where = f"training of {model.name} on {' and '.join(task.name for task in tasks)}"
+    # Question answering may say how far its windows step instead.
+    kinds = ("tagging",) if settings.window_step else ("tagging", "span_qa")
+    windowed = [task for task in tasks if task.kind in kinds]
+    if model.interface == "encoder" and windowed and settings.stride >= settings.max_length:
+        raise UserError(
+            f"{where}: stride {settings.stride} is not below max_length {settings.max_length}: windows of "
+            f"{windowed[0].kind} would never go on. Name a smaller one, for example training: {{stride: "
+            f"{settings.max_length // 4}}}."
+        )
+    if model.interface == "text2text" and settings.precision == "fp16":
+        raise UserError(f"{where}: precision fp16 is refused for T5 models, which overflow in it. Use bf16 or fp32.")
+
+
 def _reader(definition: Mapping[str, Any]) -> Any:
     return importlib.import_module(f".sources.{READERS[definition['source']['type']]}", __package__)
 
@@ -108,6 +169,19 @@ def _check_directory(model: Model) -> None:
         )
     for path in [folder / "config.json", *weights]:
         _check_readable(path)
+    from .models.directory import CLASSES  # not needed by a sweep without such models
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{folder / 'config.json'}: not a whole JSON file ({error}). Get it again.") from None
+    kind = str(config.get("model_type")) if isinstance(config, dict) else ""
+    offered = sorted(name for interface, name in CLASSES if interface == model.interface)
+    if kind not in offered:
+        raise UserError(
+            f"{where}: model type {kind!r} cannot be used with interface {model.interface!r}; supported: "
+            f"{', '.join(offered)}.{nearest(kind, offered)}"
+        )
 
 
 def _check_readable(path: Path) -> None:

@@ -211,14 +211,21 @@ def _without(row: Row, name: str) -> Row:
     return {key: value for key, value in row.items() if key != name}
 
 
+_DIGEST = "the rows' digest"
+
+
 def _compare(where: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    for key, value in expected.items():
-        if found.get(key) != value:
-            what = "the rows' digest" if key == "sha256" else f"the number of {key} examples"
-            raise UserError(
-                f"{where}: {what} is {found.get(key)}, the catalogue expects {value}. The source has changed (another "
-                "version or revision?): install the pinned one, or check the data and update the task's YAML."
-            )
+    faults = [
+        f"{_DIGEST if key == 'sha256' else f'the number of {key} examples'} is {found.get(key)}, the "
+        f"catalogue expects {value}"
+        for key, value in expected.items()
+        if found.get(key) != value
+    ]
+    if faults:
+        raise UserError(
+            f"{where}: {'; '.join(faults)}. The source has changed (another version or revision?): install the pinned "
+            "one, or check the data and update the task's YAML."
+        )
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

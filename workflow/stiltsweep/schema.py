@@ -6,6 +6,8 @@ import copy
 import functools
 import math
 import re
+import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,29 @@ from .errors import UserError, nearest
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 
 
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE
+    ),
+}
+"""Numbers as people write them. YAML 1.1 reads more: 010 as 8, 1:30 as 90, 1_0 as 10, 0x10 as 16."""
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A safe loader that refuses a key that stands twice; YAML itself would silently take the last one."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        value = super().construct_object(node, deep=deep)
+        plain = isinstance(node, yaml.ScalarNode) and _NUMBERS.get(node.tag)
+        if plain and not plain.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"YAML reads {node.value} as {value!r}; write that number, or put quotes around a text",
+                node.start_mark,
+            )
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         seen: set[str] = set()
@@ -43,13 +66,84 @@ def read_yaml(path: Path) -> Any:
       UserError: the file is missing, not readable or not YAML, or a key stands twice; the text names line and column.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe loader)
+        about = path.stat()
+        if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+            raise UserError(f"{path}: is a pipe or a device, which can be read once at most. Name a YAML file.")
+        if about.st_size > _LARGEST:
+            raise UserError(f"{path}: holds {about.st_size:,} bytes, more than {_LARGEST:,}. Is it a YAML file?")
+        text = path.read_text(encoding="utf-8")
+        return _construct(text)
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}). Name a YAML file that is there.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {_yaml_fault(error)}") from None
+
+
+_LARGEST = 8_000_000
+"""Bytes of a YAML file; the largest of the catalogue has 7,000."""
+_MOST = 200_000
+"""Values of a document, those behind aliases counted as often as they are used."""
+_DEEPEST = 30
+"""Levels of nesting."""
+
+
+def _construct(text: str) -> Any:
+    """Read a document, after looking at its size: a few lines of aliases may stand for more than a memory holds."""
+    _check_depth(text)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    """Refuse nesting that would exhaust the parser's stack, which it answers with the end of the process."""
+    # No text is nested deeper than this; of few is it worth looking closer.
+    indented = max((len(line) - len(line.lstrip(" -?:")) for line in text.splitlines()), default=0)
+    if text.count("[") + text.count("{") + indented <= 10 * _DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > 10 * _DEEPEST:
+            mark: Any = event.start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"nested more than {_DEEPEST} levels", mark)
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Refuse aliases that hold themselves, and those that stand for too much."""
+    sizes: dict[int, int] = {}
+    open_: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) in open_:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"nested more than {_DEEPEST} levels: an alias holds itself", node.start_mark
+            )
+        if id(node) not in sizes:
+            open_.add(id(node))
+            inner = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] = 1 + sum(map(size, inner))
+            open_.discard(id(node))
+            if sizes[id(node)] > _MOST:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"aliases or lists make this more than {_MOST:,} values", node.start_mark
+                )
+        return sizes[id(node)]
+
+    size(root)
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:
@@ -108,8 +202,8 @@ def _kind(value: Any) -> str:
     return {list: "a list", str: "a text", bool: "true or false"}.get(type(value), f"{value!r}")
 
 
-_DEEPEST = 30
-"""Levels of nesting; more is an alias that holds itself."""
+_LARGEST_NUMBER = 1e15
+"""No setting is larger; numbers beyond are exact in no arithmetic here."""
 
 
 def _refuse_implausible(value: Any, where: str, path: tuple[str, ...] = ()) -> None:
@@ -119,11 +213,15 @@ def _refuse_implausible(value: Any, where: str, path: tuple[str, ...] = ()) -> N
         raise UserError(
             f"{where}: {key}: {value} is not a finite number. Write an ordinary number, for example 1.0e-4."
         )
+    if isinstance(value, int | float) and abs(value) > _LARGEST_NUMBER:
+        raise UserError(f"{where}: {key}: {value} is larger than any setting can be ({_LARGEST_NUMBER:.0e}).")
+    if isinstance(value, str):
+        _refuse_unprintable(value, f"{where}: {key}")
     if not isinstance(value, Mapping | list | str | int | float | None):
         raise UserError(f"{where}: {key}: YAML reads {str(value)!r} as a {type(value).__name__}. Put it in quotes.")
     if len(path) > _DEEPEST:
         raise UserError(
-            f"{where}: {'.'.join(path[:3])}: nested more than {_DEEPEST} levels. Does an alias hold itself?"
+            f"{where}: {'.'.join(path[:3])}: nested more than {_DEEPEST} levels. No setting is; is a bracket too many?"
         )
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, Mapping):
@@ -137,7 +235,16 @@ def _refuse_implausible(value: Any, where: str, path: tuple[str, ...] = ()) -> N
                 f"{where}: {key}: the key {name!r} is no text. YAML reads no, off, yes and on as booleans and digits "
                 "as numbers: put it in quotes."
             )
+        if isinstance(name, str):
+            _refuse_unprintable(name, f"{where}: {key}")
         _refuse_implausible(sub, where, (*path, str(name)))
+
+
+def _refuse_unprintable(text: str, where: str) -> None:
+    """Refuse characters that no command, file name or page can hold."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t":
+            raise UserError(f"{where}: {text[:40]!r} holds the character U+{ord(character):04X}. Take it out.")
 
 
 def _deepest(error: Any) -> Any:
@@ -154,8 +261,8 @@ _TRAINING_LAYERS = (("over_tasks",), ("encoder", "text2text"), ("pretrain", "int
 """Groups of training settings within training settings, from the outside in."""
 
 
-def check_training(value: Mapping[str, Any], where: str, *, outermost: int = 1) -> None:
-    """Validate training settings, those of single interfaces and stages included.
+def check_training(value: Mapping[str, Any], where: str, *, outermost: int = 1) -> dict[str, Any]:
+    """Validate training settings, those of single interfaces and stages included, and return them with their types.
 
     Args:
       value: the settings.
@@ -165,22 +272,33 @@ def check_training(value: Mapping[str, Any], where: str, *, outermost: int = 1) 
     Raises:
       UserError: see `check`; or a group stands where it means nothing.
     """
-    check(value, "training", where)
+    filled: dict[str, Any] = check(value, "training", where)
     for depth, names in enumerate(_TRAINING_LAYERS):
         for name in names:
             if name in value and depth < outermost:
                 raise UserError(f"{where}: {name!r} cannot stand here; see schemas/training.schema.yaml.")
             if name in value:
-                check_training(value[name], f"{where}.{name}", outermost=depth + 1)
+                filled[name] = check_training(value[name], f"{where}.{name}", outermost=depth + 1)
+    return filled
 
 
-_PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+([eE][-+]?\d+)?)?")
+_WORDS: dict[str, dict[str, bool | None]] = {
+    "boolean": {"true": True, "false": False, "True": True, "False": False},
+    "null": {"null": None, "~": None},
+}
+"""Texts that stand for other values, by the type that they stand for."""
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    if isinstance(value, str) and schema.get("type") in ("integer", "number") and _PLAIN_NUMBER.fullmatch(value):
-        # Snakemake's --config makes text of numbers inside lists and mappings.
-        value = int(value) if "." not in value else float(value)
+    types = schema.get("type", ())
+    types = [types] if isinstance(types, str) else types
+    if isinstance(value, str) and types and "string" not in types:
+        # Snakemake's --config makes text of all that stands inside lists and mappings.
+        if {"integer", "number"} & set(types) and _PLAIN_NUMBER.fullmatch(value):
+            value = int(value) if "." not in value else float(value)
+        for kind in types:
+            value = _WORDS.get(kind, {}).get(value, value) if isinstance(value, str) else value
     if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
         return int(value)  # JSON Schema counts 1.0 as an integer; names of folders would not
     if isinstance(value, list) and "items" in schema:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,14 @@ def read(task: Task, language: str) -> tuple[Iterator[Row], dict[str, Any]]:
     return module.read(task.definition, language), module.origin(task.definition)
 
 
-def prepare(task: Task, language: str, output: Path, data_root: str | None = None) -> Meta:
+def prepare(
+    task: Task,
+    language: str,
+    output: Path,
+    data_root: str | None = None,
+    *,
+    expected: Mapping[str, Any] | None = None,
+) -> Meta:
     """Read one task in one language and write its checked rows and their `Meta`.
 
     A failure leaves a note beside the output, so that the next run predicts the task's other languages meanwhile (see
@@ -50,6 +57,7 @@ def prepare(task: Task, language: str, output: Path, data_root: str | None = Non
       language: code.
       output: the Parquet file.
       data_root: folder of files, or below which copies of hub data sets lie, where the task itself names none.
+      expected: counts and digest to compare with, instead of those that the catalogue states.
 
     Raises:
       UserError: see `read` and `records.write_rows`.
@@ -57,7 +65,7 @@ def prepare(task: Task, language: str, output: Path, data_root: str | None = Non
     note = output.with_suffix(UNPREPARED)
     try:
         placed = Task(task.name, task.role, rooted(task.definition, data_root))
-        meta = _prepare(placed, language, output)
+        meta = _prepare(placed, language, output, task.languages.get(language, {}) if expected is None else expected)
     except Exception as error:
         with contextlib.suppress(OSError):
             write_json(note, {"definition": digest(task.definition), "error": str(error)})
@@ -66,7 +74,7 @@ def prepare(task: Task, language: str, output: Path, data_root: str | None = Non
     return meta
 
 
-def _prepare(task: Task, language: str, output: Path) -> Meta:
+def _prepare(task: Task, language: str, output: Path, expected: Mapping[str, Any]) -> Meta:
     try:
         rows, origin = read(task, language)
     except UserError as error:
@@ -80,7 +88,7 @@ def _prepare(task: Task, language: str, output: Path) -> Meta:
         "text2text": dict(task.definition["text2text"]),
     }
     labels = _labels(task)
-    return write_rows(output, task.kind, rows, about, labels=labels, expected=task.languages[language])
+    return write_rows(output, task.kind, rows, about, labels=labels, expected=expected)
 
 
 def _labels(task: Task) -> list[str]:

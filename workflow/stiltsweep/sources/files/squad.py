@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files import unique
 
 COLUMNS = {
     "id": "id",
@@ -29,7 +30,9 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
       UserError: not JSON of this shape; the text names the place.
     """
     try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+        document = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=unique)
+    except KeyError as error:
+        raise UserError(f"{path}: the key {error} stands twice in one object. Keep one of them.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not JSON ({error}).") from None
     number = paragraphs = 0

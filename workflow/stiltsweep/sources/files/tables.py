@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files import unique
 from .text import lines
 
 PAIR = ("query", "candidate")
@@ -73,7 +74,9 @@ def jsonl(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[s
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=unique)
+        except KeyError as error:
+            raise UserError(f"{path}, line {number}: the key {error} stands twice. Keep one of them.") from None
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}).") from None
         if not isinstance(row, dict):
