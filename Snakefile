@@ -41,7 +41,6 @@ rule all:
     input:
         LAYOUT.pattern("page"),
         [str(Path(checkpoint).with_name(keep.MARK)) for checkpoint in DISCARDED],
-        lambda wildcards: ask_again(),
 
 
 onstart:

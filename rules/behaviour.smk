@@ -28,7 +28,6 @@ rule behaviour:
         "../envs/stiltsweep.yaml"
     params:
         arguments=lambda wildcards: JOBS.behaviour_arguments(),
-        code=code_digest("behaviour"),
         results=lambda wildcards: LAYOUT.results,
     message:
         "count failures of behavioural tests"

@@ -17,13 +17,11 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from stiltsweep import config as configuration
 from stiltsweep import controllers, keep, preflight, warm
-from stiltsweep.code import digest
 from stiltsweep.errors import UserError
 from stiltsweep.files import canonical, read_json
 from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
 from stiltsweep.languages import SOURCE_LANGUAGE
-from stiltsweep.planning.lost import lost, torn
 from stiltsweep.planning.reasons import Reasons
 from stiltsweep.resources import Needs
 from stiltsweep.sweep import Sweep
@@ -82,7 +80,6 @@ LAYOUT = SWEEP.layout
 JOBS = Jobs(SWEEP)
 AGAIN = invocation(workflow, sys.argv)
 REASONS = Reasons()
-code_digest = functools.cache(digest)
 NEEDS = Needs(JOBS)
 
 if workflow.is_main_process:
@@ -133,14 +130,6 @@ def schedule_on_events():
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
-
-
-def ask_again():
-    """Return results that were deleted; have the report written again if a part of it is gone."""
-    if torn(LAYOUT) and workflow.dag is not None:
-        # A folder that is there is all that Snakemake sees of what it holds.
-        workflow.dag.forcefiles.add(LAYOUT.path("page"))
-    return lost(SWEEP)
 
 
 def print_answer():

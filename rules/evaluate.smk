@@ -21,7 +21,6 @@ rule evaluate:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        code=code_digest("evaluate"),
         family=inspected(lambda wildcards: SWEEP.family(wildcards.language)),
         contaminated=inspected(
             lambda wildcards: (

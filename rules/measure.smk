@@ -28,7 +28,6 @@ rule measure:
     params:
         arguments=lambda wildcards: JOBS.measure_arguments(wildcards.target),
         data=lambda wildcards: LAYOUT.data_folder(wildcards.target),
-        code=code_digest("measure"),
     message:
         "measure the tokenizer of {wildcards.model} on {wildcards.target}"
     shell:
@@ -59,7 +58,6 @@ rule diagnose:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         arguments=lambda wildcards: JOBS.diagnosis_arguments(wildcards.target),
-        code=code_digest("significance"),
         results=lambda wildcards: LAYOUT.results,
     message:
         "diagnose {wildcards.model} on {wildcards.target}"

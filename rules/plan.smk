@@ -5,7 +5,7 @@ snakemake status    the same, of a run in another terminal; writes nothing
 """
 
 from stiltsweep.files import write_json, write_text
-from stiltsweep.planning import graph
+from stiltsweep.planning import deciding, graph
 from stiltsweep.planning import plan as planning
 from stiltsweep.planning import text as plan_text
 
@@ -42,6 +42,7 @@ def print_failures():
 
 
 if workflow.is_main_process:
+    deciding.install(workflow, JOBS)
     for question in ("plan", "status"):
         if question in sys.argv[1:]:
             answer(question)

@@ -15,10 +15,6 @@ rule predict:
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
         data=lambda wildcards: JOBS.prediction_data(wildcards.target),
-        # Written where a language could not be predicted, so that the next run tries it again.
-        failures=lambda wildcards: JOBS.failures(
-            wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
-        ),
     output:
         LAYOUT.pattern("predictions"),
     log:

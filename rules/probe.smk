@@ -60,7 +60,6 @@ rule probes:
         "../envs/stiltsweep.yaml"
     params:
         families=lambda wildcards: JOBS.probe_families(),
-        code=code_digest("probes"),
     message:
         "put all probes together"
     shell:

@@ -9,7 +9,7 @@ rule describe:
     """Write down what the sweep is made of: configuration, tasks, models, licences, revision, what was left out."""
     input:
         # The revision is that of the moment; this makes it the one the tests were made with.
-        LAYOUT.pattern("lift"),
+        lift=LAYOUT.pattern("lift"),
     output:
         LAYOUT.pattern("description"),
     log:
@@ -25,7 +25,7 @@ rule describe:
         """
         python workflow/scripts/describe.py --configuration {params.configuration:q} \
             --revision "$(git -C workflow/scripts describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || true)" \
-            --output {output:q} &>{log:q}
+            --lift {input.lift:q} --output {output:q} &>{log:q}
         """
 
 
@@ -45,7 +45,6 @@ rule scores:
         "../envs/stiltsweep.yaml"
     params:
         results=lambda wildcards: LAYOUT.results,
-        code=code_digest("scores"),
     message:
         "score benchmarks, and compare with published scores"
     shell:
@@ -115,11 +114,10 @@ rule report:
         "../envs/stiltsweep.yaml"
     params:
         results=lambda wildcards: LAYOUT.results,
-        code=code_digest("report"),
     message:
         "write the report"
     shell:
         """
         python workflow/scripts/report.py --results {params.results:q} --lift {input.lift:q} --run {input.run:q} \
-            --output {output.page:q} &>{log:q}
+            --inputs {input.others:q} {input.why:q} --output {output.page:q} &>{log:q}
         """

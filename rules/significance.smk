@@ -26,7 +26,6 @@ rule significance:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         arguments=lambda wildcards: JOBS.significance_arguments(wildcards.target),
-        code=code_digest("significance"),
         results=lambda wildcards: LAYOUT.results,
     message:
         "test {wildcards.model} on {wildcards.target}"
@@ -67,8 +66,6 @@ rule lift:
     localrule: True
     conda:
         "../envs/stiltsweep.yaml"
-    params:
-        code=code_digest("significance"),
     message:
         "put all comparisons together"
     shell:
@@ -109,7 +106,6 @@ rule typology:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        code=code_digest("typology"),
         corpora=lambda wildcards: SWEEP.corpora,
     message:
         "compare types of languages"

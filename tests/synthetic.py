@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from scipy.special import ndtri
 
 from stiltsweep.catalog import BUILT_IN
-from stiltsweep.files import digest, write_json
+from stiltsweep.files import digest, digest_file, write_record
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
 from stiltsweep.metrics import metric as find_metric
 from stiltsweep.significance import Statistics
@@ -230,7 +230,8 @@ def _write_cell(
     path = folder / f"seed{identity['seed']}" / f"{identity['language']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"id": pa.array(ids, pa.string()), **columns}), path.with_suffix(".parquet"))
-    digests = {part: digest([*identity.values(), part]) for part in ("data", "checkpoint", "predictions", "code")}
+    digests = {part: digest([*identity.values(), part]) for part in ("data", "checkpoint", "predictions")}
+    digests["statistics"] = digest_file(path.with_suffix(".parquet"))
     cost = {
         "train_seconds": 20.0 + float(rng.random()),
         "predict_seconds": 1.0 + float(rng.random()),
@@ -248,7 +249,7 @@ def _write_cell(
         "n": len(ids),
         "digests": digests,
         "cost": cost,
-        "versions": {"stiltsweep": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "recipe": digest([identity["model"], identity["intermediate"], identity["target"]]),
     }
-    write_json(path, cell)
+    write_record(path, cell)
     return path

@@ -21,7 +21,8 @@ import yaml
 from stiltsweep import behaviour, catalog, config, preflight, sources
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import SEAL, digest_file, read_json, write_record
+from stiltsweep.identity import RUN
 from stiltsweep.jobs import Jobs
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.metrics import metric
@@ -423,11 +424,13 @@ def write_run(results: Path, cell: Cell, outcomes: dict[str, bool], name: str = 
     first, second = metric(name).columns
     columns = {"id": list(outcomes), f"{name}.{first}": [1.0] * len(outcomes)}
     columns[f"{name}.{second}"] = [float(right) for right in outcomes.values()]
-    write_json(path, {"metric": name, "family": "agglutinative"})
+    path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path.with_suffix(".parquet"))
+    digests = {"statistics": digest_file(path.with_suffix(".parquet"))}
+    write_record(path, {"metric": name, "family": "agglutinative", "digests": digests})
     folder = results / "predictions" / cell.model / cell.intermediate / cell.target / f"seed{cell.seed}"
     predictions = ["right" if right else f"wrong {one}" for one, right in outcomes.items()]
-    write_json(folder / f"{cell.language}.json", {"ids": list(outcomes), "predictions": predictions})
+    write_record(folder / f"{cell.language}.json", {"ids": list(outcomes), "predictions": predictions})
     rows = [
         {
             "id": one,
@@ -486,10 +489,10 @@ def test_templates_to_failures(tmp_path: Path) -> None:
         folder = results / "predictions" / "m" / "none" / "mine" / "seed0"
         # The first one right, in Turkish by the second of its answers; the other wrong.
         said = [rows[0]["answers"][-1]["text"], "nobody"]
-        found = {"fingerprint": "f", "data_sha256": meta.sha256, "ids": [r["id"] for r in rows], "predictions": said}
-        write_json(folder / f"{language}.json", {**found, "tokens": 1})
-        index = {"languages": {language: {"fingerprint": "f"}}, "learned": True, "checkpoint_sha256": "c"}
-        write_json(folder / "predictions.json", {**index, "train_tokens": 0, "train_updates": 0})
+        found = {"data_sha256": meta.sha256, "ids": [r["id"] for r in rows], "predictions": said, "tokens": 1}
+        seal = write_record(folder / f"{language}.json", found)
+        index = {**dict.fromkeys(RUN), "languages": {language: {SEAL: seal}}, "learned": True, "checkpoint_sha256": "c"}
+        write_record(folder / "predictions.json", {**index, "train_tokens": 0, "train_updates": 0})
         cell = Cell("m", "none", "mine", 0, language)
         output = Path(Layout(str(results)).cell(cell))
         assert evaluate(cell, data, folder / "predictions.json", output, family="x", contaminated=False) == 50.0

@@ -14,7 +14,7 @@ import tiny
 from report_fixtures import comparison, description, write_lift
 from stiltsweep import cuts
 from stiltsweep.evaluation import evaluate
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import Layout, shorten
 from stiltsweep.layout import Cell
@@ -214,7 +214,7 @@ def test_sixteen_long_texts_reach_predictions_cell_and_log(
     counts = read_json(index.parent / "de.json")["cut"]
     assert (counts["inputs"], counts["inputs_cut"]) == (32, 16) and counts["pieces_lost"] > 16
     assert f"16 of 32 inputs cut ({counts['pieces_lost']:,} of {counts['pieces']:,} pieces lost)" in caplog.text
-    evaluate(Cell("m", "none", "t", 0, "de"), data, index, tmp_path / "c.json", family="", contaminated=False)
+    evaluate(Cell("m", "none", "tiny", 0, "de"), data, index, tmp_path / "c.json", family="", contaminated=False)
     assert read_json(tmp_path / "c.json")["cut"] == counts
     # Predictions that do not say what was cut are made again.
     old = read_json(index.parent / "de.json")
@@ -246,7 +246,7 @@ def told(tmp_path: Path, shares: dict[str, tuple[int, int]], part: cuts.Part) ->
             counts = {"inputs": of, "inputs_cut": 0, "pieces": 9 * of, "pieces_lost": 0}
             counts |= {part.total: of, part.cut: number} | dict.fromkeys(part.pieces, 9)
             more = {"score": 50.0, "metric": "accuracy", "n": of, "cut": counts}
-            write_json(tmp_path / f"cells/tiny/{arm}/intent/seed0/{code}.json", cell | more)
+            write_record(tmp_path / f"cells/tiny/{arm}/intent/seed0/{code}.json", cell | more)
     rows = [comparison(scope="language", grouping="language", group=code) for code in languages]
     results = Results.read(read_run(tmp_path / "run.json"), tmp_path, write_lift(tmp_path / "lift.csv", rows))
     (point,) = [point for point in answer(results).points if "keep in mind" in point.question]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import synthetic
+from stiltsweep import identity
 from stiltsweep.errors import UserError
 from stiltsweep.files import write_json
 from stiltsweep.resampling.intervals import p_value
@@ -218,6 +219,7 @@ def test_the_script(tmp_path: Path) -> None:
     measures = results / "measures" / "tiny" / "intent.json"
     write_json(measures, {"parallel": "full"})
     pq.write_table(pa.table(table), measures.with_suffix(".parquet"))
+    identity.record(measures, identity.tabled("measure", [], {}), [measures.with_suffix(".parquet")])
     command = [sys.executable, SCRIPTS / "diagnose.py", "--results", results, "--model", "tiny", "--target", "intent"]
     command += ["--intermediates", "none", "pairs", "--seeds", "0", "1", "2", "--languages", *codes]
     command += ["--resamples", "200", "--attributes"]

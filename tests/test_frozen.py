@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -235,8 +236,22 @@ def test_kept_states_are_what_is_used(folder: Path) -> None:
     """A planted fault: states that are whole and wrong are believed."""
     first = results(made(folder, "first"))
     for path in (folder / "model" / FROZEN).iterdir():
-        np.save(path, -np.load(path))
+        states = -np.load(path)
+        with open(path, "wb") as handle:
+            np.save(handle, states)
+            handle.write(zlib.crc32(states.data).to_bytes(4, "big"))
     assert results(made(folder, "second"))["model.safetensors"] != first["model.safetensors"]
+
+
+def test_states_that_a_disk_lost_are_computed_again(folder: Path) -> None:
+    """Zeros behind an intact header, as long as before: not believed, and mended."""
+    first = results(made(folder, "first"))
+    whole = kept(folder)
+    for path in (folder / "model" / FROZEN).iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content[:200] + bytes(len(content) - 200))
+    assert results(made(folder, "second"))["model.safetensors"] == first["model.safetensors"]
+    assert kept(folder) == whole
 
 
 def test_rows_hold_every_input_once_and_little_padding() -> None:

@@ -23,7 +23,7 @@ import transformers
 
 import tiny
 from stiltsweep.errors import UserError
-from stiltsweep.files import digest_file, read_json, write_json
+from stiltsweep.files import digest_file, read_json, write_record
 from stiltsweep.kinds import Limits, Representation, form, shuffle_labels
 from stiltsweep.kinds import masked_language as mlm
 from stiltsweep.models import fetch
@@ -239,7 +239,7 @@ def test_an_encoder_without_a_mask_hides_with_its_first_sentinel(tmp_path: Path)
     config = transformers.AutoConfig.from_pretrained(folder)
     transformers.MT5EncoderModel(config).save_pretrained(folder)
     facts = {"class": "MT5EncoderModel", "source": {"type": "test"}}
-    write_json(folder / "model.json", {"name": "x", "interface": "encoder", **fetch.describe(folder), **facts})
+    write_record(folder / "model.json", {"name": "x", "interface": "encoder", **fetch.describe(folder), **facts})
     source = Source.read(folder / "model.json")
     tokenizer = Tokenizer.from_directory(folder)
     assert mlm.mask_id(tokenizer) == tokenizer.id_of("▁<extra_id_0>")
@@ -609,7 +609,7 @@ def test_shuffled_labels_are_what_is_learned(tmp_path: Path) -> None:
 
 
 def test_a_run_makes_as_many_updates_more_as_another_made(tmp_path: Path) -> None:
-    write_json(tmp_path / "other.json", {"updates": 13, "total_updates": 99})
+    write_record(tmp_path / "other.json", {"updates": 13, "total_updates": 99})
     settings = replace(SETTINGS, patience=1, evaluations=8, learning_rate=1e-12, head_learning_rate=1e-12)
     run = a_run(tmp_path, None, settings=settings, more_updates=tmp_path / "other.json")
     loop.train(run)

@@ -125,35 +125,45 @@ CONFIGURATION: dict[str, Any] = {
 }
 
 FINISH = '''
-"""Write what a finished sweep leaves, without running it: every output, and the record Snakemake would have made."""
+"""Write what a finished sweep leaves, without running it: every output, and the records its jobs would have made."""
 
 include: "{root}/Snakefile"
 
-import json, os, time
-from stiltsweep.planning import disk as disks, graph
-from stiltsweep.files import digest_file
+import os
+from stiltsweep import identity
+from stiltsweep.files import SEAL, digest, write_record
+from stiltsweep.planning import graph
+from stiltsweep.planning.expected import Expected
 
-jobs = graph.jobs(workflow)
-made = {{output for job in jobs for output in job.outputs}}
-began = time.time() - 3600 - len(jobs)
-for folder in ("metadata", "incomplete"):
-    os.makedirs(f".snakemake/{{folder}}", exist_ok=True)
-for number, job in enumerate(jobs):
+expected = Expected(JOBS)
+for job in graph.jobs(workflow):
     for output in job.outputs:
         if "." in os.path.basename(output):
             os.makedirs(os.path.dirname(output), exist_ok=True)
             open(output, "w").close()
         else:
             os.makedirs(output, exist_ok=True)
-        os.utime(output, (began + number, began + number))
-        record = dict(
-            record_format_version=6, rule=job.rule, input=sorted(job.inputs), params=sorted(job.params), code=job.code,
-            log=[job.log], software_stack_hash="d41d8cd98f00b204e9800998ecf8427e", incomplete=False,
-            starttime=began + number, endtime=began + number + 2.0,
-            input_checksums={{path: f"sha256:{{digest_file(path)}}" for path in job.inputs if path not in made}},
-        )
-        with open(".snakemake/metadata/" + disks._record_name(output), "w") as handle:
-            json.dump(record, handle)
+    first, *others = map(Path, job.outputs)
+    if job.rule == "discard":
+        continue
+    if job.rule == "predict":
+        made = {{language: identity.of(of) | {{SEAL: digest(of)}} for language, of in expected.languages(job).items()}}
+        about = dict.fromkeys(identity.RUN) | dict(interface="encoder", learned=True, recipe=digest(job.outputs))
+        write_record(first, about | {{"languages": made}})
+        continue
+    decisive = expected.decisive(job)
+    about = identity.of(decisive)
+    if job.rule in graph.TABLED:
+        identity.record(first, decisive, others)
+    elif job.rule == "prepare":
+        names = dict(task=job.wildcards["task"], language=job.wildcards["language"])
+        task = CATALOG.task(names["task"])
+        more = dict(counts=dict(task.languages[names["language"]]), sha256=digest(names), file_sha256="", kind=task.kind)
+        said = dict(metrics=[], labels=task.definition.get("labels", []), parallel="none", text2text={{}}, source={{}})
+        write_record(others[0], identity.said(about | names | more | said, JOBS.task_definition(**names)))
+    else:
+        weights = dict(weights_sha256=digest(job.outputs), tokenizer_sha256="t", interface="encoder", updates=7)
+        write_record(first, about | weights | {{"base": "", "seed": 0, "form_options": {{}}}})
 sys.exit(0)
 '''
 
@@ -380,31 +390,35 @@ def test_the_graph_of_every_shipped_configuration_is_snakemakes(name: str, tmp_p
 
 @pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
-def test_damage_is_repaired_as_snakemake_would(finished: Path) -> None:
+def test_damage_is_repaired(finished: Path) -> None:
+    """Cells that are gone or changed, predictions of another kind, times that say nothing, no .snakemake at all."""
     cell = finished / "results/cells/tiny/none/commands/seed0/de.json"
     prediction = finished / "results/predictions/tiny/half/pairs/seed0/predictions.json"
-    before = {path: path.stat().st_mtime for path in (cell, prediction)}
+    before = {path: path.read_bytes() for path in (cell, prediction)}
+    kept = finished / ".snakemake" / "metadata"
     try:
+        shutil.rmtree(kept, ignore_errors=True)
+        for path in (finished / "results").rglob("*"):
+            os.utime(path, (1e9, 1e9) if "data" in path.parts else (2e9, 2e9))
+        assert planned(finished) == {}
         cell.unlink()
         made = plan(finished)
         # Made again, and what is made from it with it, though the report is there.
         after = {"significance": 1, "lift": 1, "diagnose": 1, "describe": 1, "report": 1}
         assert to_do(made) == planned(finished) == {"evaluate": 1, **after}
         assert made["cells"] == {"done": 79, "missing": 1}
+        cell.write_bytes(before[cell].replace(b'"seed": 0', b'"seed": 1'))
+        assert to_do(plan(finished)) == planned(finished) == {"evaluate": 1, **after}
         prediction.write_text("changed")
         made = plan(finished)
-        # The cell that is not there is read by what runs now.
-        assert (
-            to_do(made)
-            == planned(finished)
-            == {"evaluate": 3, "significance": 2, "lift": 1, "typology": 1, "diagnose": 2, "describe": 1, "report": 1}
-        )
+        after["typology"] = 1
+        both = {**after, "evaluate": 3, "significance": 2, "diagnose": 2}
+        assert to_do(made) == planned(finished) == {"predict": 1, **both}
         reasons = {one["rule"]: one["reason"] for one in made["stale"]}
-        assert reasons["evaluate"].endswith("predictions/tiny/half/pairs/seed0/predictions.json is newer")
+        assert reasons["predict"].endswith("predictions.json is damaged, or of another version")
     finally:
-        for path, changed in before.items():
-            path.write_text("")
-            os.utime(path, (changed, changed))
+        for path, content in before.items():
+            path.write_bytes(content)
 
 
 @pytest.mark.xdist_group("planning")
@@ -447,11 +461,9 @@ def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
 # States of single jobs, made by hand.
 
 
-def job(
-    rule: str, output: str, *needs: Job, gpu: bool = False, params: tuple[str, ...] = (), inputs: tuple[str, ...] = ()
-) -> Job:
+def job(rule: str, output: str, *needs: Job, gpu: bool = False, inputs: tuple[str, ...] = ()) -> Job:
     paths = [*inputs, *(made for need in needs for made in need.outputs)]
-    made = Job(rule, {}, paths, [output], f"logs/{rule}.log", "", frozenset(params), "run", not gpu, gpu)
+    made = Job(rule, {}, paths, [output], f"logs/{rule}.log", "", [], not gpu, gpu)
     for need in needs:
         made.needs[need] = need.outputs
         need.users.append(made)
@@ -464,13 +476,18 @@ def put(path: str, text: str = "", changed: float = 1000.0) -> None:
     os.utime(path, (changed, changed))
 
 
-def record(one: Job, **about: Any) -> None:
-    value = {"params": sorted(one.params), "input": sorted(one.inputs), "code": one.code, **about}
-    put(f".snakemake/metadata/{disks._record_name(one.outputs[0])}", json.dumps(value))
+class Said:
+    """Expectations made up: output -> why it does not fit."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        self.reasons = reasons
+
+    def reason(self, one: Job) -> str | None:
+        return self.reasons.get(one.outputs[0])
 
 
-def states(*jobs: Job, **more: Any) -> list[Any]:
-    found = survey(jobs, disks.Disk(), disks.Records(), **more)
+def states(*jobs: Job, reasons: dict[str, str] | None = None, **more: Any) -> list[Any]:
+    found = survey(jobs, Said(reasons or {}), disks.Disk(), disks.Marks(), **more)  # type: ignore[arg-type]
     return [found[one] for one in jobs]
 
 
@@ -481,43 +498,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_done_stale_removed(here: Path) -> None:
-    first = job("finetune", "a/checkpoint.json", gpu=True, params=("1",), inputs=("source.txt",))
-    second = job("predict", "b/predictions.json", first, gpu=True)
-    put("source.txt", "x", 500.0)
-    put("a/checkpoint.json", "1", 1000.0)
-    put("b/predictions.json", "2", 2000.0)
-    record(first)
-    record(second)
-    assert [one.state for one in states(first, second)] == [State.DONE, State.DONE]
-    put("source.txt", "x", 1500.0)
-    found = states(first, second)
-    assert [one.state for one in found] == [State.STALE, State.STALE]
-    assert [one.reason for one in found] == ["source.txt is newer", "finetune runs before it"]
-    digest = disks.digest_file("source.txt")
-    record(first, input_checksums={"source.txt": f"sha256:{digest}"})
-    assert [one.state for one in states(first, second)] == [State.DONE, State.DONE]  # newer, and the same
-    record(first, params=["0"], input_checksums={"source.txt": f"sha256:{digest}"})
-    assert states(first, second)[0].reason == "its settings changed"
-    record(first, code="walk", input_checksums={"source.txt": f"sha256:{digest}"})
-    assert states(first, second)[0].reason == "its command changed"
-    record(first, input=["other.txt"], input_checksums={"source.txt": f"sha256:{digest}"})
-    assert states(first, second)[0].reason == "1 inputs more, such as source.txt; 1 inputs fewer, such as other.txt"
-    record(first, input_checksums={"source.txt": f"sha256:{digest}"})
+    data = job("prepare", "data/x.parquet")
+    first = job("finetune", "a/checkpoint.json", data, gpu=True)
+    second = job("evaluate", "b/de.json", first)
+    jobs = (data, first, second)
+    for path in ("data/x.parquet", "a/checkpoint.json", "b/de.json"):
+        put(path)
+    done, stale, removed, missing = State.DONE, State.STALE, State.REMOVED, State.MISSING
+    assert [one.state for one in states(*jobs)] == [done, done, done]
+    found = states(*jobs, reasons={"a/checkpoint.json": "other settings"})
+    assert [one.state for one in found] == [done, stale, stale]
+    assert [one.reason for one in found] == ["", "other settings", "finetune runs before it"]
+    assert [one.state for one in states(*jobs, reasons={"data/x.parquet": "other files"})] == [stale, stale, stale]
+    # A checkpoint may go when what is made from it is there; a cell may not.
     Path("a/checkpoint.json").unlink()
-    assert [one.state for one in states(first, second)] == [State.REMOVED, State.DONE]
-
-
-def test_the_settings_that_changed_are_named(here: Path) -> None:
-    one = job("finetune", "a/checkpoint.json", gpu=True, params=('--settings {"epochs":3,"seed":1}',))
-    put("a/checkpoint.json")
-    record(one, params=['--settings {"epochs":2,"seed":1}'])
-    assert states(one)[0].reason == "its settings changed: epochs"
+    assert [one.state for one in states(*jobs)] == [done, removed, done]
+    Path("b/de.json").unlink()
+    assert [one.state for one in states(*jobs)] == [done, missing, missing]
 
 
 def test_failed_and_resumable(here: Path) -> None:
     one = job("finetune", "a/checkpoint.json", gpu=True)
-    put("a/state/00000040.json")
-    put("a/state/00000120.json")
+    put("a/state/0123456789ab/00000040.json")
+    put("a/state/0123456789ab/00000120.json")
     assert (states(one)[0].state, states(one)[0].resumes_at) == (State.MISSING, "update 120")
     put("logs/finetune.log", "12:00:00 start\nTraceback (most recent call last):\n  File x\nValueError: bad\n  more\n")
     assert (states(one)[0].state, states(one)[0].error) == (State.FAILED, "ValueError: bad")
@@ -530,14 +533,13 @@ def test_failed_and_resumable(here: Path) -> None:
     # The same as Snakemake deletes outputs of a failed job; a language that was predicted stays.
     two = job("predict", "b/predictions.json", gpu=True)
     put("b/de.json")
-    for name in ("timing.json", "failures.json"):
-        put(f"b/{name}")
+    put("b/timing.json")
     assert states(two)[0].resumes_at == "1 languages predicted"
 
 
 def test_running_interrupted_and_left_by_an_earlier_run(here: Path) -> None:
     one = job("finetune", "a/checkpoint.json", gpu=True)
-    mark = f".snakemake/incomplete/{disks._record_name('a/checkpoint.json')}"
+    mark = f".snakemake/incomplete/{disks._mark_name('a/checkpoint.json')}"
     put(mark, changed=1000.0)
     assert states(one)[0].state is State.INTERRUPTED  # no run holds the lock
     put(".snakemake/locks/0.output.lock", changed=900.0)
@@ -555,7 +557,7 @@ def test_running_interrupted_and_left_by_an_earlier_run(here: Path) -> None:
     assert states(one)[0].state is State.MISSING
 
 
-def test_record_names_are_snakemakes(here: Path) -> None:
+def test_names_of_marks_are_snakemakes(here: Path) -> None:
     from snakemake.persistence.file import FilePersistence
 
     class Bare(FilePersistence):
@@ -563,7 +565,7 @@ def test_record_names_are_snakemakes(here: Path) -> None:
             self._max_len = None
 
     for output in ("a.json", "results/" + "long/" * 120 + "checkpoint.json"):
-        assert f"./{disks._record_name(output)}" == Bare()._record_path(".", output)
+        assert f"./{disks._mark_name(output)}" == Bare()._record_path(".", output)
 
 
 # What is left out.
@@ -652,7 +654,7 @@ def test_before_anything_has_run_estimates_are_within_twofold(names: tuple[str, 
     default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
     one = job(rule, "never/made.json", gpu=True)
     one.wildcards = {"model": "e5-small", "intermediate": intermediate, "target": target, "training": target}
-    found = Estimates([one], Needs(Jobs(default)), disks.Disk(), disks.Records(), 1e12 * CPU_TERAFLOPS).of(one)
+    found = Estimates([one], Needs(Jobs(default)), disks.Disk(), 1e12 * CPU_TERAFLOPS).of(one)
     assert found.source == "size"
     assert seconds / 2 < found.seconds < seconds * 2
 
@@ -685,17 +687,17 @@ def test_estimates_take_what_is_nearest(here: Path) -> None:
 
     own, like, other, far = trained("m", "x", 1), trained("m", "y", 2), trained("n", "x", 4), job("lift", "lift.csv")
     jobs = [own, like, other, far]
-    blank = Estimates(jobs, Work(), disks.Disk(), disks.Records(), 1e6)  # type: ignore[arg-type]
+    blank = Estimates(jobs, Work(), disks.Disk(), 1e6)  # type: ignore[arg-type]
     assert [blank.of(one).source for one in jobs] == ["size", "size", "size", "guess"]
     put(own.benchmark, '{"s": 10.0}\n')
-    found = Estimates(jobs, Work(), disks.Disk(), disks.Records(), 1e6)  # type: ignore[arg-type]
+    found = Estimates(jobs, Work(), disks.Disk(), 1e6)  # type: ignore[arg-type]
     assert [(found.of(one).seconds, found.of(one).source) for one in jobs[:3]] == [
         (10.0, "benchmark"),
         (20.0, "alike"),
         (40.0, "alike"),
     ]
     put("m/x/timing.json", '{"seconds": 25.0}')  # all tries together; the benchmark is the last one's
-    assert Estimates(jobs, Work(), disks.Disk(), disks.Records(), 1e6).of(own).seconds == 25.0  # type: ignore[arg-type]
+    assert Estimates(jobs, Work(), disks.Disk(), 1e6).of(own).seconds == 25.0  # type: ignore[arg-type]
 
 
 def test_times_and_sizes_for_people() -> None:

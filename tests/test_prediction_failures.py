@@ -60,7 +60,7 @@ def test_the_others_are_predicted_and_scored(
     if fault != "bug":
         lost.write_bytes(kept)
     languages = read_json(index)["languages"]
-    assert "fingerprint" in languages["en"]
+    assert "identity" in languages["en"]
     expected = {"no meta": "de.json", "no data": "de.parquet", "bug": "IndexError: list index out of range"}
     assert expected[fault] in languages["de"]["error"]
     evaluate(
@@ -89,19 +89,6 @@ def test_an_old_file_of_a_failed_language_is_not_scored(start: Path, tmp_path: P
     assert (index.parent / "de.json").exists()
     with pytest.raises(UserError, match="could not be predicted in de"):
         evaluate(CELL, data["de"], index, tmp_path / "de.json", family="", contaminated=False)
-
-
-def test_every_failure_asks_again(start: Path, tmp_path: Path) -> None:
-    """What Snakemake compares is never twice the same, however often the same language fails for the same reason."""
-    data, index = tiny.classification(tmp_path / "data"), index_of(tmp_path)
-    data["de"].write_bytes(b"")
-    predict(start, data, index, SETTINGS, identity={})
-    seen = set()
-    for _ in range(3):
-        with pytest.raises(UserError):
-            evaluate(CELL, data["de"], index, tmp_path / "de.json", family="", contaminated=False)
-        seen.add(digest_file(index.with_name("failures.json")))
-    assert len(seen) == 3
 
 
 def test_nothing_predicted_at_all_is_a_failure(start: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from report_fixtures import (
 from stiltsweep.arms import BASELINE
 from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.report import figures, scatters, tables
 from stiltsweep.report.canvas import scale
 from stiltsweep.report.page import build_report
@@ -379,7 +379,7 @@ def test_cell_of_another_identity_is_refused(folder, tmp_path):
     write_json(tmp_path / "report/run.json", description())
     write_lift(tmp_path / "significance/lift.csv", [])
     cell = {"model": "tiny", "intermediate": "none", "target": "intent", "seed": 0, "language": "de"}
-    write_json(tmp_path / "cells/tiny/none/intent/seed0/fi.json", cell)
+    write_record(tmp_path / "cells/tiny/none/intent/seed0/fi.json", cell)
     with pytest.raises(UserError, match="holds the cell tiny/none/intent/0/de"):
         read(tmp_path)
 

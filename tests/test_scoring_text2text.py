@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from stiltsweep.evaluation import evaluate
-from stiltsweep.files import digest_file, read_json, write_json
+from stiltsweep.files import SEAL, digest_file, read_json, write_record
+from stiltsweep.identity import RUN
 from stiltsweep.kinds import Limits, Representation, form, text2text
 from stiltsweep.kinds.classification import ClassificationText
 from stiltsweep.kinds.placing import locate
@@ -429,10 +430,11 @@ def test_a_metric_of_its_own_where_the_model_writes_text(source: Source, tmp_pat
         tags = [["O", "O", "B-AREA"], ["O", "O", "O"]]
         spans = [{"tags": t, "spans": [["AREA", "kitchen"]]} for t in tags]
         predictions = spans if interface == "text2text" else tags
-        found = {"fingerprint": "f", "data_sha256": written.sha256, "tokens": 1, "sentinels": None}
-        write_json(index.parent / "de.json", {**found, "ids": ["0", "1"], "predictions": predictions})
+        found = {"data_sha256": written.sha256, "tokens": 1, "sentinels": None}
+        seal = write_record(index.parent / "de.json", {**found, "ids": ["0", "1"], "predictions": predictions})
         facts = {"checkpoint_sha256": "", "learned": True, "train_tokens": 0, "train_updates": 0}
-        write_json(index, {"interface": interface, "languages": {"de": {"fingerprint": "f"}}, **facts})
+        index_of = {**dict.fromkeys(RUN), "interface": interface, "languages": {"de": {SEAL: seal}}}
+        write_record(index, {**index_of, **facts})
         evaluate(
             Cell("m", "none", "slots", 0, "de"), data, index, index.parent / "cell.json", family="", contaminated=False
         )

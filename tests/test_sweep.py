@@ -13,7 +13,6 @@ import yaml
 
 from stiltsweep import catalog, config, settings
 from stiltsweep.catalog import Catalog, Model, Task
-from stiltsweep.code import STAGES, digest
 from stiltsweep.errors import UserError
 from stiltsweep.jobs import Jobs
 from stiltsweep.layout import PLACES, Cell, Layout
@@ -275,14 +274,3 @@ def test_the_languages_table_holds_the_fifty_of_xtreme_r() -> None:
     assert sum(row["in_xtreme"] == "1" for row in found.rows.values()) == 40
     assert set(found.groups("family", list(found.rows))) == {"agglutinative", "fusional", "introflexive", "isolating"}
     assert all(row["script"] and row["genealogy"] and row["family_source"] for row in found.rows.values())
-
-
-def test_comments_and_docstrings_are_not_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stiltsweep.code.LIBRARY", tmp_path)
-    monkeypatch.setitem(STAGES, "evaluate", ("*.py",))
-    source = write(tmp_path / "a.py", 'X = 1\n"""About X."""\n\n\ndef f():\n    """Say."""\n    return X\n')
-    before = digest("evaluate")
-    source.write_text("# why\nX = 1\ndef f():\n    return X\n")
-    assert digest("evaluate") == before
-    source.write_text("X = 2\ndef f():\n    return X\n")
-    assert digest("evaluate") != before

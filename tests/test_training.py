@@ -265,12 +265,12 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path) -> No
     state = run.output.parent / "state"
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(state.glob("*3.json")) and time.monotonic() < deadline and process.poll() is None:
+    while not list(state.glob("*/*3.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     process.wait()
     assert not run.output.exists()
-    assert list(state.glob("*.json"))
+    assert list(state.glob("*/*.json"))
     subprocess.run(arguments, check=True, stderr=subprocess.DEVNULL)
     whole = a_run(tmp_path / "whole", settings)
     subprocess.run(
@@ -286,19 +286,23 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path, {"seed": 0})
     for update in (1, 2, 3):
         folder.save(update, {"x": torch.full((4,), float(update))}, {"update": update})
-    assert len(list(tmp_path.glob("*.json"))) == 2
-    with open(tmp_path / "00000003.safetensors", "r+b") as handle:
+    assert len(list(folder.folder.glob("*.json"))) == 2
+    with open(folder.folder / "00000003.safetensors", "r+b") as handle:
         handle.truncate(20)
     update, tensors, values = folder.load()  # type: ignore[misc]
     assert (update, values["update"], tensors["x"][0]) == (2, 2, 2.0)
-    (tmp_path / "00000002.json").write_text("{")
+    (folder.folder / "00000002.json").write_text("{")
     assert folder.load() is None
 
 
-def test_a_state_of_another_run_is_refused_by_name(tmp_path: Path) -> None:
-    StateFolder(tmp_path, {"seed": 0, "data": "a"}).save(1, {}, {})
-    with pytest.raises(UserError, match=r"differs in data\b"):
-        StateFolder(tmp_path, {"seed": 0, "data": "b"}).load()
+def test_a_state_of_another_run_is_not_taken_and_stays(tmp_path: Path) -> None:
+    """Settings that are changed and changed back: each run goes on from its own state."""
+    one, other = ({"seed": 0, "data": name} for name in "ab")
+    StateFolder(tmp_path, one).save(1, {}, {"of": "a"})
+    assert StateFolder(tmp_path, other).load() is None
+    StateFolder(tmp_path, other).save(7, {}, {"of": "b"})
+    found = [StateFolder(tmp_path, which).load() for which in (one, other)]
+    assert [(update, values) for update, _, values in found] == [(1, {"of": "a"}), (7, {"of": "b"})]  # type: ignore[misc]
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models as token_models
 from tokenizers import normalizers, pre_tokenizers, trainers
 
-from stiltsweep.files import write_json
+from stiltsweep.files import write_record
 from stiltsweep.models import directory, fetch, tokenizer_files
 from stiltsweep.records import write_rows
 
@@ -79,7 +79,7 @@ def encoder(folder: Path, *, texts: Sequence[str] = SENTENCES, layers: int = 2, 
     )
     transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     facts = {"class": "BertModel", "pooler": False, "token_types": False, "source": {"type": "test"}}
-    write_json(folder / "model.json", {"name": "tiny", "interface": "encoder", **fetch.describe(folder), **facts})
+    write_record(folder / "model.json", {"name": "tiny", "interface": "encoder", **fetch.describe(folder), **facts})
     return folder / "model.json"
 
 
@@ -117,7 +117,9 @@ def text2text(folder: Path, *, texts: Sequence[str] = SENTENCES, seed: int = 0) 
     model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
     directory.save(model, folder)
     facts = {"class": "MT5ForConditionalGeneration", "source": {"type": "test"}}
-    write_json(folder / "model.json", {"name": "tiny-mt5", "interface": "text2text", **fetch.describe(folder), **facts})
+    write_record(
+        folder / "model.json", {"name": "tiny-mt5", "interface": "text2text", **fetch.describe(folder), **facts}
+    )
     return folder / "model.json"
 
 

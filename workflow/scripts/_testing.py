@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import _path
+from stiltsweep import identity
 from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP
 from stiltsweep.languages import Languages
+from stiltsweep.layout import Cell, Layout
 from stiltsweep.significance import LEVELS, Settings, Statistics, read
 
 _TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
@@ -71,3 +75,14 @@ def inputs(
         failed_intermediates=arguments.failed_intermediates,
     )
     return statistics, table, {column: table.groups(column, statistics.languages) for column in columns}
+
+
+def made_from(
+    stage: str, argv: Sequence[str] | None, arguments: argparse.Namespace, others: Sequence[Path] = ()
+) -> identity.Decisive:
+    """Return what decides a test: its arguments, the tables of languages, the cells, and what else it reads."""
+    grid = itertools.product(arguments.intermediates, arguments.seeds, arguments.languages)
+    layout = Layout(str(arguments.results))
+    cells = [layout.cell(Cell(arguments.model, arm, arguments.target, seed, language)) for arm, seed, language in grid]
+    read = identity.inputs(arguments.results, [*cells, *arguments.tables, *others])
+    return identity.tabled(stage, sys.argv[1:] if argv is None else argv, read)

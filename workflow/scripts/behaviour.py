@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import _path  # noqa: F401
-from stiltsweep import behaviour, scriptlog
+from stiltsweep import behaviour, identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import write_json
-from stiltsweep.layout import Cell
+from stiltsweep.layout import Cell, Layout
 from stiltsweep.significance import table
 
 
@@ -48,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(arguments.output.with_name("examples.json"), shown)
     rows = [asdict(row) for row in behaviour.count(arguments.results, cells, reviews, arguments.confidence)]
     table.write_csv(arguments.output, rows, behaviour.COLUMNS)
+    layout = Layout(str(arguments.results))
+    paths = [layout.cell(cell) for cell in cells]
+    made_from = identity.tabled(
+        "behaviour", sys.argv[1:] if argv is None else argv, identity.inputs(arguments.results, paths)
+    )
+    identity.record(arguments.output, made_from, [arguments.output.with_name("examples.json")])
     print(f"{len(rows)} failure rates of {len(cells)} cells: {arguments.output}")
 
 

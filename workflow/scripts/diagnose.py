@@ -16,7 +16,7 @@ warm.hand_over()
 from pathlib import Path
 
 import _testing
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import read_json
 from stiltsweep.layout import Layout
@@ -38,6 +38,7 @@ def main() -> None:
     pair = {"model": arguments.model, "target": arguments.target}
     layout = Layout(str(arguments.results))
     measures = arguments.measures or Path(layout.path("measures", **pair))
+    identity.made(measures)
     statistics, _, groups = _testing.inputs(arguments, [arguments.families])
     rows = diagnose(
         statistics,
@@ -51,6 +52,8 @@ def main() -> None:
     contrasts = [row for row in rows if row["scope"] == "contrast"]
     write_csv(output.with_suffix(".contrasts.csv"), contrasts, COLUMNS)
     write_csv(output, [row for row in rows if row["scope"] != "contrast"], COLUMNS)
+    made_from = _testing.made_from("diagnose", None, arguments, [measures])
+    identity.record(output, made_from, [output.with_suffix(".contrasts.csv")])
     tested = sum(row["status"] == "ok" for row in rows)
     print(f"{arguments.model}/{arguments.target}: {tested} of {len(rows)} comparisons tested")
 

@@ -11,10 +11,12 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stiltsweep import scriptlog
+import _path  # noqa: F401
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.significance import controls, runs, sensitivity, table
 
@@ -26,16 +28,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="lift.csv")
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
+    written: list[Path] = []
+
+    def beside(name: str) -> Path:
+        written.append(arguments.output.with_name(name))
+        return written[-1]
+
+    for path in arguments.inputs:
+        identity.made(path)
     documents = table.combine(arguments.inputs)
     rows = [row for document in documents for row in document["rows"]]
     table.write_csv(arguments.output, rows)
-    table.write_parquet(arguments.output.with_suffix(".parquet"), rows)
+    table.write_parquet(beside("lift.parquet"), rows)
     apart = [row for document in documents for row in document["controls"]]
-    table.write_csv(arguments.output.with_name("controls.csv"), apart, controls.COLUMNS)
+    table.write_csv(beside("controls.csv"), apart, controls.COLUMNS)
     apart = [row for document in documents for row in document["runs"]]
-    table.write_csv(arguments.output.with_name("runs.csv"), apart, runs.COLUMNS)
+    table.write_csv(beside("runs.csv"), apart, runs.COLUMNS)
     compared = sensitivity.compared(documents)
-    table.write_csv(arguments.output.with_name("sensitivity.csv"), compared, sensitivity.COLUMNS)
+    table.write_csv(beside("sensitivity.csv"), compared, sensitivity.COLUMNS)
+    read = identity.inputs(arguments.output.parents[1], arguments.inputs)
+    identity.record(arguments.output, identity.tabled("lift", sys.argv[1:] if argv is None else argv, read), written)
     print(f"{len(rows)} comparisons of {len(documents)} model and target pairs: {arguments.output}")
 
 

@@ -11,9 +11,10 @@ from stiltsweep import warm
 warm.hand_over()
 
 import argparse
+import sys
 from pathlib import Path
 
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import UserError, run_script
 from stiltsweep.tokenization import measure
 
@@ -48,6 +49,10 @@ def main() -> None:
         candidates_english=arguments.candidates_english,
         supplied=supplied,
     )
+    data = [arguments.data / f"{language}.parquet" for language in arguments.languages]
+    read = identity.inputs(arguments.output.parents[2], [arguments.model, *data, *supplied.values()])
+    made_from = identity.tabled("measure", sys.argv[1:], read)
+    identity.record(arguments.output, made_from, [arguments.output.with_suffix(".parquet")])
     for language, found in document["languages"].items():
         numbers = {key: value for key, value in found.items() if isinstance(value, float)}
         print(language, ", ".join(f"{key} {value:.3f}" for key, value in numbers.items()))

@@ -44,6 +44,7 @@ def main() -> None:
             arguments.output,
             PredictionSettings.of(arguments.settings),
             identity=arguments.identity,
+            task=arguments.data.name,
             threads=arguments.threads,
         )
 

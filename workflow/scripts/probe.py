@@ -15,9 +15,10 @@ warm.hand_over()
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 
 
@@ -45,6 +46,8 @@ def main() -> None:
         identity=arguments.identity,
         threads=arguments.threads,
     )
+    read = identity.inputs(arguments.data[0].parents[2], [arguments.start, *arguments.data])
+    identity.record(arguments.output, identity.tabled("probe", sys.argv[1:], read))
 
 
 run_script(main)

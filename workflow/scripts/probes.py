@@ -7,10 +7,11 @@ Example:
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import _path  # noqa: F401
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.probing import table
 
@@ -23,8 +24,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="probes.csv")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
+    for path in arguments.inputs:
+        identity.made(path)
     probes = table.gather(arguments.inputs, arguments.families)
     table.write(arguments.output, probes)
+    read = identity.inputs(arguments.output.parents[1], arguments.inputs)
+    identity.record(arguments.output, identity.tabled("probes", sys.argv[1:], read))
     print(f"{len(probes)} probes of {len(arguments.inputs)} checkpoints and tasks: {arguments.output}")
 
 

@@ -8,13 +8,15 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import _path  # noqa: F401
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
+from stiltsweep.layout import Layout
 from stiltsweep.report.run import read_run
 from stiltsweep.report.scores import PUBLISHED_COLUMNS, SCORE_COLUMNS, Reader, benchmark_rows, published_rows
 from stiltsweep.significance.table import write_csv
@@ -29,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="benchmarks.csv; published.csv goes beside it")
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
+    identity.made(arguments.run)
     reader = Reader(read_run(arguments.run), arguments.results)
     published = [
         asdict(row) | {"languages": " ".join(row.languages)} for row in published_rows(reader, arguments.published)
@@ -36,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_csv(arguments.output.with_name("published.csv"), published, PUBLISHED_COLUMNS)
     rows = [asdict(row) for row in benchmark_rows(reader)]
     write_csv(arguments.output, rows, SCORE_COLUMNS)
+    cells = [Layout(str(arguments.results)).cell(cell) for cell in reader.run.cells()]
+    read = identity.inputs(arguments.results, [arguments.run, *cells, *arguments.published])
+    made_from = identity.tabled("scores", sys.argv[1:] if argv is None else argv, read)
+    identity.record(arguments.output, made_from, [arguments.output.with_name("published.csv")])
     print(f"{len(rows)} benchmark scores, {len(published)} beside published ones: {arguments.output}")
 
 

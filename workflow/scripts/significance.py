@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import _testing
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import digest, write_json
 from stiltsweep.layout import Layout
@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     place = Layout(str(arguments.results)).path("tests", model=arguments.model, target=arguments.target)
-    write_json(arguments.output or Path(place), document)
+    output = arguments.output or Path(place)
+    write_json(output, document)
+    identity.record(output, _testing.made_from("significance", argv, arguments))
     tested = sum(row["p"] is not None for row in rows)
     print(f"{arguments.model}/{arguments.target}: {tested} of {len(rows)} comparisons tested ({settings.resampling})")
     for gap in statistics.gaps:

@@ -11,17 +11,21 @@ Example:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import _path
-from stiltsweep import scriptlog
+from stiltsweep import identity, scriptlog
 from stiltsweep.errors import UserError, nearest, run_script
 from stiltsweep.languages import Languages
 from stiltsweep.significance import table
 from stiltsweep.typology import OMNIBUS, TERMS, Settings, compare_types, levels, predictors, regress
 
 TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
+
+
+BESIDE = ("types.csv", "predictors.csv")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
     corpora = _corpora(arguments.corpora)
+    for path in arguments.inputs:
+        identity.made(path)
     documents = table.combine(arguments.inputs)
     said = documents[0]["settings"]
     settings = Settings(said["resamples"], said["seed"], said["confidence"])
@@ -53,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = predictors.sizes(languages, corpora)
     rows = regress(found, languages, said["families"], numbers, sizes, settings)
     table.write_csv(arguments.output.with_name("predictors.csv"), rows, TERMS)
+    paths = [*arguments.inputs, *arguments.tables, *arguments.measures, *arguments.probes]
+    made_from = identity.tabled(
+        "typology", sys.argv[1:] if argv is None else argv, identity.inputs(arguments.output.parents[1], paths)
+    )
+    identity.record(arguments.output, made_from, [arguments.output.with_name(name) for name in BESIDE])
     tested = sum(row["status"] == "ok" for row in tests)
     print(f"{tested} of {len(tests)} tests of types, {len(rows)} rows of predictors: {arguments.output.parent}")
 

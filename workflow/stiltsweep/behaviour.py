@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from .errors import UserError
-from .files import read_json
+from .files import check_digest, read_record
 from .layout import Cell, Layout
 from .metrics import metric
 from .records import read_rows
@@ -73,7 +73,8 @@ def failed(results: Path, cell: Cell) -> tuple[dict[str, list[tuple[str, bool]]]
       UserError: the cell is missing, or an id names no capability.
     """
     path = Path(Layout(str(results)).cell(cell))
-    record = read_json(path)
+    record = read_record(path, keys=("metric", "digests"))
+    check_digest(path.with_suffix(".parquet"), record["digests"]["statistics"], f"snakemake --cores 1 --force {path}")
     rule = metric(record["metric"])
     names = [f"{rule.name}.{column}" for column in rule.columns]
     table = pq.read_table(path.with_suffix(".parquet"), columns=["id", *names], use_threads=False).to_pydict()
@@ -151,7 +152,7 @@ def examples(
         path = Path(layout.prediction(cell))
         index = layout.predictions(cell.model, cell.intermediate, cell.target, cell.seed)
         again = f"snakemake --cores 1 --force {index}"
-        predicted = read_json(path, rebuild=again)
+        predicted = read_record(path, rebuild=again, keys=("ids", "predictions"))
         predictions = dict(zip(predicted["ids"], predicted["predictions"], strict=True))
         rows = {row["id"]: row for row in read_rows(Path(layout.data(cell.target, cell.language)), "test")}
         found, _ = failed(results, cell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from . import __version__
+from . import identity
 from .errors import UserError
-from .files import digest_file, read_json, replacing, write_json
-from .layout import FAILURES, Cell
+from .files import SEAL, digest_file, read_record, replacing, write_record
+from .layout import Cell
 from .metrics import compared, metric
-from .records import CLUSTER, Row, read_meta, read_rows
+from .records import CLUSTER, Row, data_of, read_rows
 
 
 def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, contaminated: bool) -> float:
@@ -37,31 +38,26 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     Raises:
       UserError: the language could not be predicted, or its predictions are of other data than these.
     """
-    meta = read_meta(data)
-    about = read_json(index)
+    meta = data_of(data, cell.target, cell.language)
+    again = f"snakemake --cores 1 --force {index}"
+    about = read_record(index, rebuild=again, keys=("languages", *identity.RUN))
     found = about["languages"].get(cell.language, {"error": "the index does not name it"})
     if "error" in found:
-        _ask_again(index, cell.language, found["error"])
         raise UserError(
             f"{cell.target} could not be predicted in {cell.language}: {found['error']} The log is {_log(index)}. The "
             f"next run predicts this language again, and only it; or do it now: snakemake --cores 1 {output}"
         )
     path = index.parent / f"{cell.language}.json"
-    predicted = read_json(path, rebuild=f"snakemake --cores 1 --force {index}")
-    if predicted["fingerprint"] != found["fingerprint"]:
-        raise UserError(
-            f"{path}: not of the checkpoint and settings {index} names. Rebuild it with: "
-            f"snakemake --cores 1 --force {index}"
-        )
+    predicted = read_record(path, rebuild=again, keys=("data_sha256", "ids", "predictions", "tokens"))
+    if predicted[SEAL] != found[SEAL]:
+        raise UserError(f"{path}: not of the checkpoint and settings {index} names. Rebuild it with: {again}")
     if predicted["data_sha256"] != meta.sha256:
-        raise UserError(
-            f"{path}: predicts other data than {data} holds. Rebuild it with: snakemake --cores 1 --force {index}"
-        )
+        raise UserError(f"{path}: predicts other data than {data} holds. Rebuild it with: {again}")
     rows = read_rows(data, "test", candidates=False)
     if [row["id"] for row in rows] != predicted["ids"]:
-        raise UserError(
-            f"{path}: the ids are not those of {data}. Rebuild it with: snakemake --cores 1 --force {index}"
-        )
+        raise UserError(f"{path}: the ids are not those of {data}. Rebuild it with: {again}")
+    named = asdict(cell)
+    decisive = identity.scored(names=named, index=about, meta=asdict(meta), family=family, contaminated=contaminated)
     interface = about.get("interface", "encoder")
     names = meta.metrics_of(interface)
     pairs = [
@@ -86,14 +82,11 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
         raise UserError(f"{data}: metric {main} is undefined: neither data nor predictions hold anything to count.")
     with replacing(output.with_suffix(".parquet")) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-    write_json(
+    write_record(
         output,
         {
-            "model": cell.model,
-            "intermediate": cell.intermediate,
-            "target": cell.target,
-            "seed": cell.seed,
-            "language": cell.language,
+            **identity.of(decisive),
+            **named,
             "score": scores[main],
             "metric": main,
             "metrics": scores,
@@ -109,8 +102,11 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "digests": {
                 "data": meta.sha256,
                 "checkpoint": about["checkpoint_sha256"],
-                "predictions": digest_file(path),
+                "predictions": found[SEAL],
+                "statistics": digest_file(output.with_suffix(".parquet")),
             },
+            # How the run was made, whatever its seed: runs that are averaged must agree in it.
+            "recipe": about["recipe"],
             # Amounts of work, not seconds: a cell is the same bytes whenever and wherever it is made again on the CPU.
             "cost": {
                 "train_tokens": about["train_tokens"],
@@ -119,7 +115,6 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
                 "train_micro_batch_tokens": about.get("train_micro_batch_tokens"),
                 "predict_tokens": predicted["tokens"],
             },
-            "versions": {"stiltsweep": __version__},
         },
     )
     return float(scores[main] or 0.0)
@@ -129,18 +124,6 @@ def _majority(rows: Sequence[Row]) -> float:
     """Return the accuracy, in points, of always answering the most frequent label of these rows."""
     (_, most), *_ = Counter(row["label"] for row in rows).most_common(1)
     return 100.0 * most / len(rows)
-
-
-def _ask_again(index: Path, language: str, reason: str) -> None:
-    """Write down that a language failed, beside the index.
-
-    Rule predict takes this file for an input once it is there. Written after the index, and never twice the same, it
-    makes the next run predict again, whatever becomes of this one; the file of every other language is kept by its
-    fingerprint. It stays when the language succeeds: an input that went away would be a change again.
-    """
-    path = index.with_name(FAILURES)
-    before = read_json(path) if path.is_file() else {"failures": 0}
-    write_json(path, {"failures": before["failures"] + 1, "language": language, "error": reason})
 
 
 def _log(index: Path) -> Path:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,106 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise KeyError(next(name for name in names if names.count(name) > 1))
     return found
+
+
+SEAL = "record_sha256"
+"""Key of a record's own digest."""
+MADE_BY = "made_by"
+"""Key of what made a record: this project's version and commit, for people. The seal leaves it out, so that what the
+same code makes again at another commit is the same."""
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its own digest in it."""
+    bare = {key: one for key, one in value.items() if key != SEAL}
+    return {**bare, SEAL: _seal(bare)}
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return digest({key: one for key, one in value.items() if key not in (SEAL, MADE_BY)})
+
+
+def write_record(path: str | os.PathLike[str], value: Mapping[str, Any], *, indent: int | None = 1) -> str:
+    """Write what a stage made as JSON that vouches for itself, and return its digest (see `read_record`)."""
+    record = sealed(value)
+    write_json(path, record, indent=indent)
+    return str(record[SEAL])
+
+
+def read_record(path: str | os.PathLike[str], *, rebuild: str = "", keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a record that this project wrote, and check that it is what was written.
+
+    Args:
+      path: the JSON file.
+      rebuild: the command that makes it again; empty: the one that asks for this file.
+      keys: what a record of its stage holds at least.
+
+    Raises:
+      UserError: the file is missing, not whole, of another form, or was changed after it was written; the text names
+        it and how to make it again.
+    """
+    found = read_json(path, rebuild=rebuild)
+    hint = f"Rebuild it with: {rebuild or f'snakemake --cores 1 --force {path}'}"
+    if not isinstance(found, dict) or SEAL not in found:
+        raise UserError(f"{path}: not a record of this version of stiltsweep. {hint}")
+    if found[SEAL] != _seal(found):
+        raise UserError(f"{path}: changed after it was written (its digest is another). {hint}")
+    if lacking := [key for key in keys if key not in found]:
+        raise UserError(f"{path}: a record without {lacking[0]!r}. {hint}")
+    return found
+
+
+def check_digest(path: str | os.PathLike[str], sha256: str, rebuild: str) -> None:
+    """Compare a file with the digest that is recorded of it.
+
+    A file of more than 128 MiB is read once; a note beside it says so, until something is written to the file.
+
+    Raises:
+      UserError: it is missing or another.
+    """
+    path = Path(path)
+    try:
+        stamp = _stamp(path)
+        if stamp is not None and _checked_before(path) == [*stamp, sha256]:
+            return
+        found = digest_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Rebuild it with: {rebuild}") from None
+    if found == sha256:
+        if stamp is not None:
+            with contextlib.suppress(OSError), replacing(_note(path), durable=False) as temporary:
+                temporary.write_text(json.dumps([*stamp, sha256]), encoding="utf-8")
+    else:
+        raise UserError(
+            f"{path}: not what was written there (its digest is another: damaged, swapped or edited). "
+            f"Rebuild it with: {rebuild}"
+        )
+
+
+_LARGE = 1 << 27
+"""Bytes from which on a file that was compared is not read again while nothing is written to it."""
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.checked")
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Return what the file system says of a large file that changes with every write to it, None for a small one.
+
+    The time of the last change of status cannot be set by hand, as that of the last change of content can.
+    """
+    about = path.stat()
+    if about.st_size < _LARGE:
+        return None
+    return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+
+
+def _checked_before(path: Path) -> Any:
+    try:
+        return json.loads(_note(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def canonical(value: Any) -> str:

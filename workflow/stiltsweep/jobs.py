@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import sources
 from .aggregates import members
-from .catalog import BUILT_IN, OURS, Recipe
+from .catalog import BUILT_IN, OURS, Recipe, Task
 from .errors import UserError
 from .files import canonical, digest, read_json
 from .languages import SOURCE_LANGUAGE
-from .layout import FAILURES
 from .records import SIDED, UNPREPARED
 from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
 from .sources import templates
@@ -34,7 +34,6 @@ class Jobs:
         self.config = sweep.config
         self.catalog = sweep.catalog
         self.layout = sweep.layout
-        self._failures: set[str] | None = None
         self._templates: dict[tuple[str, str], list[str]] = {}
 
     def definition(self, task: str, language: str) -> str:
@@ -55,6 +54,14 @@ class Jobs:
             definition["source"] = {**definition["source"], "root": _portable(definition["source"]["root"])}
         return definition
 
+    def read_files(self, task: str, language: str) -> list[Path]:
+        """Return the user's files that a task in a language is read from.
+
+        Raises:
+          UserError: they cannot be found.
+        """
+        return sources.read_files(Task(task, "task", self.task_definition(task, language)), language)
+
     def templates(self, task: str, language: str) -> list[str]:
         """Return the files of templates that a task in a language is filled in from, if it is."""
         if (task, language) not in self._templates:
@@ -66,18 +73,26 @@ class Jobs:
 
     def model_definition(self, model: str) -> str:
         """Return what decides a model's weights and tokenizer, as JSON."""
+        return canonical(self.weights_definition(model))
+
+    def weights_definition(self, model: str) -> dict[str, Any]:
+        """Return what `model_definition` writes as JSON."""
         definition = self.catalog.models[model].definition
-        return canonical({key: v for key, v in definition.items() if key not in _NOT_WEIGHTS})
+        return {key: v for key, v in definition.items() if key not in _NOT_WEIGHTS}
 
     def intermediate_arguments(self, model: str, intermediate: str) -> str:
         """Return the arguments of `train.py` for an arm's intermediate stage, quoted for a shell."""
+        return _training_arguments(self.intermediate_run(model, intermediate))
+
+    def intermediate_run(self, model: str, intermediate: str) -> dict[str, Any]:
+        """Return what an arm's intermediate stage is told, besides its seed, its data and what it starts from."""
         arm = self.sweep.arms[intermediate]
         identity = {"model": model, "intermediate": intermediate, "target": None}
-        arguments = self._training_arguments(model, self.intermediate_training(model, intermediate), identity)
+        run = self._run(model, self.intermediate_training(model, intermediate), identity)
         if arm.plain:
             task = self.catalog.intermediates[arm.parts[0].task]
-            return shlex.join([*arguments, "--chance", str(task.definition["chance"])])
-        return shlex.join([*arguments, "--mixture", canonical(arm.mixture(self.catalog))])
+            return {**run, "chance": float(task.definition["chance"])}
+        return {**run, "mixture": arm.mixture(self.catalog)}
 
     def intermediate_training(self, model: str, intermediate: str) -> TrainingSettings:
         """Return the resolved training settings of a model in an arm's intermediate stage."""
@@ -90,12 +105,15 @@ class Jobs:
 
     def target_arguments(self, model: str, intermediate: str, training: str) -> str:
         """Return the arguments of `train.py` for a target-stage training, quoted for a shell."""
+        return _training_arguments(self.target_run(model, intermediate, training))
+
+    def target_run(self, model: str, intermediate: str, training: str) -> dict[str, Any]:
+        """Return what a target-stage training is told, besides its seed, its data and what it starts from."""
         *before, task = self.sweep.trainings[training]
         identity = {"model": model, "intermediate": intermediate, "target": training}
-        arguments = self._training_arguments(model, self.target_training(model, training), identity)
-        arguments += ["--chance", str(self.catalog.task(task).definition["chance"])]
+        run = self._run(model, self.target_training(model, training), identity)
         # The official recipes of two stages go on with the first one's head.
-        return shlex.join([*arguments, "--keep-head"] if before else arguments)
+        return {**run, "chance": float(self.catalog.task(task).definition["chance"]), "keep_head": bool(before)}
 
     def target_training(self, model: str, training: str) -> TrainingSettings:
         """Return the resolved training settings of a model in the last part of a target-stage training."""
@@ -126,14 +144,17 @@ class Jobs:
         hub = self.catalog.task(task).definition["source"]["type"] == "hub"
         return shlex.join(["--data-root", self.config["data_root"]]) if hub and "data_root" in self.config else ""
 
-    def _training_arguments(self, model: str, settings: TrainingSettings, identity: Mapping[str, Any]) -> list[str]:
+    def _run(self, model: str, settings: TrainingSettings, identity: Mapping[str, Any]) -> dict[str, Any]:
         definition = self.catalog.models[model].definition
-        return [
-            *("--settings", _decisive(settings)),
-            *("--representation", canonical(_representation(definition))),
-            *("--identity", canonical(identity)),
-            *(["--prune"] if definition["vocabulary"].get("prune") else []),
-        ]
+        return {
+            "settings": _decisive(settings),
+            "representation": _representation(definition),
+            "identity": dict(identity),
+            "prune": bool(definition["vocabulary"].get("prune")),
+            "mixture": None,
+            "chance": 0.0,
+            "keep_head": False,
+        }
 
     def training(self, stage: Stage, model: str, task: str) -> TrainingSettings:
         """Return the resolved training settings of a model on a task."""
@@ -155,22 +176,24 @@ class Jobs:
 
     def pretraining_settings(self, model: str) -> str:
         """Return the settings of `pretrain.py` as JSON."""
-        return _decisive(self.pretraining(model))
+        return canonical(_decisive(self.pretraining(model)))
 
     def prediction(self, model: str, target: str) -> str:
         """Return the settings of `predict.py` as JSON."""
+        return canonical(self.prediction_settings(model, target))
+
+    def prediction_settings(self, model: str, target: str) -> dict[str, Any]:
+        """Return what `prediction` writes as JSON."""
         definition = dict(self.catalog.models[model].definition)
         trained = self.training("target", model, target)
         if recipe := self.recipe(model):
             definition["retrieval"] = {**definition["retrieval"], **recipe.retrieval(model, target)}
-        return canonical(
-            {
-                **{key: getattr(trained, key) for key in (*LENGTHS, "precision")},
-                "batch_tokens": self.config["prediction"]["batch_tokens"],
-                "prune": bool(definition["vocabulary"].get("prune")),
-                "representation": _representation(definition),
-            }
-        )
+        return {
+            **{key: getattr(trained, key) for key in (*LENGTHS, "precision")},
+            "batch_tokens": self.config["prediction"]["batch_tokens"],
+            "prune": bool(definition["vocabulary"].get("prune")),
+            "representation": _representation(definition),
+        }
 
     def measure_arguments(self, target: str) -> str:
         """Return the arguments of `measure.py` that come from configuration and catalogue, quoted for a shell."""
@@ -287,12 +310,6 @@ class Jobs:
         except (UserError, KeyError, TypeError):
             return False
 
-    def failures(self, model: str, intermediate: str, target: str, seed: int | str) -> list[str]:
-        """Return the file that says that a language could not be predicted and is to be tried again, if any."""
-        path = self.layout.failures(model, intermediate, target, seed)
-        there = Path(path).is_file() if self._failures is None else path in self._failures
-        return [path] if there else []
-
     def look(self) -> None:
         """Look once at what lies on disk and decides inputs, so that no input function of thousands of jobs does.
 
@@ -302,8 +319,6 @@ class Jobs:
         for target, languages in self.sweep.languages.items():
             for language in languages:
                 self.templates(target, language)
-        folder = Path(self.layout.folder("predictions"))
-        self._failures = {str(path) for path in folder.glob(f"*/*/*/*/{FAILURES}")}
 
     def reviews(self, target: str) -> dict[str, str]:
         """Return which languages of a target's templates a native speaker has checked: `native` or `needed`."""
@@ -338,9 +353,22 @@ _NOT_WEIGHTS = {
 }
 
 
-def _decisive(settings: TrainingSettings) -> str:
-    """Return training settings as JSON, less what decides no number."""
-    return canonical({key: value for key, value in settings.to_json().items() if key != "save_minutes"})
+def _decisive(settings: TrainingSettings) -> dict[str, Any]:
+    """Return training settings as JSON values, less what decides no number."""
+    return {key: value for key, value in settings.to_json().items() if key != "save_minutes"}
+
+
+def _training_arguments(run: Mapping[str, Any]) -> str:
+    """Return the arguments of `train.py`, quoted for a shell."""
+    arguments: list[str] = []
+    for key in ("settings", "representation", "identity"):
+        arguments += [f"--{key}", canonical(run[key])]
+    arguments += ["--prune"] if run["prune"] else []
+    if run["mixture"] is None:
+        arguments += ["--chance", str(run["chance"])]
+    else:
+        arguments += ["--mixture", canonical(run["mixture"])]
+    return shlex.join([*arguments, *(["--keep-head"] if run["keep_head"] else [])])
 
 
 def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from .errors import UserError
 
-FAILURES = "failures.json"
-"""Beside an index of predictions: languages that could not be predicted (see `evaluation`)."""
 _RUN = "{model}/{intermediate}/{target}/seed{seed}"
 
 PLACES = {
@@ -25,7 +23,6 @@ PLACES = {
     "intermediate": "intermediate/{model}/{intermediate}/seed{seed}/checkpoint.json",
     "finetune": "finetune/{model}/{intermediate}/{training}/seed{seed}/checkpoint.json",
     "predictions": f"predictions/{_RUN}/predictions.json",
-    "failures": f"predictions/{_RUN}/{FAILURES}",
     "prediction": f"predictions/{_RUN}/{{language}}.json",
     "cell": f"cells/{_RUN}/{{language}}.json",
     "statistics": f"cells/{_RUN}/{{language}}.parquet",
@@ -52,7 +49,6 @@ PLACES = {
     "page": "report/index.html",
     "headline": "report/headline.txt",
     "description": "report/run.json",
-    "report_files": "report/files.json",
     "figures": "report/figures",
     "tables": "report/tables",
     "plan": "plan/plan.json",
@@ -170,10 +166,6 @@ class Layout:
     def predictions(self, model: str, intermediate: str, target: str, seed: int | str) -> str:
         """Return the index of a checkpoint's predictions of a target."""
         return self.path("predictions", model=model, intermediate=intermediate, target=target, seed=seed)
-
-    def failures(self, model: str, intermediate: str, target: str, seed: int | str) -> str:
-        """Return the note, beside an index of predictions, on languages that could not be predicted."""
-        return self.path("failures", model=model, intermediate=intermediate, target=target, seed=seed)
 
     def prediction(self, cell: Cell) -> str:
         """Return the predictions of one language, which lie beside their index."""

@@ -14,43 +14,20 @@ from typing import Any
 
 import torch
 
-from . import __version__
+from . import identity as identities
 from .cuts import describe
 from .errors import UserError
-from .files import canonical, digest, read_json, write_json
-from .kinds import Form, Limits, Representation, form
+from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
+from .kinds import Form, form
 from .models import frozen
 from .models.batches import Example, by_budget, collate
 from .models.device import Device, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
-from .records import SIDED, Meta, Row, read_meta, read_rows
+from .records import SIDED, Meta, Row, data_of, read_rows
+from .settings import PredictionSettings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PredictionSettings:
-    """What decides predictions besides weights and data."""
-
-    limits: Limits
-    representation: Representation
-    batch_tokens: int
-    """Token slots, padding included, per forward pass."""
-    prune: bool
-    """Keep only the embedding rows the data needs."""
-    precision: str = "auto"
-
-    @classmethod
-    def of(cls, value: Mapping[str, Any]) -> PredictionSettings:
-        """Read the JSON a rule passes."""
-        return cls(
-            Limits.of(value),
-            Representation.of(value["representation"]),
-            value["batch_tokens"],
-            value["prune"],
-            value["precision"],
-        )
 
 
 def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> list[Any]:
@@ -65,7 +42,7 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     was_training = model.training
     model.eval()
     at = 0
-    with torch.inference_mode():
+    with torch.inference_mode(), _finite(model):
         while at < len(order):
             part = next(by_budget((examples[order[i]] for i in range(at, len(order))), batch_tokens))
             try:
@@ -85,6 +62,37 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     return raw
 
 
+@contextlib.contextmanager
+def _finite(model: TaskModel) -> Iterator[None]:
+    """Refuse what a model makes of its inputs if it is not finite: an answer chosen by NaN looks like any other.
+
+    The outcome stays on the device until the end, so that no batch waits for it.
+
+    Raises:
+      UserError: a hidden state is NaN or infinite.
+    """
+    backbone = model.backbone
+    parts = [backbone.get_encoder(), backbone.get_decoder()] if backbone.config.is_encoder_decoder else [backbone]
+    seen: list[torch.Tensor] = []
+
+    def look(module: torch.nn.Module, arguments: Any, output: Any) -> None:
+        fine = torch.isfinite(output.last_hidden_state).all()
+        seen[:] = [seen[0] & fine] if seen else [fine]
+
+    hooks = [part.register_forward_hook(look) for part in parts if part is not None]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if seen and not bool(seen[0]):
+        raise UserError(
+            f"{type(backbone).__name__}: its hidden states are not finite (NaN or infinity), so nothing is predicted "
+            "with it. Its weights are damaged or diverged in training: look at history.jsonl beside the checkpoint; or "
+            "they do not bear the precision: try precision: fp32."
+        )
+
+
 @dataclass(frozen=True)
 class _Work:
     """One language still to be predicted."""
@@ -96,7 +104,8 @@ class _Work:
     examples: list[Example]
     groups: list[tuple[str, list[int]]]
     """Rows (by index) that are predicted apart from the others, each group with a digest of its rows."""
-    fingerprint: str
+    made_from: Mapping[str, Any]
+    """What its file says of its identity."""
 
 
 class _Encoder:
@@ -135,9 +144,10 @@ def predict(
     settings: PredictionSettings,
     *,
     identity: Mapping[str, Any],
+    task: str | None = None,
     threads: int = 1,
 ) -> None:
-    """Predict a target in every language, skipping those whose file is there with the same fingerprint.
+    """Predict a target in every language, skipping those whose file is there, made from the same.
 
     A language that cannot be predicted costs only itself: the index names it and the reason, and has the others.
 
@@ -147,6 +157,7 @@ def predict(
       output: the index, written last; each language's file lies beside it as {language}.json.
       settings: lengths, representation and batch size.
       identity: the cell's names without its language, for the record.
+      task: the target that the data are to be of; None: whatever they are of.
       threads: CPU threads.
 
     Raises:
@@ -154,29 +165,21 @@ def predict(
     """
     source = Source.read(start)
     source.check_length(settings.limits.max_length)
+    source.check()
     trained = source.trained
-    head_sha256 = (trained or {}).get("head_sha256")
     failed: dict[str, str] = {}
     metas: dict[str, Meta] = {}
     for language, path in data.items():
         with _alone(language, failed):
-            metas[language] = read_meta(path)
-    fingerprints = {
-        language: digest(
-            {
-                "weights": source.weights_sha256,
-                "base": source.about["weights_sha256"],
-                "tokenizer": source.about["tokenizer_sha256"],
-                "head": head_sha256,
-                "data": meta.sha256,
-                "settings": asdict(settings),
-                "version": __version__,
-            }
+            metas[language] = data_of(path, task, language)
+    made_from = {
+        language: identities.of(
+            identities.predicted(settings=settings.to_json(), start=source.record, base=source.about, meta=asdict(meta))
         )
         for language, meta in metas.items()
     }
     folder = output.parent
-    todo = [language for language in metas if _fingerprint(folder / f"{language}.json") != fingerprints[language]]
+    todo = [language for language in metas if _there(folder / f"{language}.json", made_from[language]) is None]
     # Jobs of several checkpoints begin with different languages: so one finds what another has made (see `frozen`).
     first = int(digest(output.parts[-5:])[:8], 16) % max(1, len(todo))
     todo = todo[first:] + todo[:first]
@@ -197,7 +200,7 @@ def predict(
                     representation=settings.representation,
                 )
                 kind.options.update((trained or {}).get("form_options", {}))
-                work.append(_encoded(language, data[language], metas[language], kind, encode, fingerprints[language]))
+                work.append(_encoded(language, data[language], metas[language], kind, encode, made_from[language]))
         tokens = _predict_all(work, source, encode, folder, settings, device, failed) if work else 0
         seconds = time.monotonic() - began
         timing = {
@@ -213,16 +216,24 @@ def predict(
     if len(failed) == len(data):
         reasons = "; ".join(f"{language}: {reason}" for language, reason in failed.items())
         raise UserError(f"{output}: not one language could be predicted; {reasons}")
-    write_json(
+    made = {language: _there(folder / f"{language}.json", made_from[language]) for language in metas}
+    write_record(
         output,
         {
             **identity,
+            "task": task,
             "interface": source.interface,
+            # Of every language what its predictions were made from, and the digest of its file.
             "languages": {
-                language: {"error": failed[language]} if language in failed else {"fingerprint": fingerprints[language]}
+                language: {"error": failed.get(language, "not written")}
+                if (seal := made.get(language)) is None
+                else {key: made_from[language][key] for key in (identities.IDENTITY, identities.DECISIVE)}
+                | {SEAL: seal}
                 for language in sorted(data)
             },
             "checkpoint_sha256": source.weights_sha256,
+            "recipe": digest([source.record.get("recipe", source.weights_sha256), settings.to_json()]),
+            MADE_BY: identities.made_by(),
             "learned": _learned(source, next(iter(metas.values()))),
             "failed_stages": _failed_before(source),
             "train_tokens": (trained or {}).get("total_tokens", 0),
@@ -263,13 +274,15 @@ def _alone(language: str, failed: dict[str, str]) -> Iterator[None]:
         failed[language] = reason
 
 
-def _encoded(language: str, path: Path, meta: Meta, kind: Form, encode: _Encoder, fingerprint: str) -> _Work:
+def _encoded(
+    language: str, path: Path, meta: Meta, kind: Form, encode: _Encoder, made_from: Mapping[str, Any]
+) -> _Work:
     """Read and encode one language."""
     rows = [row for split in kind.splits for row in read_rows(path, split)]
     if not meta.counts.get("test"):
         raise UserError(f"{path}: no test examples for {meta.task}/{language}.")
     rows, examples, groups = encode(kind, rows)
-    return _Work(language, meta, rows, kind, examples, groups, fingerprint)
+    return _Work(language, meta, rows, kind, examples, groups, made_from)
 
 
 def _predict_all(
@@ -304,13 +317,13 @@ def _head(source: Source) -> Path | None:
     return source.checkpoint if source.trained and source.trained.get("head_sha256") else None
 
 
-def _fingerprint(path: Path) -> str | None:
-    """Return the fingerprint of a language's file, None if there is no whole one, or one that counts no cuts."""
+def _there(path: Path, made_from: Mapping[str, Any]) -> str | None:
+    """Return the digest of a language's file, None if there is none that is whole and made from this."""
     try:
-        found = read_json(path)
-        return str(found["fingerprint"]) if "cut" in found else None
-    except (UserError, KeyError, TypeError):
+        found = read_record(path)
+    except UserError:
         return None
+    return str(found[SEAL]) if found.get(identities.IDENTITY) == made_from[identities.IDENTITY] else None
 
 
 def _predict_language(
@@ -348,10 +361,10 @@ def _predict_language(
         [predictions[i] for i in tested],
     )
     answered = [(row["id"], p) for row, p in zip(work.rows, predictions, strict=True) if p is not None]
-    write_json(
+    write_record(
         folder / f"{work.language}.json",
         {
-            "fingerprint": work.fingerprint,
+            **work.made_from,
             "language": work.language,
             "task": work.meta.task,
             "data_sha256": work.meta.sha256,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import feats
 from .errors import UserError
-from .files import canonical, read_json, replacing, write_json
+from .files import canonical, check_digest, digest_file, read_record, replacing, write_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,6 +73,8 @@ class Meta:
     """Where the rows came from: type, package versions or revision, licence."""
     text2text: dict[str, Any] = field(default_factory=dict)
     """How the kind is written as text for text-to-text models."""
+    file_sha256: str = ""
+    """Digest of the Parquet file, by which a damaged or swapped one is told."""
 
     def metrics_of(self, interface: str) -> list[str]:
         """Return the names of the metrics on an interface: `text2text.metrics` where the task states them."""
@@ -104,8 +106,53 @@ def meta_path(path: str | Path) -> Path:
 
 
 def read_meta(path: str | Path) -> Meta:
-    """Read what a prepared file says of itself."""
-    return Meta(**read_json(meta_path(path), rebuild=f"snakemake --cores 1 --force {path}"))
+    """Read what a prepared file says of itself.
+
+    Raises:
+      UserError: the record is missing, damaged or was changed.
+    """
+    found = read_record(meta_path(path), rebuild=_again(path), keys=[one.name for one in fields(Meta)])
+    return Meta(**{one.name: found[one.name] for one in fields(Meta)})
+
+
+def data_of(path: str | Path, task: str | None, language: str) -> Meta:
+    """Read what a prepared file says of itself, and check that it is that task (None: any) in that language.
+
+    Raises:
+      UserError: it is not; or see `read_meta`.
+    """
+    meta = read_meta(path)
+    if meta.language != language or task not in (None, meta.task):
+        wanted = language if task is None else f"{task} in {language}"
+        raise UserError(
+            f"{path}: holds {meta.task} in {meta.language}, not {wanted}; was it put in another's place? "
+            f"Rebuild it with: {_again(path)}"
+        )
+    return meta
+
+
+def _again(path: str | Path) -> str:
+    return f"snakemake --cores 1 --force {path}"
+
+
+_seen: set[tuple[str, int, int]] = set()
+"""Files that this process has compared with their records: path, size and time."""
+
+
+def _check_file(path: str | Path) -> None:
+    """Compare a prepared file with the digest that its record holds.
+
+    Raises:
+      UserError: they differ.
+    """
+    try:
+        about = Path(path).stat()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Rebuild it with: {_again(path)}") from None
+    key = (str(path), about.st_size, about.st_mtime_ns)
+    if key not in _seen:
+        check_digest(path, read_meta(path).file_sha256, _again(path))
+        _seen.add(key)
 
 
 def read_rows(path: str | Path, split: str | None = None, *, candidates: bool = True) -> list[Row]:
@@ -117,11 +164,12 @@ def read_rows(path: str | Path, split: str | None = None, *, candidates: bool = 
       candidates: also read the candidates of retrieval and mining, of which there may be a million.
 
     Raises:
-      UserError: the file is missing or not readable as Parquet.
+      UserError: the file is missing, not readable as Parquet, or not the one its record is of.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_file(path)
     try:
         # Not read_table with a filter: that imports and starts Arrow's data set engine, which costs more than the rows.
         with pq.ParquetFile(path) as file:
@@ -133,9 +181,7 @@ def read_rows(path: str | Path, split: str | None = None, *, candidates: bool = 
             ]
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: not readable ({reason}). Rebuild it with: snakemake --cores 1 --force {path}"
-        ) from None
+        raise UserError(f"{path}: not readable ({reason}). Rebuild it with: {_again(path)}") from None
     return rows
 
 
@@ -167,6 +213,7 @@ def write_rows(
     *,
     labels: list[str],
     expected: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> Meta:
     """Check and stream rows into a Parquet file, then write its `Meta` beside it.
 
@@ -179,6 +226,7 @@ def write_rows(
       about: task, language, metrics, parallel, source, text2text (see `Meta`).
       labels: every allowed label (classification, tagging); empty for the other kinds.
       expected: counts per split and `sha256` as the catalogue states them; only those stated are checked.
+      identity: what the record says of what the rows were made from (see `identity.of`).
 
     Raises:
       UserError: a row breaks a rule of its kind, or the whole differs from what the catalogue expects; the text names
@@ -202,8 +250,15 @@ def write_rows(
         if not counts:
             raise UserError(f"{where}: no examples. Check the source's file, split and column names.")
         _compare(where, {**counts, "sha256": content.hexdigest()}, expected or {})
-    meta = Meta(kind=kind, labels=labels, counts=dict(counts), sha256=content.hexdigest(), **about)
-    write_json(meta_path(path), asdict(meta))
+    meta = Meta(
+        kind=kind,
+        labels=labels,
+        counts=dict(counts),
+        sha256=content.hexdigest(),
+        file_sha256=digest_file(path),
+        **about,
+    )
+    write_record(meta_path(path), {**asdict(meta), **(identity or {})})
     return meta
 
 

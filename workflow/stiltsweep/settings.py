@@ -75,6 +75,71 @@ class TrainingSettings:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Lengths in tokens."""
+
+    max_length: int
+    stride: int
+    max_target_length: int
+    window_step: int | None = None
+    """Between starts of a context's windows; None: as many as leave `stride` shared."""
+    max_question_length: int | None = None
+    """None: half of max_length, which it never exceeds."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Limits:
+        """Take the lengths out of a training's or a prediction's settings."""
+        return cls(**{key: settings[key] for key in LENGTHS if key in settings})
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How hidden states become one vector."""
+
+    pooling: str
+    """For heads: `mean` over all tokens, or the `first` token."""
+    layer: int
+    """Hidden state retrieval compares; 0 the embeddings, -1 the last layer."""
+    retrieval_pooling: str
+    prefix: str
+    """Text before every query and candidate."""
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> Representation:
+        """Read the `pooling` and `retrieval` keys of a model's definition."""
+        retrieval = definition["retrieval"]
+        return cls(definition["pooling"], retrieval["layer"], retrieval["pooling"], retrieval["prefix"])
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """What decides predictions besides weights and data."""
+
+    limits: Limits
+    representation: Representation
+    batch_tokens: int
+    """Token slots, padding included, per forward pass."""
+    prune: bool
+    """Keep only the embedding rows the data needs."""
+    precision: str = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> PredictionSettings:
+        """Read the JSON a rule passes."""
+        return cls(
+            Limits.of(value),
+            Representation.of(value["representation"]),
+            value["batch_tokens"],
+            value["prune"],
+            value["precision"],
+        )
+
+
 def resolve(
     stage: Stage, model: Model, task: Task, overrides: Mapping[str, Any], recipe: Recipe | None = None
 ) -> TrainingSettings:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .aggregates import Members
 from .errors import UserError
-from .files import read_json, write_json, write_text
+from .files import read_record, write_json, write_text
 from .layout import Cell, Layout
 from .metrics.ranking import REVERSE
 from .records import Row, read_meta, read_rows
@@ -80,7 +80,7 @@ def rendered(task: str, data: Path, predictions: Path) -> tuple[str, str]:
       UserError: the predictions are of other rows, or no benchmark file has a form for them.
     """
     meta = read_meta(data)
-    found = read_json(predictions)
+    found = read_record(predictions)
     rows = read_rows(data, "test", candidates=False)
     if [row["id"] for row in rows] != found["ids"]:
         raise UserError(f"{predictions}: the ids are not those of {data}. Predict the language anew.")

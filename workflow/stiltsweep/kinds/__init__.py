@@ -10,7 +10,8 @@ from __future__ import annotations
 from ..errors import UserError
 from ..models.tokenizer import Tokenizer
 from ..records import SIDED, Meta
-from .base import Form, Limits, Representation
+from ..settings import Limits, Representation
+from .base import Form
 from .classification import ClassificationForm, ClassificationText
 from .masked_language import MaskedLanguage
 from .mining import MiningForm

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,44 +17,7 @@ from .. import cuts
 from ..models.batches import Batch, Example, Input, by_budget
 from ..models.tokenizer import Pieces, Tokenizer
 from ..records import Meta, Row
-from ..settings import LENGTHS
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Lengths in tokens."""
-
-    max_length: int
-    stride: int
-    max_target_length: int
-    window_step: int | None = None
-    """Between starts of a context's windows; None: as many as leave `stride` shared."""
-    max_question_length: int | None = None
-    """None: half of max_length, which it never exceeds."""
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Limits:
-        """Take the lengths out of a training's or a prediction's settings."""
-        return cls(**{key: settings[key] for key in LENGTHS if key in settings})
-
-
-@dataclass(frozen=True)
-class Representation:
-    """How hidden states become one vector."""
-
-    pooling: str
-    """For heads: `mean` over all tokens, or the `first` token."""
-    layer: int
-    """Hidden state retrieval compares; 0 the embeddings, -1 the last layer."""
-    retrieval_pooling: str
-    prefix: str
-    """Text before every query and candidate."""
-
-    @classmethod
-    def of(cls, definition: Mapping[str, Any]) -> Representation:
-        """Read the `pooling` and `retrieval` keys of a model's definition."""
-        retrieval = definition["retrieval"]
-        return cls(definition["pooling"], retrieval["layer"], retrieval["pooling"], retrieval["prefix"])
+from ..settings import Limits, Representation
 
 
 class Form(ABC):

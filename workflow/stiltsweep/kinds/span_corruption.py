@@ -17,7 +17,8 @@ from ..files import digest
 from ..models.batches import Batch, Example
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
-from .base import Form, Layout, Limits, Representation
+from ..settings import Limits, Representation
+from .base import Form, Layout
 from .text2text import TextToText
 
 DENSITY = 0.15

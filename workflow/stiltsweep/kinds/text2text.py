@@ -25,7 +25,8 @@ from ..models.batches import Batch, Example
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
-from .base import Form, Layout, Limits, Representation, shorten
+from ..settings import Limits, Representation
+from .base import Form, Layout, shorten
 
 _IGNORED = -100
 _MOST_LOGITS = 1 << 27

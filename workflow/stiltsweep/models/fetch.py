@@ -15,9 +15,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from .. import identity
 from ..catalog import Model
 from ..errors import UserError
-from ..files import digest_file, read_json, write_json
+from ..files import digest_file, read_json, read_record, write_record
 from .directory import tensor_shapes
 from .tokenizer import FILE, Tokenizer
 
@@ -39,9 +40,10 @@ def fetch(model: Model, output: Path) -> dict[str, Any]:
     # Whoever finds model.json finds a whole directory: while the other files change there is none.
     (output / MODEL_FILE).unlink(missing_ok=True)
     facts = importlib.import_module(f".{WRITERS[source['type']]}", __package__).write(source, output, model.interface)
-    about = {"name": model.name, "interface": model.interface, **describe(output), **facts}
-    write_json(output / MODEL_FILE, about)
-    return about
+    made_from = identity.of(identity.fetched(model.name, model.definition, identity.model_files(source)))
+    about = {"name": model.name, "interface": model.interface, **describe(output), **facts, **made_from}
+    write_record(output / MODEL_FILE, about)
+    return read_record(output / MODEL_FILE)
 
 
 def describe(directory: Path) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def describe(directory: Path) -> dict[str, Any]:
     return {
         "weights_sha256": digest_file(directory / WEIGHTS),
         "tokenizer_sha256": digest_file(directory / FILE),
+        "config_sha256": digest_file(directory / "config.json"),
         "parameters": sum(math.prod(shape) for shape in shapes.values()),
         "vocabulary_size": rows,
         "hidden_size": width,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ class _Frozen:
         try:
             with replacing(path, durable=False) as temporary, open(temporary, "wb") as handle:
                 np.save(handle, states_BLH.numpy(), allow_pickle=False)
+                handle.write(_checksum(states_BLH.numpy()))
         except OSError as error:  # a full disk, or somebody else's folder: the states are computed, as without it
             log.info("%s: states of frozen layers are not kept (%s)", self.folder, error.strerror)
             self.room = 0
@@ -221,8 +223,16 @@ def _size(path: Path) -> int:
 
 
 def _read(path: Path) -> Tensor | None:
-    """Return kept states, None where there are none, or none that are whole."""
+    """Return kept states, None where there are none, or none that are what was written."""
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        with open(path, "rb") as handle:
+            found = np.load(handle, allow_pickle=False)
+            whole = handle.read() == _checksum(found)
     except (OSError, ValueError, EOFError):
         return None
+    return torch.from_numpy(found) if whole else None
+
+
+def _checksum(states_BLH: np.ndarray[Any, Any]) -> bytes:
+    """Return what stands behind kept states in their file: a disk that lost some of them leaves a file as long."""
+    return zlib.crc32(np.ascontiguousarray(states_BLH).data).to_bytes(4, "big")

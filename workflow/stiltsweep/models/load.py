@@ -26,14 +26,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError
-from ..files import digest_file, read_json, replacing
+from ..files import check_digest, digest_file, read_json, read_record, replacing
 from .batches import Batch, Dense, Example, Objective
 from .device import T5_FAMILY
 from .directory import WEIGHTS
 from .fetch import MODEL_FILE
+from .tokenizer import FILE as TOKENIZER
 
 CHECKPOINT_FILE = "checkpoint.json"
 HEAD = "head.safetensors"
+_BASE_KEYS = ("interface", "class", "weights_sha256", "tokenizer_sha256", "config_sha256", "embedding", "special")
+_CHECKPOINT_KEYS = ("base", "weights_sha256", "seed")
+"""What a record of each holds at least."""
 _ROWS = ".rows"
 """Suffix of the tensor that holds the ids of a pruned embedding's rows."""
 
@@ -55,11 +59,37 @@ class Source:
     def read(cls, path: str | Path) -> Source:
         """Read a model.json or a checkpoint.json (the files rules depend on)."""
         path = Path(path)
-        about = read_json(path)
         if path.name == MODEL_FILE:
-            return cls(path.parent, about)
+            return cls(path.parent, read_record(path, keys=_BASE_KEYS))
+        about = read_record(path, keys=_CHECKPOINT_KEYS)
         base = path.parent / about["base"]
-        return cls(base, read_json(base / MODEL_FILE), path.parent, about)
+        return cls(base, read_record(base / MODEL_FILE, keys=_BASE_KEYS), path.parent, about)
+
+    def check(self) -> None:
+        """Compare weights, head and tokenizer with the digests that their records hold.
+
+        Raises:
+          UserError: one of them is damaged, swapped or gone; the text names it and how to make it again.
+        """
+        again = f"snakemake --cores 1 --force {self.base / MODEL_FILE}"
+        check_digest(self.base / WEIGHTS, self.about["weights_sha256"], again)
+        check_digest(self.base / TOKENIZER, self.about["tokenizer_sha256"], again)
+        check_digest(self.base / "config.json", self.about["config_sha256"], again)
+        if self.checkpoint is not None and self.trained is not None:
+            again = f"snakemake --cores 1 --force {self.checkpoint / CHECKPOINT_FILE}"
+            for name, key in ((WEIGHTS, "weights_sha256"), (HEAD, "head_sha256")):
+                if self.trained.get(key) and not (self.checkpoint / name).is_file():
+                    raise UserError(
+                        f"{self.checkpoint / name}: no weights there, perhaps because of `keep:`. Make them again "
+                        f"with: {again}"
+                    )
+                if self.trained.get(key):
+                    check_digest(self.checkpoint / name, self.trained[key], again)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The record of what a job starts from: the checkpoint's, or the base's."""
+        return self.trained or self.about
 
     @property
     def interface(self) -> str:

@@ -1,4 +1,4 @@
-"""What is on disk, read folder by folder: files, Snakemake's records of them, and its marks of jobs under way.
+"""What is on disk, read folder by folder: files, and Snakemake's marks of jobs under way.
 
 Every folder is listed once, so that a network file system answers a few thousand requests and not one for every file.
 """
@@ -8,21 +8,15 @@ from __future__ import annotations
 import json
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import controllers
-from ..files import digest_file
 
-_CHECKSUM_BYTES = 1_000_000
-"""Snakemake compares inputs up to this size by content (its --max-checksum-file-size)."""
-_READERS = 8
-"""Files read at once; they wait for the file system, not for the processor."""
 _NAME_LENGTH = 254
-"""Snakemake cuts longer names of records into folders."""
+"""Snakemake cuts longer names of marks into folders."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +53,12 @@ class Disk:
         return self.folder(folder).get(name)
 
 
-class Records:
-    """What Snakemake keeps in .snakemake; nothing is there if it was told to keep its records in a database."""
+class Marks:
+    """What Snakemake says of a run under way: its lock, and a mark for every output that a job has begun to make."""
 
     def __init__(self, folder: str = ".snakemake") -> None:
         self.root = folder
-        self._records: dict[str, Mapping[str, Any]] = {}
         self._marks = _names(Path(folder) / "incomplete")
-        self._recorded = _names(Path(folder) / "metadata")
         locks = [Path(folder) / "locks" / name for name in _names(Path(folder) / "locks")]
         self.holders = controllers.holders(folder)
         """Runs that may be alive, for people; None where nobody has written down who holds the lock."""
@@ -75,25 +67,12 @@ class Records:
         if self.holders == []:
             self.locked_since = None
 
-    def read(self, outputs: Iterable[str]) -> None:
-        """Read the records of outputs."""
-        wanted = [output for output in outputs if self._recorded and _record_name(output) in self._recorded]
-        with ThreadPoolExecutor(_READERS) as readers:
-            self._records.update(zip(wanted, readers.map(self._read, wanted), strict=True))
-
-    def of(self, output: str) -> Mapping[str, Any]:
-        """Return the record of an output that was read; empty if there is none."""
-        return self._records.get(output, {})
-
     def begun(self, output: str) -> float | None:
         """Return when the job that has begun (and not ended) to make an output began, None if none has."""
         if not self._marks:
             return None
-        name = _record_name(output)
+        name = _mark_name(output)
         return _changed(Path(self.root) / "incomplete" / name) if name in self._marks else None
-
-    def _read(self, output: str) -> Mapping[str, Any]:
-        return read_object(f"{self.root}/metadata/{_record_name(output)}")
 
 
 def read_object(path: str, *, last_line: bool = False) -> Mapping[str, Any]:
@@ -107,13 +86,7 @@ def read_object(path: str, *, last_line: bool = False) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def same_content(path: str, file: File, record: Mapping[str, Any]) -> bool:
-    """Whether an input is what it was when the record was made, whatever its time says."""
-    recorded = (record.get("input_checksums") or {}).get(path)
-    return bool(recorded and file.size <= _CHECKSUM_BYTES and recorded == f"sha256:{digest_file(path)}")
-
-
-def _record_name(output: str) -> str:
+def _mark_name(output: str) -> str:
     name = urlsafe_b64encode(output.encode()).decode()
     parts = [name[at : at + _NAME_LENGTH] for at in range(0, len(name), _NAME_LENGTH)]
     return "/".join([*(f"@{part}" for part in parts[:-1]), parts[-1]])

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from ..resources import STARTUP_SECONDS, Needs
-from .disk import Disk, Records, read_object
+from .disk import Disk, read_object
 from .graph import Job
 
 SECONDS = {
@@ -45,7 +45,6 @@ class Estimates:
         jobs: Sequence[Job],
         needs: Needs,
         disk: Disk,
-        records: Records,
         flops_per_second: float,
         *,
         remote: bool = False,
@@ -56,7 +55,6 @@ class Estimates:
           jobs: all of them.
           needs: what they compute.
           disk: where benchmarks and timings lie.
-          records: Snakemake's, already read; they hold when a job began and ended.
           flops_per_second: of one device, where nothing was measured.
           remote: whether training and prediction run on a cluster, where starting takes longer.
         """
@@ -65,7 +63,7 @@ class Estimates:
         self._speed = flops_per_second
         self.measured: dict[Job, float] = {}
         for job in jobs:
-            if (seconds := _measured(job, disk, records)) is not None:
+            if (seconds := _measured(job, disk)) is not None:
                 self.measured[job] = seconds
         # From the closest relatives to the farthest: (seconds, work) of each.
         self._alike: list[dict[tuple[str, ...], list[tuple[float, float]]]] = [defaultdict(list) for _ in _RELATIVES]
@@ -104,11 +102,10 @@ def _key(job: Job, names: Iterable[str]) -> tuple[str, ...]:
     return (job.rule, *(job.wildcards.get(name, "") for name in names))
 
 
-def _measured(job: Job, disk: Disk, records: Records) -> float | None:
+def _measured(job: Job, disk: Disk) -> float | None:
     """Return how long a job took; None if that is not known.
 
-    Snakemake's benchmark is the last try's; the job's own timing is that of all tries but without its start. On a
-    cluster Snakemake's record begins when a job is handed in, so it is taken for local rules only.
+    Snakemake's benchmark is the last try's; the job's own timing is that of all tries but without its start.
     """
     seconds = []
     if job.benchmark and disk.file(job.benchmark):
@@ -119,10 +116,6 @@ def _measured(job: Job, disk: Disk, records: Records) -> float | None:
         # A prediction may have had a few languages left to do.
         share = len([p for p in job.inputs if p.endswith(".parquet")]) / (_number(timing, "languages") or 1)
         seconds.append((_number(timing, "seconds") or 0.0) * (share if job.rule == "predict" else 1.0))
-    if not seconds and job.local and disk.file(job.outputs[0]):
-        record = records.of(job.outputs[0])
-        if record.get("starttime") and record.get("endtime"):
-            seconds.append(float(record["endtime"]) - float(record["starttime"]))
     return max((found for found in seconds if found), default=None)
 
 

@@ -5,11 +5,22 @@ Rules are those of a parsed Snakefile (Snakemake 9.27); no file is looked at.
 
 from __future__ import annotations
 
-import inspect
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
+
+TABLED = frozenset(
+    (
+        *("significance", "lift", "typology", "measure", "diagnose", "behaviour", "probe", "probes"),
+        *("describe", "scores", "report"),
+    )
+)
+"""Rules whose outputs are tables, tests and pages: what decides them is their command line and what they read."""
+_PARAMETER = re.compile(r"(?:(--[\w-]+)\s+)?\{params\.(\w+)(:q)?\}")
+"""A part of a shell command that comes from a rule's `params`, with the option before it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,9 +35,8 @@ class Job:
     """Empty for rules without one."""
     benchmark: str
     """Empty for rules without one."""
-    params: frozenset[str]
-    """As Snakemake records them."""
-    code: str
+    arguments: list[str]
+    """What a configuration decides of the command line of a rule in `TABLED`; empty for the others."""
     local: bool
     """Runs where Snakemake runs, also on a cluster."""
     gpu: bool
@@ -58,12 +68,11 @@ class _Rule:
         self.gpu = "gpu" in rule.resources
         self.patterns = [output.regex() for output in rule.output]
         self.outputs = [template(output) for output in rule.output]
-        self.inputs: list[str | Callable[..., Any]] = [i if callable(i) else template(i) for i in rule.input]
+        self.inputs = [i if callable(i) else template(i) for i in _bare(rule.input)]
         self.log = template(rule.log[0]) if rule.log else ""
         self.benchmark = template(rule.benchmark) if rule.benchmark else ""
-        # What is derived from input, output, threads or resources is not recorded.
-        self.params = [p for p in rule.params if not callable(p) or len(inspect.signature(p).parameters) == 1]
-        self.code = str(rule.shellcmd or "")
+        self.params = dict(rule.params.items()) if self.name in TABLED else {}
+        self.command = _PARAMETER.findall(str(rule.shellcmd or "")) if self.name in TABLED else []
 
     def match(self, path: str) -> dict[str, str] | None:
         for pattern in self.patterns:
@@ -72,12 +81,7 @@ class _Rule:
         return None
 
     def job(self, wildcards: Mapping[str, str]) -> Job:
-        from snakemake.io import apply_wildcards
-
         seen = SimpleNamespace(**wildcards)
-        params = [
-            p(seen) if callable(p) else apply_wildcards(p, wildcards) if isinstance(p, str) else p for p in self.params
-        ]
         return Job(
             self.name,
             wildcards,
@@ -85,11 +89,26 @@ class _Rule:
             [output.format(**wildcards) for output in self.outputs],
             self.log.format(**wildcards),
             self.benchmark.format(**wildcards),
-            frozenset(map(repr, params)),
-            self.code,
+            list(self._arguments(seen)),
             self.local,
             self.gpu,
         )
+
+    def _arguments(self, wildcards: SimpleNamespace) -> Iterator[str]:
+        """Yield what of the command line comes from `params`, as a shell would hand it over."""
+        for option, name, quoted in self.command:
+            value = self.params[name]
+            value = value(wildcards) if callable(value) else value
+            values = list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
+            if option:
+                yield option
+            for one in values:
+                yield from [one] if quoted else shlex.split(one)
+
+
+def _bare(inputs: Iterable[Any]) -> list[str | Callable[..., Any]]:
+    """Return a rule's inputs, functions without the flags (such as `ancient`) that may be around them."""
+    return [getattr(item, "callable", None) or item for item in inputs]
 
 
 def _files(inputs: Iterable[Any], seen: SimpleNamespace, wildcards: Mapping[str, str]) -> Iterator[str]:
@@ -101,17 +120,22 @@ def _files(inputs: Iterable[Any], seen: SimpleNamespace, wildcards: Mapping[str,
             yield item.format(**wildcards) if wildcards else item
 
 
-def jobs(workflow: Any, target: str = "all") -> list[Job]:
-    """Return every job behind a target rule, those that make something before those that read it.
+def jobs(workflow: Any, targets: Iterable[str] = ("all",)) -> list[Job]:
+    """Return every job behind some targets, those that make something before those that read it.
 
     Args:
       workflow: Snakemake's, after the Snakefile was read.
-      target: a rule without output; it is no job itself.
+      targets: files, and names of rules without wildcards.
     """
     rules = [_Rule(rule, rule.name in workflow._localrules) for rule in workflow.rules if rule.output]
-    asked = [item if callable(item) else str(item) for item in workflow.get_rule(target).input]
+    named = {str(rule.name): rule for rule in workflow.rules}
+    asked = [
+        item if callable(item) else str(item)
+        for target in targets
+        for item in ((named[target].output or _bare(named[target].input)) if target in named else [target])
+    ]
     wanted = list(_files(asked, SimpleNamespace(), {}))
-    root = Job(target, {}, wanted, [], "", "", frozenset(), "", local=True, gpu=False)
+    root = Job("", {}, wanted, [], "", "", [], local=True, gpu=False)
     makers: dict[str, Job | None] = {}
     ordered: list[Job] = []
     # Depth first without recursion: a job is put after what it needs.

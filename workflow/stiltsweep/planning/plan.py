@@ -14,10 +14,10 @@ from ..resources import CPU_TERAFLOPS, Needs
 from ..settings import FROZEN
 from ..sweep import Sweep
 from . import remarks
-from .disk import Disk, Records
+from .disk import Disk, Marks
 from .estimates import Estimates, wall_seconds
+from .expected import Expected
 from .graph import Job
-from .lost import torn
 from .reasons import Reason
 from .states import State, Status, survey
 
@@ -175,11 +175,11 @@ def make(
       command: how to call Snakemake for a file.
       failed: outputs of jobs that are known to have failed, and why.
     """
-    disk, records = Disk(), Records()
-    states = survey(jobs, disk, records, failed, torn=[sweep.layout.path("page")] if torn(sweep.layout) else ())
+    disk, marks = Disk(), Marks()
+    states = survey(jobs, Expected(needs.jobs), disk, marks, failed)
     todo = [job for job in jobs if states[job].to_do]
     speed = 1e12 * (sweep.config["resources"]["teraflops"] if machine.accelerated else CPU_TERAFLOPS)
-    estimates = Estimates(jobs, needs, disk, records, speed, remote=machine.remote)
+    estimates = Estimates(jobs, needs, disk, speed, remote=machine.remote)
     expected = {job: estimates.of(job) for job in jobs}
     seconds = {job: estimate.seconds for job, estimate in expected.items()}
     blocked = _blocked(jobs, states)
@@ -217,8 +217,8 @@ def make(
         attention=_attention(states, blocked, command),
         omitted=[asdict(omitted) for omitted in sweep.omitted],
         remarks=remarks.of(needs.jobs),
-        locked_since=records.locked_since,
-        holder="; ".join(records.holders or [f"an unknown run. If no Snakemake is alive: {command('--unlock')}"]),
+        locked_since=marks.locked_since,
+        holder="; ".join(marks.holders or [f"an unknown run. If no Snakemake is alive: {command('--unlock')}"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Where every job stands: what Snakemake would run again and why, what failed, what goes on from where."""
+"""Where every job stands: what is to run and why, what failed, what goes on from where."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import re
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from .. import lock
-from ..layout import FAILURES
-from .disk import Disk, Records, same_content
+from .disk import Disk, Marks
+from .expected import ALWAYS, Expected
 from .graph import Job
 from .reasons import Reason
 
@@ -56,51 +54,56 @@ class Status:
 
     @property
     def to_do(self) -> bool:
-        """Whether Snakemake would run it."""
+        """Whether it is to run."""
         return self.state not in (State.DONE, State.REMOVED)
 
 
 def survey(
     jobs: Sequence[Job],
+    expected: Expected,
     disk: Disk,
-    records: Records,
+    marks: Marks,
     failed: Mapping[str, Reason] = MappingProxyType({}),
     now: float | None = None,
-    torn: Collection[str] = (),
 ) -> dict[Job, Status]:
     """Return where every job stands.
 
     Args:
       jobs: those of `graph.jobs`, in its order.
+      expected: what their results are to be made from.
       disk: the files.
-      records: Snakemake's.
+      marks: Snakemake's, of jobs under way.
       failed: outputs of jobs that are known to have failed, and why; others are seen to have by the error in their log.
       now: seconds since 1970.
-      torn: outputs of which a part is gone.
     """
-    records.read(job.outputs[0] for job in jobs)
-    reasons = _to_run(jobs, disk, records, torn)
+    reasons = to_run(jobs, expected, disk)
     now = time.time() if now is None else now
     return {
-        job: _status(job, reasons.get(job), disk, records, now, failed.get(job.outputs[0] if job.outputs else ""))
+        job: _status(job, reasons.get(job), disk, marks, now, failed.get(job.outputs[0] if job.outputs else ""))
         for job in jobs
     }
 
 
-def _to_run(jobs: Sequence[Job], disk: Disk, records: Records, torn: Collection[str]) -> dict[Job, str]:
-    """Return the jobs Snakemake would run, each with the reason; empty where an output is not there.
+def to_run(jobs: Sequence[Job], expected: Expected, disk: Disk, forced: Collection[Job] = ()) -> dict[Job, str]:
+    """Return the jobs that are to run, each with the reason; empty where an output is not there.
 
-    As Snakemake does it: a job runs for its own sake if something it uses changed; then so does every job that reads
-    what it makes, and every job that makes something it reads which is not there.
+    A job runs if what lies there is not what is asked for (see `Expected.reason`), or if it is not there and somebody
+    reads it. So does every job that reads what such a job makes, since what that will be is not known before; it then
+    finds its own result fitting, or makes it again. And so does every job that makes what another one needs and lacks.
     """
-    oldest = _oldest_outputs(jobs, disk)
     reasons: dict[Job, str] = {}
     for job in jobs:
-        own = _own_reason(job, disk, records, oldest[job])
-        if own is None and not set(torn).isdisjoint(job.outputs):
-            own = "a part of it is gone"
-        if own is not None:
-            reasons[job] = own
+        makers = [maker for maker in job.needs if maker in reasons]
+        if job in forced:
+            reasons[job] = "asked for"
+        elif makers:
+            reasons[job] = f"{makers[0].rule} runs before it"
+        elif not all(disk.file(output) for output in job.outputs):
+            if job.rule in ALWAYS or job.wanted or not job.users:
+                reasons[job] = ""
+        elif (reason := expected.reason(job)) is not None:
+            reasons[job] = reason
+    # Whatever a job lacks is made, and with it runs what else is made from that.
     queue = deque(reasons)
     while queue:
         job = queue.popleft()
@@ -115,69 +118,13 @@ def _to_run(jobs: Sequence[Job], disk: Disk, records: Records, torn: Collection[
     return reasons
 
 
-def _oldest_outputs(jobs: Sequence[Job], disk: Disk) -> dict[Job, float | None]:
-    """Return when the oldest output of every job was made; of a job without, the one of a job that reads it."""
-    found: dict[Job, float | None] = {}
-    for job in reversed(jobs):
-        times = [file.changed for output in job.outputs if (file := disk.file(output))]
-        inherited = (time for user in job.users if (time := found[user]) is not None)
-        found[job] = min(times) if times else next(inherited, None)
-    return found
-
-
-def _own_reason(job: Job, disk: Disk, records: Records, oldest: float | None) -> str | None:
-    """Return why a job runs for its own sake, empty where what is asked for is not there, None if it does not."""
-    if (job.wanted or not job.users) and not all(disk.file(output) for output in job.outputs):
-        return ""
-    if any(records.begun(output) is not None for output in job.outputs):
-        return ""
-    record = records.of(job.outputs[0])
-    if oldest is not None:
-        for path in job.inputs:
-            file = disk.file(path)
-            if file and file.changed > oldest and not same_content(path, file, record):
-                return f"{path} is newer"
-    if not record:
-        return None
-    if changed := _changed_params(job, record):
-        return changed
-    if record.get("input") is not None and record["input"] != sorted(job.inputs):
-        return _changed_inputs(record["input"], job.inputs)
-    if record.get("code") is not None and record["code"] != job.code:
-        return "its command changed"
-    return None
-
-
-def _changed_params(job: Job, record: Mapping[str, Any]) -> str | None:
-    recorded = record.get("params")
-    if recorded is None or set(recorded) == job.params:
-        return None
-    return f"its settings changed{_difference(set(recorded) - job.params, job.params - set(recorded))}"
-
-
-def _difference(old: AbstractSet[str], new: AbstractSet[str]) -> str:
-    """Name the settings that differ between two texts of arguments, if they can be told apart."""
-    keys = re.compile(r'"(\w+)":("[^"]*"|[^,{}\[\]]+|\[[^\]]*\])')
-    before, after = ({m for text in texts for m in keys.findall(text)} for texts in (old, new))
-    names = sorted({name for name, _ in before ^ after})
-    return f": {', '.join(names[:4])}" if names else ""
-
-
-def _changed_inputs(recorded: Sequence[str], inputs: Sequence[str]) -> str:
-    more, fewer = sorted(set(inputs) - set(recorded)), sorted(set(recorded) - set(inputs))
-    parts = [
-        f"{len(paths)} inputs {what}, such as {paths[0]}" for paths, what in ((more, "more"), (fewer, "fewer")) if paths
-    ]
-    return "; ".join(parts) or "its inputs changed"
-
-
-def _status(job: Job, reason: str | None, disk: Disk, records: Records, now: float, failed: Reason | None) -> Status:
+def _status(job: Job, reason: str | None, disk: Disk, marks: Marks, now: float, failed: Reason | None) -> Status:
     there = all(disk.file(output) for output in job.outputs)
     if reason is None:
         return Status(State.DONE if there else State.REMOVED)
-    began = next((t for output in job.outputs if (t := records.begun(output)) is not None), None)
+    began = next((t for output in job.outputs if (t := marks.begun(output)) is not None), None)
     resumes = _resumes_at(job, disk)
-    run_began = records.locked_since
+    run_began = marks.locked_since
     worker = _worker(job, disk, now)
     if worker and worker.alive:
         left = "" if run_began is not None and worker.began >= run_began else ", left by an earlier run"
@@ -204,11 +151,13 @@ def _resumes_at(job: Job, disk: Disk) -> str:
         return f"{len(made)} languages predicted" if made else ""
     if not job.gpu:
         return ""
-    updates = [int(found[1]) for name in disk.folder(f"{folder}/state") if (found := _STATE.fullmatch(name))]
+    states = disk.folder(f"{folder}/state")
+    names = [name for run in states if not run.startswith("lock-") for name in disk.folder(f"{folder}/state/{run}")]
+    updates = [int(found[1]) for name in names if (found := _STATE.fullmatch(name))]
     return f"update {max(updates)}" if updates else ""
 
 
-_NOT_LANGUAGES = {"predictions.json", "timing.json", FAILURES}
+_NOT_LANGUAGES = {"predictions.json", "timing.json"}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..files import write_json
 from ..models.device import choose as choose_device
 from ..models.load import Source, TaskModel, build, vocabulary
 from ..models.tokenizer import Tokenizer
-from ..records import read_meta, read_rows
+from ..records import data_of, read_rows
 from . import linear, representations
 from .words import Language, Selection, choose_sentences, choose_words
 
@@ -53,7 +53,7 @@ def probe(
     chosen: dict[str, tuple[Language, list[representations.Encoded]]] = {}
     digests: dict[str, str] = {}
     for language, path in data.items():
-        digests[language] = read_meta(path).sha256
+        digests[language] = data_of(path, None, language).sha256
         chosen[language] = _chosen(path, tokenizer, selection, longest)
     if not any(found.features for found, _ in chosen.values()):
         reasons = "; ".join(f"{language}: {_reasons(found)}" for language, (found, _) in chosen.items())

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import counting, cuts
 from ..errors import UserError
-from ..files import read_json
+from ..files import read_record
 from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell as CellId
 from ..layout import Layout
@@ -117,7 +117,7 @@ class Results:
             if not path.exists():
                 failures[cell] = failure(run, layout, cell)
                 continue
-            value = read_json(path)
+            value = read_record(path)
             identity = tuple(value.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
             if identity != (cell.model, cell.intermediate, cell.target, cell.seed, cell.language):
                 raise UserError(

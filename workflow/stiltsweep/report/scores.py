@@ -14,7 +14,7 @@ from typing import Any
 from ..aggregates import entry_metrics
 from ..arms import BASELINE
 from ..errors import UserError
-from ..files import read_json
+from ..files import read_record
 from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell, Layout
 from ..significance import Settings, read
@@ -116,7 +116,7 @@ class Reader:
                 for code in self.run.targets[target]["languages"]:
                     path = Path(Layout(str(self.results)).cell(Cell(model, arm, target, seed, code)))
                     if path.is_file():
-                        record: Mapping[str, Any] = read_json(path)
+                        record: Mapping[str, Any] = read_record(path)
                         return record
         return None
 

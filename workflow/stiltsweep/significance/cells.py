@@ -16,7 +16,7 @@ from .. import counting
 from ..arms import BASELINE
 from ..counting import KEEP
 from ..errors import UserError
-from ..files import read_json
+from ..files import SEAL, check_digest, read_record
 from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell, Layout
 from ..metrics import Metric, metric
@@ -71,7 +71,7 @@ class Statistics:
     planned: int = 0
     """Runs an arm was to have; 0 where that is not known."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Cell used -> digest of its predictions."""
+    """Cell read -> digest of its record."""
     curve: Curve | None = None
     """The score as a function of sums, where it is no ratio."""
 
@@ -173,6 +173,7 @@ def read(
         )
     if not cells:
         raise UserError(f"{model}/{target}: none of its {len(grid)} cells exists below {results / 'cells'}.")
+    _same_recipe(model, target, cells)
     names = [metric_name] if metric_name else sorted({str(cell["metric"]) for cell in cells.values()})
     if len(names) > 1:
         raise UserError(
@@ -200,7 +201,7 @@ def read(
         contaminated=frozenset(arm for (arm, _, _), cell in cells.items() if cell["contaminated"]),
         clusters={code: told_apart(code, own, parallel) for code, own in clusters.items()},
         planned=len(set(seeds)),
-        digests={f"{arm}/seed{s}/{code}": cells[arm, s, code]["digests"]["predictions"] for arm, s, code in values},
+        digests={f"{arm}/seed{seed}/{code}": str(cell[SEAL]) for (arm, seed, code), cell in cells.items()},
         curve=rule.curve,
     )
 
@@ -218,12 +219,32 @@ def _rule(name: str, results: Path, model: str, target: str, key: tuple[str, int
 
 
 def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dict[str, Any]:
-    cell: dict[str, Any] = read_json(path)
+    cell = read_record(path, keys=("score", "metric", "n", "learned", "contaminated", "digests", "recipe"))
     expected = {"model": model, "intermediate": key[0], "target": target, "seed": key[1], "language": key[2]}
     found = {name: cell.get(name) for name in expected}
     if found != expected:
-        raise UserError(f"{path}: says it is the cell {found}, its path says {expected}. Delete it and score it anew.")
+        raise UserError(
+            f"{path}: says it is the cell {found}, its path says {expected}. "
+            f"Rebuild it with: snakemake --cores 1 --force {path}"
+        )
     return cell
+
+
+def _same_recipe(model: str, target: str, cells: Mapping[tuple[str, int, str], Mapping[str, Any]]) -> None:
+    """Refuse to average what was made differently: runs of an arm differ in their seed alone.
+
+    Raises:
+      UserError: they do not; the text names two of them.
+    """
+    first: dict[str, tuple[tuple[str, int, str], Mapping[str, Any]]] = {}
+    for key, cell in cells.items():
+        other, before = first.setdefault(key[0], (key, cell))
+        if before["recipe"] != cell["recipe"]:
+            one, two = (f"{model}/{arm}/{target}/seed{seed}/{code}.json" for arm, seed, code in (other, key))
+            raise UserError(
+                f"cells/{one} and cells/{two} were made with different settings, data or code, and cannot be averaged. "
+                "Rebuild the older one, with what it is made from: snakemake --cores 1 (`snakemake plan` names it)"
+            )
 
 
 def _rectangles(
@@ -271,6 +292,8 @@ def _values(
         for seed in seeds:
             for code in sorted(held[arm]):
                 path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
+                again = f"snakemake --cores 1 --force {path.with_suffix('.json')}"
+                check_digest(path, cells[arm, seed, code]["digests"]["statistics"], again)
                 try:
                     # Threads cost more than they give on files this small.
                     file = pq.ParquetFile(path)
@@ -280,7 +303,7 @@ def _values(
                 except (OSError, pa.ArrowException, KeyError) as error:
                     raise UserError(
                         f"{path}: not the statistics of {found.name} ({str(error).splitlines()[0]}). "
-                        f"Rebuild it with: snakemake --cores 1 --force {path.with_suffix('.json')}"
+                        f"Rebuild it with: {again}"
                     ) from None
                 _agree(path, found, statistics, cells[arm, seed, code])
                 names = table.column("id")

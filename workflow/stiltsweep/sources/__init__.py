@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import identity
 from ..catalog import Task
 from ..errors import UserError, nearest
-from ..files import digest, inside, write_json
-from ..records import UNPREPARED, Meta, Row, write_rows
+from ..files import digest, inside, read_record, write_json, write_record
+from ..records import UNPREPARED, Meta, Row, meta_path, read_meta, read_rows, write_rows
 from .parts import root, rooted
 
 # Source type -> module of this package. Readers are imported only when a task asks for one.
@@ -49,6 +50,9 @@ def prepare(
 ) -> Meta:
     """Read one task in one language and write its checked rows and their `Meta`.
 
+    Where the rows lie there already, made from the same, only what their record carries on is written anew: the names
+    of metrics, how examples are written as text.
+
     A failure leaves a note beside the output, so that the next run predicts the task's other languages meanwhile (see
     `Jobs.prediction_data`); success takes it away.
 
@@ -74,8 +78,40 @@ def prepare(
     return meta
 
 
+def read_files(task: Task, language: str) -> list[Path]:
+    """Return the user's files that a task in a language is read from: published files, templates, its labels.
+
+    Raises:
+      UserError: they cannot be found.
+    """
+    definition = task.definition
+    kind = definition["source"]["type"]
+    found = []
+    if kind in ("files", "templates"):
+        found = list(importlib.import_module(f".{READERS[kind]}", __name__).paths(definition, language))
+    if "labels_file" in definition and (folder := root(definition)) is not None:
+        found.append(inside(folder, definition["labels_file"]))
+    return found
+
+
+def _kept(task: Task, output: Path, decisive: identity.Decisive) -> Meta | None:
+    """Return what is said of rows that lie there already, made from the same; None where there are none."""
+    try:
+        record = read_record(meta_path(output))
+        if identity.differences(record, decisive) or identity.counted(record, task.languages[record["language"]]):
+            return None
+        read_rows(output, "train")  # compares the file with its digest
+    except UserError:
+        return None
+    write_record(meta_path(output), identity.said(record, task.definition))
+    return read_meta(output)
+
+
 def _prepare(task: Task, language: str, output: Path, expected: Mapping[str, Any]) -> Meta:
     try:
+        decisive = identity.prepared(task.name, language, task.definition, read_files(task, language))
+        if (meta := _kept(task, output, decisive)) is not None:
+            return meta
         rows, origin = read(task, language)
     except UserError as error:
         raise UserError(f"{task.name}/{language}: {error}") from None
@@ -88,7 +124,8 @@ def _prepare(task: Task, language: str, output: Path, expected: Mapping[str, Any
         "text2text": dict(task.definition["text2text"]),
     }
     labels = _labels(task)
-    return write_rows(output, task.kind, rows, about, labels=labels, expected=expected)
+    made_from = identity.of(decisive)
+    return write_rows(output, task.kind, rows, about, labels=labels, expected=expected, identity=made_from)
 
 
 def _labels(task: Task) -> list[str]:

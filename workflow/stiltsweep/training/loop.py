@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from .. import __version__, cuts
+from .. import identity as identities
 from ..errors import Interrupted, UserError
-from ..files import digest, digest_file, read_json, remove_leftovers, write_json, write_text
+from ..files import digest, digest_file, read_record, remove_leftovers, write_json, write_record, write_text
 from ..kinds import Limits, Representation, form
 from ..lock import Held, lock
 from ..metrics import compared, metric
@@ -32,6 +33,7 @@ from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
+from ..records import read_meta
 from ..settings import TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
@@ -40,8 +42,6 @@ from .processes import Team
 from .state import StateFolder, Tries, load_optimizer, optimizer_tensors
 
 log = logging.getLogger(__name__)
-_NO_RESULT = ("save_minutes", "retry_collapsed")
-"""Settings that do not change what one try ends with."""
 
 
 @dataclass(frozen=True)
@@ -128,19 +128,20 @@ def train(run: Run, threads: int = 1) -> None:
 
 def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) -> bool:
     """Train with the next seed; return whether that was the last try: it learned, or no more are asked for."""
-    run = replace(whole, seed=tries.seed(whole.seed))
-    settings = run.settings
+    run, settings = whole, whole.settings
     source = Source.read(run.start)
     source.check_length(settings.max_length)
-    chosen = choices(run.data, run.mixture, chance=run.chance)
-    more = 0 if run.more_updates is None else int(read_json(run.more_updates)["updates"])
-    decisive = _decisive(run, source, chosen, more)
-    about = {"settings": settings.to_json(), "seed": whole.seed, "chance": run.chance, "names": run.identity}
-    identity = digest({**decisive, **about})
+    more = 0 if run.more_updates is None else int(read_record(run.more_updates, keys=("updates",))["updates"])
+    decisive = _decisive(whole, source, more)
+    made_from = identities.of(decisive)
+    identity = made_from[identities.IDENTITY]
     if _made_before(run.output, identity):
-        log.info("%s: another copy of this job has made it", run.output)
+        log.info("%s: already there, made with the same settings from the same data and weights", run.output)
         return True
-    tries.check(identity)
+    source.check()
+    chosen = choices(run.data, run.mixture, chance=run.chance)
+    tries.begin(identity)
+    run = replace(whole, seed=tries.seed(whole.seed))
     device = choose(settings.precision, source.model_type, threads)
     tasks = _load(run, source, chosen)
     encoded = [(task.form, chain(task.examples, task.dev_examples)) for task in tasks]
@@ -158,7 +159,7 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
             model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers
         )
     ]
-    state = StateFolder(run.output.parent / "state", decisive)
+    state = StateFolder(run.output.parent / "state", identities.one_try(decisive, run.seed))
     trainer = _Trainer(run, source, model, names, tasks, device, held, state, more, team)
     with _stop_signals() as stop:
         trainer.go(stop)
@@ -166,7 +167,7 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
         if team.first:
             trainer.state.clear()
         team.wait()
-        tries.add(identity, trainer.progress.best_score)
+        tries.add(trainer.progress.best_score)
         log.warning("dev %.2f is chance level: once more with another seed", trainer.progress.best_score)
         return False
     weights = team.state(model)
@@ -183,7 +184,8 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
     parent = source.trained or {}
     checkpoint = {
         **run.identity,
-        "run_sha256": identity,
+        **made_from,
+        "recipe": identities.recipe(decisive, source.record.get("recipe", source.record["weights_sha256"])),
         "seed": whole.seed,
         **tries.describe(run.seed),
         "base": os.path.relpath(source.base, run.output.parent),
@@ -204,30 +206,31 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
         **({"micro_batch_tokens": trainer.budget} if trainer.budget < settings.micro_batch_tokens else {}),
         "versions": versions(),
     }
-    write_json(run.output.with_name(_FINISHED), checkpoint)
-    write_json(run.output, checkpoint)
+    write_record(run.output.with_name(_FINISHED), checkpoint)
+    write_record(run.output, checkpoint)
     trainer.state.clear()
     log.info("done: dev %.2f after update %d", progress.best_score, progress.best_update)
     return True
 
 
-def _decisive(run: Run, source: Source, chosen: Sequence[Choice], more: int) -> dict[str, Any]:
-    """Return what decides the result of one try (besides names and chance levels), `more` updates included."""
-    return {
-        "settings": {key: v for key, v in run.settings.to_json().items() if key not in _NO_RESULT},
-        "seed": run.seed,
-        "base": source.about["weights_sha256"],
-        "weights": source.weights_sha256,
-        "data": {choice.meta.task: choice.digests for choice in chosen},
+def _decisive(run: Run, source: Source, more: int) -> identities.Decisive:
+    """Return what decides the checkpoint, `more` updates included."""
+    metas = [read_meta(path) for path in run.data]
+    return identities.trained(
+        names=run.identity,
+        seed=run.seed,
+        settings=run.settings.to_json(),
+        representation=asdict(run.representation),
+        prune=run.prune,
+        keep_head=run.keep_head,
         # As it comes back from JSON, without tuples.
-        "mixture": json.loads(json.dumps(asdict(run.mixture))) if run.mixture else None,
-        "more_updates": more,
-        "representation": asdict(run.representation),
-        "text2text": {choice.meta.task: choice.meta.text2text for choice in chosen},
-        "prune": run.prune,
-        "keep_head": run.keep_head,
-        "versions": versions(),
-    }
+        mixture=json.loads(json.dumps(asdict(run.mixture))) if run.mixture else None,
+        chance=run.chance,
+        more_updates=more,
+        start=source.record,
+        base=source.about,
+        data={f"{meta.task}/{meta.language}": asdict(meta) for meta in metas},
+    )
 
 
 def _load(run: Run, source: Source, chosen: Sequence[Choice]) -> list[Task]:
@@ -263,21 +266,21 @@ _FINISHED = "finished.json"
 """A copy of checkpoint.json that Snakemake does not know of."""
 
 
-def _made_before(output: Path, run_sha256: str) -> bool:
+def _made_before(output: Path, identity: str) -> bool:
     """Put the checkpoint of a finished run back; return whether there is one.
 
     Snakemake deletes checkpoint.json when it starts a job, also that of a copy which its controller did not see finish.
     """
     try:
-        checkpoint = read_json(output.with_name(_FINISHED))
+        checkpoint = read_record(output.with_name(_FINISHED))
         digests = {WEIGHTS: checkpoint["weights_sha256"], HEAD: checkpoint.get("head_sha256")}
-        if checkpoint["run_sha256"] != run_sha256:
+        if checkpoint[identities.IDENTITY] != identity:
             return False
         if any(sha256 and digest_file(output.with_name(name)) != sha256 for name, sha256 in digests.items()):
             return False
     except (UserError, OSError, KeyError, TypeError):
         return False
-    write_json(output, checkpoint)
+    write_record(output, checkpoint)
     return True
 
 

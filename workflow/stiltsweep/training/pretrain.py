@@ -8,9 +8,10 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from .. import identity
 from ..catalog import Model
 from ..errors import UserError
-from ..files import digest_file, read_json, replacing, write_json
+from ..files import digest_file, read_record, replacing, write_record
 from ..kinds import Representation
 from ..models.fetch import MODEL_FILE, WEIGHTS, fetch
 from ..models.load import CHECKPOINT_FILE, Source, save_tensors, weights
@@ -47,7 +48,7 @@ def pretrain(
     """
     folder = output.parent
     initial = folder / "initial"
-    if not (initial / MODEL_FILE).is_file():
+    if not _fits(initial / MODEL_FILE, model):
         fetch(model, initial)
     source = model.definition["source"]
     corpus = folder / "corpus.parquet"
@@ -88,11 +89,21 @@ def pretrain(
     if sorted(whole) != sorted(names):
         raise UserError(f"{checkpoint}: holds other tensors than {initial / WEIGHTS}. Delete {folder} and try again.")
     save_tensors(folder / WEIGHTS, {name: whole[name].contiguous() for name in names})
-    facts = read_json(initial / MODEL_FILE)
-    done = read_json(checkpoint)
+    facts = read_record(initial / MODEL_FILE)
+    done = read_record(checkpoint)
+    facts |= identity.of(identity.pretrained(model.name, model.definition, settings.to_json()))
+    facts["config_sha256"] = digest_file(folder / "config.json")
     facts["weights_sha256"] = digest_file(folder / WEIGHTS)
     facts["checks"] = {"updates": done["updates"], "tokens": done["tokens"], "dev": done["dev"]}
-    write_json(output, facts)
+    write_record(output, facts)
+
+
+def _fits(record: Path, model: Model) -> bool:
+    """Whether the initial model lies there already, made from this definition by this code."""
+    try:
+        return not identity.differences(read_record(record), identity.fetched(model.name, model.definition, []))
+    except UserError:
+        return False
 
 
 def _rows(corpus: dict[str, object]) -> Iterator[Row]:

@@ -6,8 +6,8 @@ State lies beside the declared output, never in it: Snakemake deletes outputs (a
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,19 @@ from .processes import Team
 log = logging.getLogger(__name__)
 _KEEP = 2
 """A damaged newest state falls back to the one before it."""
-_SHORT = 80
-"""Characters of two values that are still shown."""
 
 
 class StateFolder:
     """The states of one training run."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        """Open the folder of a run whose result is decided by `identity` (settings, seed, weights, data)."""
-        self.folder = folder
+        """Open the folder of a run whose result is decided by `identity` (settings, seed, weights, data).
+
+        States of a run with another identity lie in another folder beside it: they are not this run's, and are there
+        again when what was changed is changed back.
+        """
+        self.whole = folder
+        self.folder = folder / digest(dict(identity))[:12]
         self.identity = dict(identity)
 
     def save(self, update: int, tensors: dict[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -59,27 +62,18 @@ class StateFolder:
             old.with_suffix(".safetensors").unlink(missing_ok=True)
 
     def load(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
-        """Return (update, tensors, values) of the newest whole state, None without one.
-
-        Raises:
-          UserError: the state belongs to a run with other settings; the text names what differs.
-        """
+        """Return (update, tensors, values) of the newest whole state, None without one."""
         for path in reversed(self._all()):
             try:
                 about = read_json(path)
                 whole = about.pop("about_sha256") == digest(about)
+                whole = whole and about["identity"] == self.identity
                 whole = whole and digest_file(path.with_suffix(".safetensors")) == about["sha256"]
             except (UserError, OSError, KeyError, TypeError, AttributeError):
                 whole = False
             if not whole:
                 log.warning("%s: damaged training state, taking the one before it", path)
                 continue
-            if about["identity"] != self.identity:
-                differing = ", ".join(_differing(about["identity"], self.identity))
-                raise UserError(
-                    f"{self.folder}: holds the state of a run that differs in {differing}. Delete the folder to start "
-                    "anew, or restore the old setting to go on."
-                )
             return int(about["update"]), read_tensors(path.with_suffix(".safetensors")), dict(about["values"])
         return None
 
@@ -88,14 +82,16 @@ class StateFolder:
         return self._all()[-1].with_suffix(".safetensors") if self._all() else None
 
     def clear(self) -> None:
-        """Delete all states, half-written ones of killed processes too; the declared output exists by now."""
-        if not self.folder.is_dir():
+        """Delete all states, other runs' and half-written ones of killed processes too; the declared output exists."""
+        if not self.whole.is_dir():
             return
-        for path in sorted(self.folder.iterdir()):
-            if not path.match(LOCKS):
+        for path in sorted(self.whole.iterdir()):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not path.match(LOCKS):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # whoever holds the folder removes it
-            self.folder.rmdir()
+            self.whole.rmdir()
 
     def _all(self) -> list[Path]:
         """Return the JSON files of all states, oldest first."""
@@ -112,45 +108,25 @@ class Tries:
         """Dev scores of the tries so far."""
         if path.is_file():
             found = read_json(path, rebuild=f"deleting {path.parent}")
-            self._run, self.scores = found["run_sha256"], found["scores"]
+            self._run, self.scores = found["identity"], found["scores"]
 
     def seed(self, seed: int) -> int:
         """Return the seed of the next try; that of the first one is the run's own."""
         return derived_seed(seed, "retry", len(self.scores)) if self.scores else seed
 
-    def check(self, run_sha256: str) -> None:
-        """Make sure that the tries are of this run.
+    def begin(self, identity: str) -> None:
+        """Forget the tries of a run that was made from something else."""
+        if self._run != identity:
+            self._run, self.scores = identity, []
 
-        Raises:
-          UserError: they are not.
-        """
-        if self.scores and self._run != run_sha256:
-            raise UserError(
-                f"{self._path}: holds tries of a run with other settings or data. Delete the folder "
-                f"{self._path.parent} to start anew."
-            )
-
-    def add(self, run_sha256: str, score: float) -> None:
+    def add(self, score: float) -> None:
         """Count a try."""
-        self._run = run_sha256
         self.scores.append(score)
-        write_json(self._path, {"run_sha256": run_sha256, "scores": self.scores})
+        write_json(self._path, {"identity": self._run, "scores": self.scores})
 
     def describe(self, seed: int) -> dict[str, Any]:
         """Return what the checkpoint says of them: nothing, as long as the first try was the only one."""
         return {"collapsed_tries": self.scores, "seed_used": seed} if self.scores else {}
-
-
-def _differing(saved: Any, wanted: Any, path: str = "") -> list[str]:
-    """Return the keys in which two identities differ, with both values where they are short."""
-    if isinstance(saved, Mapping) and isinstance(wanted, Mapping):
-        found = []
-        for key in sorted({*saved, *wanted}):
-            if saved.get(key) != wanted.get(key) or (key in saved) != (key in wanted):
-                found += _differing(saved.get(key), wanted.get(key), f"{path}.{key}" if path else key)
-        return found
-    old, new = (json.dumps(value) for value in (saved, wanted))
-    return [f"{path} ({old}, now {new})" if len(old) + len(new) < _SHORT else path]
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, team: Team) -> tuple[dict[str, Tensor], dict[str, Any]]:
