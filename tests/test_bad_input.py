@@ -320,7 +320,7 @@ CATALOGUE: list[tuple[str, str, dict[str, Any], str]] = [
     ("no labels", "target/commands", {"labels": []}, r"labels: \[\] .*Every label"),
     ("label twice", "target/commands", {"labels": ["on", "on"]}, r"labels: .*'on' stands twice"),
     ("labels as booleans", "target/commands", {"labels": [True, False]}, r"labels\.0: True is not of type string.*quotes"),
-    ("labels of another kind", "target/commands", {"kind": "span_qa"}, r"labels: kind 'span_qa' takes no labels"),
+    ("labels of another kind", "target/commands", {"kind": "span_qa", "metrics": ["squad_f1"]}, r"labels: kind 'span_qa' takes no labels"),
     ("no languages", "target/commands", {"languages": {}}, r"languages: \{\} should be non-empty"),
     ("unknown language", "target/commands", {"languages": {"xx": {"test": 5}}}, r"languages: language 'xx' has no row"),
     ("no as a language", "target/commands", {"languages": {False: {"test": 5}}}, r"YAML reads the key false as true or false"),

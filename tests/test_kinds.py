@@ -325,7 +325,7 @@ def test_multiple_choice_scores_each_rows_own_choices(encoder: Source, text_mode
 
 def test_pruned_checkpoint_has_the_base_rows_for_pieces_it_never_saw(tmp_path: Path) -> None:
     """Save with a pruned, changed embedding; load with other pieces: trained rows are trained, the others pretrained."""
-    from stiltsweep.files import write_json
+    from stiltsweep.files import write_record
     from stiltsweep.models.load import save_checkpoint, weights
 
     source = Source.read(tiny.encoder(tmp_path / "models"))
@@ -336,7 +336,7 @@ def test_pruned_checkpoint_has_the_base_rows_for_pieces_it_never_saw(tmp_path: P
     with torch.no_grad():
         model.backbone.get_input_embeddings().weight.add_(1.0)
     digests = save_checkpoint(tmp_path / "checkpoint", model, source, [name])
-    write_json(tmp_path / "checkpoint" / "checkpoint.json", {"base": "../models", **digests})
+    write_record(tmp_path / "checkpoint" / "checkpoint.json", {"base": "../models", "seed": 0, **digests})
     trained = Source.read(tmp_path / "checkpoint" / "checkpoint.json")
     other = np.array([0, 1, 2, 3, 5, 11, 20], dtype=np.int64)
     base, overlaid = weights(source, other)[name], weights(trained, other)[name]

@@ -17,7 +17,7 @@ import synthetic
 from stiltsweep import catalog
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import _majority
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import digest_file, read_json, write_json, write_record
 from stiltsweep.metrics import FITTING, METRICS, metric
 from stiltsweep.resampling.draws import Counts
 from stiltsweep.resampling.strata import stratify
@@ -78,7 +78,8 @@ def write(folder: Path, name: str) -> dict[tuple[str, int, str], tuple[list[str]
         ids = pq.read_table(path.with_suffix(".parquet"))["id"]
         pq.write_table(pa.table({"id": ids, **columns}), path.with_suffix(".parquet"))
         score = 100 * f1_score(gold, predicted, average=name.split("_")[0], zero_division=0)
-        write_json(path, cell | {"metric": name, "metrics": {name: score}, "score": score})
+        digests = cell["digests"] | {"statistics": digest_file(path.with_suffix(".parquet"))}
+        write_record(path, cell | {"metric": name, "metrics": {name: score}, "score": score, "digests": digests})
         made[cell["intermediate"], cell["seed"], code] = gold, predicted
     return made
 

@@ -370,4 +370,4 @@ def test_expect_prints_what_the_catalogue_pins() -> None:
 
     name = "name-typing"
     path = catalog.BUILT_IN / "intermediate" / f"{name}.yaml"
-    assert expect.block(CATALOG.task(name)) in path.read_text(encoding="utf-8")
+    assert expect.block(CATALOG.task(name))[0] in path.read_text(encoding="utf-8")

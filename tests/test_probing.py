@@ -23,7 +23,7 @@ import yaml
 import tiny
 from stiltsweep import config, feats, keep, records
 from stiltsweep.errors import UserError
-from stiltsweep.files import read_json
+from stiltsweep.files import read_json, write_json
 from stiltsweep.jobs import Jobs
 from stiltsweep.models.batches import collate
 from stiltsweep.models.load import Source, build, vocabulary
@@ -493,7 +493,7 @@ def row(accuracy: float, **more: Any) -> Probe:
 def test_the_table_reads_back_and_has_the_columns_agreed_on(tmp_path: Path) -> None:
     assert table.COLUMNS[: len(CONTRACT.split(","))] == tuple(CONTRACT.split(","))
     one = [{k: v for k, v in asdict(row(61.25)).items() if k not in (*IDENTITY, "family")}]
-    records.write_json(tmp_path / "a.json", {**IDENTITY, "probes": one})
+    write_json(tmp_path / "a.json", {**IDENTITY, "probes": one})
     found = table.gather([tmp_path / "a.json"], {"fi": "agglutinative"})
     table.write(tmp_path / "probes.csv", found)
     assert table.read(tmp_path / "probes.csv") == found == [row(61.25)]

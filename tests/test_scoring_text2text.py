@@ -408,6 +408,7 @@ def test_what_is_written_does_not_depend_on_the_other_languages(task, tmp_path: 
     tensors = load_file(start.parent / "model.safetensors")
     tensors["lm_head.weight"].normal_(generator=torch.Generator().manual_seed(0))  # likes pieces of any language
     save_file(tensors, start.parent / "model.safetensors", metadata={"format": "pt"})
+    write_record(start, read_json(start) | {"weights_sha256": digest_file(start.parent / "model.safetensors")})
     data = task(tmp_path / "data")
     predict(start, data, tmp_path / "all" / "predictions.json", SETTINGS, identity={})
     for language, path in data.items():

@@ -586,7 +586,7 @@ def test_metrics_reduce_to_ratios(metric):
     """The engine's score of a cell is the metric's own."""
     found = METRICS[metric]
     statistics = np.random.default_rng(0).integers(0, 3, (50, len(found.columns))).astype(float)
-    above, below = found.ratio(statistics).sum(axis=0)
+    above, below = found.reduced(statistics).sum(axis=0)
     assert 100 * above / below == pytest.approx(found.score(statistics.sum(axis=0)))
 
 

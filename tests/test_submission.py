@@ -19,7 +19,8 @@ from stiltsweep import catalog
 from stiltsweep.aggregates import entry, members
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import SEAL, read_json, write_record
+from stiltsweep.identity import RUN
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.records import write_rows
 from stiltsweep.submission import rendered
@@ -103,13 +104,13 @@ def written(
             meta = write_rows(data, kind, [{"split": "test", **row} for row in rows], about, labels=labels)
             cell = Cell("tiny", "none", task, 0, code)
             asked = [row for row in rows if row.get("side") != "candidate"]
-            one = {"fingerprint": "f", "data_sha256": meta.sha256, "tokens": 1, "sentinels": None}
-            write_json(
+            one = {"data_sha256": meta.sha256, "tokens": 1, "sentinels": None}
+            seal = write_record(
                 Path(layout.prediction(cell)), {**one, "ids": [row["id"] for row in asked], "predictions": predictions}
             )
             index = Path(layout.predictions("tiny", "none", task, 0))
             facts = {"checkpoint_sha256": "", "learned": True, "train_tokens": 0, "train_updates": 0}
-            write_json(index, {"languages": {code: {"fingerprint": "f"}}, **facts})
+            write_record(index, {**dict.fromkeys(RUN), "languages": {code: {SEAL: seal}}, **facts})
             output = Path(layout.cell(cell))
             evaluate(cell, data, index, output, family="", contaminated=False)
             yield task, code, asked, entry(read_json(output))
@@ -176,7 +177,7 @@ def test_what_is_not_there_is_named_and_what_does_not_fit_is_refused(tmp_path: P
     submit(tmp_path, {"xnli": ["de", "sw"]})
     assert read_json(tmp_path / "submission" / "index.json")["missing"] == ["xtreme/tiny/none/seed0/xnli/test-sw"]
     path = Path(Layout(str(tmp_path)).prediction(Cell("tiny", "none", "xnli", 0, "de")))
-    write_json(path, read_json(path) | {"ids": ["other"]})
+    write_record(path, read_json(path) | {"ids": ["other"]})
     with pytest.raises(UserError, match="the ids are not those of"):
         rendered("xnli", Path(Layout(str(tmp_path)).data("xnli", "de")), path)
     assert made[0] == "xnli"

@@ -338,7 +338,7 @@ def _order(path: Path, names: list[str], code: str, ids: dict[str, tuple[str, ..
 def _agree(path: Path, found: Metric, statistics: Array, cell: Mapping[str, Any]) -> None:
     """Refuse statistics that do not sum to the score beside them: one of the two files is stale."""
     score = float(found.score(statistics.sum(axis=0)))
-    stated = cell["metrics"].get(found.name) if "metrics" in cell else cell["score"]
+    stated = cell["score"] if found.name == cell["metric"] else cell["metrics"].get(found.name)
     same = stated is None if math.isnan(score) else stated is not None and abs(score - stated) < 1e-6
     if len(statistics) != cell["n"] or not same:
         raise UserError(

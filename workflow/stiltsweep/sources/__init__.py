@@ -91,14 +91,14 @@ def read_files(task: Task, language: str) -> list[Path]:
         found = list(importlib.import_module(f".{READERS[kind]}", __name__).paths(definition, language))
     if "labels_file" in definition and (folder := root(definition)) is not None:
         found.append(inside(folder, definition["labels_file"]))
-    return found
+    return [path for path in found if path.is_file()]  # what is missing is said by whoever reads it
 
 
-def _kept(task: Task, output: Path, decisive: identity.Decisive) -> Meta | None:
+def _kept(task: Task, output: Path, decisive: identity.Decisive, expected: Mapping[str, Any]) -> Meta | None:
     """Return what is said of rows that lie there already, made from the same; None where there are none."""
     try:
         record = read_record(meta_path(output))
-        if identity.differences(record, decisive) or identity.counted(record, task.languages[record["language"]]):
+        if identity.differences(record, decisive) or identity.counted(record, expected):
             return None
         read_rows(output, "train")  # compares the file with its digest
     except UserError:
@@ -110,7 +110,7 @@ def _kept(task: Task, output: Path, decisive: identity.Decisive) -> Meta | None:
 def _prepare(task: Task, language: str, output: Path, expected: Mapping[str, Any]) -> Meta:
     try:
         decisive = identity.prepared(task.name, language, task.definition, read_files(task, language))
-        if (meta := _kept(task, output, decisive)) is not None:
+        if (meta := _kept(task, output, decisive, expected)) is not None:
             return meta
         rows, origin = read(task, language)
     except UserError as error:
