@@ -200,18 +200,23 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
       Rows with the columns of `tables.Term` that do not name the regression.
     """
     o = typed.problem.observations
+
+    def empty(reason: str) -> list[Row]:
+        return [
+            _empty(typed.problem) | {"term": name, "languages": _of(typed, name), "reason": reason}
+            for name in _names(typed)
+        ]
+
+    if typed.absent:
+        return empty(typed.absent)
     kinds = len(typed.names)
     columns = [typed.dummies]
     if covariate is not None:
         values = np.array([covariate[code] for code in o.languages])
         columns.append((values - values.mean())[:, None])
     X = np.concatenate(columns, axis=1)
-    reason = typed.absent or _untold(X, typed.problem, "types")
-    if reason:
-        return [
-            _empty(typed.problem) | {"term": name, "languages": _of(typed, name), "reason": reason}
-            for name in _names(typed)
-        ]
+    if reason := _untold(X, typed.problem, "types"):
+        return empty(reason)
     found = typed.problem.fitted(X)
     p = found.X.shape[1]
     mean = np.zeros((1, p))
