@@ -44,7 +44,7 @@ def sweep(folder: Path, seeds: list[int], score: Callable[[Cell], float] = lambd
             (Path(checkpoint).parent / "state" / "lock-1").touch()
             index = {
                 "checkpoint_sha256": run,
-                "languages": {code: {"fingerprint": run + code} for code in ("en", "fi")},
+                "languages": {code: {"identity": run + code} for code in ("en", "fi")},
             }
             put(layout.predictions("m", arm, "t", seed), index, "en.json")
             for language in ("en", "fi"):
@@ -102,12 +102,12 @@ def test_languages_of_one_run_are_put_together(tmp_path: Path) -> None:
     index = read_json(path)
     failed, more = copy.deepcopy(index), copy.deepcopy(index)
     failed["languages"]["fi"] = {"error": "out of memory"}
-    more["languages"]["de"] = {"fingerprint": "x"}
+    more["languages"]["de"] = {"identity": "x"}
     write_json(path, failed)
     write_json(tmp_path / "other" / path.relative_to(one), more)
     combining.combine([one, tmp_path / "other"], tmp_path / "both")
     assert read_json(tmp_path / "both" / path.relative_to(one)) == more
-    more["languages"]["en"] = {"fingerprint": "another run's"}
+    more["languages"]["en"] = {"identity": "another run's"}
     write_json(tmp_path / "other" / path.relative_to(one), more)
     with pytest.raises(UserError, match="differ in languages"):
         combining.combine([one, tmp_path / "other"], tmp_path / "third")

@@ -59,7 +59,7 @@ def same(one: Path, other: Path, tolerance: float = 2e-4) -> None:
         for key in a:
             assert torch.allclose(a[key].float(), b[key].float(), atol=tolerance), key
     about, expected = (read_json(path) for path in (one, other))
-    varying = {"weights_sha256", "head_sha256"}
+    varying = {"weights_sha256", "head_sha256", "record_sha256"}
     assert {k: v for k, v in about.items() if k not in varying} == {
         k: v for k, v in expected.items() if k not in varying
     }
@@ -129,7 +129,7 @@ def test_any_number_goes_on_from_where_another_stopped(tmp_path: Path) -> None:
         loop._Trainer._update = and_signal  # type: ignore[method-assign]
 
     together(2, tmp_path, run, lambda rank: stop_after(3) if rank == 1 else None)
-    assert [path.name for path in sorted(run.output.parent.glob("state/*.json"))] == ["00000003.json"]
+    assert [path.name for path in sorted(run.output.parent.glob("state/*/*.json"))] == ["00000003.json"]
     try:
         stop_after(6)
         with pytest.raises(loop.Interrupted, match="after update 6"):
@@ -152,13 +152,13 @@ def test_a_signal_to_the_script_saves_in_all_processes(tmp_path: Path) -> None:
     state = run.output.parent / "state"
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(state.glob("*.json")) and time.monotonic() < deadline and process.poll() is None:
+    while not list(state.glob("*/*.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert said.count("the training state is saved") == 2
-    assert list(state.glob("*.json"))
+    assert list(state.glob("*/*.json"))
 
 
 @pytest.mark.parametrize(

@@ -356,7 +356,7 @@ def test_a_job_whose_node_only_seems_lost_is_not_done_twice(
         run.until(lambda: "is at it; waiting for it" in training_log(folder))
         os.kill(first, signal.SIGCONT)
         assert run.wait() == 0, run.text()
-    assert "another copy of this job has made it" in training_log(folder)
+    assert "already there, made with the same settings" in training_log(folder)
     assert trained(folder) == undisturbed
 
 
@@ -380,5 +380,5 @@ def test_a_controller_killed_its_job_is_not_done_twice(
         os.kill(first, signal.SIGCONT)
         assert run.wait() == 0, run.text()
     assert [job.state for job in jobs(folder)] == ["COMPLETED"] * 2
-    assert "another copy of this job has made it" in training_log(folder)
+    assert "already there, made with the same settings" in training_log(folder)
     assert trained(folder) == undisturbed

@@ -109,7 +109,7 @@ def train(run: Run, threads: int = 1) -> None:
     Called in each of several processes (see `processes`), it trains one model with all of them.
 
     Raises:
-      UserError: bad data or settings, a state of another run, a loss that is not finite, or a disk that is full.
+      UserError: bad data or settings, a loss that is not finite, or a disk that is full.
       Interrupted: SIGTERM, SIGINT or SIGUSR1 arrived.
     """
     team = Team()
@@ -117,8 +117,9 @@ def train(run: Run, threads: int = 1) -> None:
         held = None
         if team.first:
             held = stack.enter_context(lock(run.output.parent / "state"))
-            remove_leftovers(run.output.parent)
-            remove_leftovers(run.output.parent / "state")
+            states = run.output.parent / "state"
+            for folder in (run.output.parent, states, *states.glob("*/")):
+                remove_leftovers(folder)
         team.wait()
         tries = Tries(run.output.parent / "state" / "tries.json")
         while not _try(run, tries, held, threads, team):
