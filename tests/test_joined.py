@@ -17,7 +17,7 @@ from scipy.stats import ttest_ind
 
 from stiltsweep import combining, comparing
 from stiltsweep.errors import UserError
-from stiltsweep.files import read_json, write_json
+from stiltsweep.files import MADE_BY, read_record, sealed, write_record
 from stiltsweep.layout import Cell, Layout
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
@@ -28,13 +28,17 @@ def sweep(folder: Path, seeds: list[int], score: Callable[[Cell], float] = lambd
     layout = Layout(str(folder))
 
     def put(path: str, record: dict[str, Any], beside: str) -> None:
-        write_json(Path(path), record)
+        write_record(Path(path), record)
         Path(path).with_name(beside).write_bytes(path.removeprefix(str(folder)).encode())
 
     put(layout.model("m"), {"weights_sha256": "w"}, "model.safetensors")
     for language in ("en", "fi"):
         record = layout.path("data_record", task="t", language=language)
-        put(record, {"sha256": f"rows-{language}", "versions": {"x": folder.name}}, f"{language}.parquet")
+        put(
+            record,
+            {"sha256": f"rows-{language}", "versions": {"x": folder.name}, MADE_BY: folder.name},
+            f"{language}.parquet",
+        )
     for seed in seeds:
         for arm in ("none", "pairs"):
             run = f"{arm}{seed}"
@@ -90,7 +94,7 @@ def test_what_contradicts_is_named_and_nothing_is_written(tmp_path: Path) -> Non
         path.unlink()
     cell = Cell("m", "none", "t", 7, "fi")
     about = {"score": 1.0, "digests": {"data": "other rows", "predictions": "p"}}
-    write_json(Path(Layout(str(other)).cell(cell)), {**vars(cell), **about})
+    write_record(Path(Layout(str(other)).cell(cell)), {**vars(cell), **about})
     with pytest.raises(UserError, match=r"seed7/fi\.json: scored on other data than cells/m/none/t/seed0/fi\.json"):
         combining.combine([one, other], tmp_path / "both")
 
@@ -99,16 +103,16 @@ def test_languages_of_one_run_are_put_together(tmp_path: Path) -> None:
     one = sweep(tmp_path / "one", [0])
     shutil.copytree(one, tmp_path / "other")
     path = Path(Layout(str(one)).predictions("m", "none", "t", 0))
-    index = read_json(path)
+    index = read_record(path)
     failed, more = copy.deepcopy(index), copy.deepcopy(index)
     failed["languages"]["fi"] = {"error": "out of memory"}
     more["languages"]["de"] = {"identity": "x"}
-    write_json(path, failed)
-    write_json(tmp_path / "other" / path.relative_to(one), more)
+    write_record(path, failed)
+    write_record(tmp_path / "other" / path.relative_to(one), more)
     combining.combine([one, tmp_path / "other"], tmp_path / "both")
-    assert read_json(tmp_path / "both" / path.relative_to(one)) == more
+    assert read_record(tmp_path / "both" / path.relative_to(one)) == sealed(more)
     more["languages"]["en"] = {"identity": "another run's"}
-    write_json(tmp_path / "other" / path.relative_to(one), more)
+    write_record(tmp_path / "other" / path.relative_to(one), more)
     with pytest.raises(UserError, match="differ in languages"):
         combining.combine([one, tmp_path / "other"], tmp_path / "third")
 

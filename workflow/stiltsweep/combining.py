@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import canonical, read_json, write_json
+from .files import MADE_BY, SEAL, canonical, read_json, write_record
 from .layout import Layout
 
 TAKEN = ("data_record", "model", "intermediate", "finetune", "predictions", "cell", "probe")
 """Places of the records that stand for a result, in the order in which one is made from another."""
 _WHOLE_FOLDER = ("model", "intermediate", "finetune", "predictions")
-_NOT_COMPARED = ("versions", "cost")
+_NOT_COMPARED = ("versions", "cost", MADE_BY, SEAL)
 _NOT_TAKEN = ("state", "lock")
 _SHOWN = 20
 
@@ -151,7 +151,7 @@ def _take(below: str, several: Sequence[Found], output: Path) -> None:
         for one in reversed(several):
             found = one.record["languages"]
             languages |= {code: about for code, about in found.items() if "error" not in about or code not in languages}
-        write_json(path, {**several[0].record, "languages": dict(sorted(languages.items()))})
+        write_record(path, {**several[0].record, "languages": dict(sorted(languages.items()))})
         os.utime(path, (made, made))
 
 
