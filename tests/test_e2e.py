@@ -253,11 +253,25 @@ def test_an_intermediate_added_runs_only_its_jobs(sweep: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"title": "Another"}, {"describe", "report"}),
-        ({"significance": {"resamples": 300}}, {"describe", "significance", "lift", "typology", "diagnose", "report"}),
+        ({"title": "Another"}, {"describe", "scores", "report"}),
+        (
+            {"significance": {"resamples": 300}},
+            {"describe", "significance", "lift", "typology", "diagnose", "scores", "report"},
+        ),
         (
             {"training": {"target": {"epochs": 1}}},
-            {"describe", "finetune", "predict", "evaluate", "significance", "lift", "typology", "diagnose", "report"},
+            {
+                "describe",
+                "finetune",
+                "predict",
+                "evaluate",
+                "significance",
+                "lift",
+                "typology",
+                "diagnose",
+                "scores",
+                "report",
+            },
         ),
     ],
 )

@@ -270,7 +270,9 @@ def test_what_an_edit_runs_in_a_copied_folder(folder: Path) -> None:
 
     assert trained <= runs(task, lambda value: value["labels"].reverse())
     assert trained <= runs(task, lambda value: value.update(metrics=["macro_f1", "accuracy"]))
-    assert trained <= runs(configuration, lambda value: value.update(training={**value["training"], "epochs": 3}))
+    assert trained <= runs(
+        configuration, lambda value: value.update(training={**value.get("training", {}), "epochs": 3})
+    )
     # A metric that is only reported trains and predicts nothing; a description, a licence, a count that agrees nothing.
     reported = runs(task, lambda value: value.update(metrics=["accuracy", "macro_f1"]))
     assert "evaluate" in reported and not {"prepare", "finetune", "predict"} & reported

@@ -93,6 +93,8 @@ class Expected:
         return {
             language: identity.predicted(settings=settings, start=start, base=base, meta=self._meta(target, language))
             for language in self._sweep.languages[target]
+            # One that could not be prepared is none of the job's inputs (see `Jobs.prediction_data`).
+            if self._layout.data(target, language) in job.inputs
         }
 
     def _record_of(self, job: Job) -> str | None:
