@@ -131,7 +131,7 @@ include: "{root}/Snakefile"
 
 import os
 from stiltsweep import identity
-from stiltsweep.files import SEAL, digest, write_record
+from stiltsweep.files import SEAL, digest, digest_file, write_record
 from stiltsweep.planning import graph
 from stiltsweep.planning.expected import Expected
 
@@ -155,6 +155,8 @@ for job in graph.jobs(workflow):
     about = identity.of(decisive)
     if job.rule in graph.TABLED:
         identity.record(first, decisive, others)
+    elif job.rule == "evaluate":
+        write_record(first, about | {{"digests": {{"statistics": digest_file(others[0])}}, "seed": 0}})
     elif job.rule == "prepare":
         names = dict(task=job.wildcards["task"], language=job.wildcards["language"])
         task = CATALOG.task(names["task"])
@@ -231,7 +233,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What an edit of each key makes run again: (change, what rules, in part or for all their jobs). docs/running.md holds the
 # same table in words.
 
-TOLD = {"describe", "report"}
+TOLD = {"describe", "scores", "report"}
 TESTED = {"significance", "lift", "typology", "diagnose", *TOLD}
 SCORED = {"evaluate", *TESTED}
 PREDICTED = {"predict", *SCORED}
@@ -273,7 +275,6 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "minimum_examples": ({"minimum_examples": 36}, {"measure", *PREDICTED}),
     "recipe": ({"recipe": "xtreme"}, TRAINED),
     "training": ({"training": {"target": {"epochs": 1}}}, FINETUNED),
-    "training.save_minutes": ({"training": {"target": {"save_minutes": 1.0}}}, TOLD),
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
     "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),
     "resources.gradient_checkpointing": ({"resources": {"gradient_checkpointing": True}}, TOLD),
@@ -293,6 +294,9 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "significance.seed": (significance(seed=1), TESTED),
     "significance.confidence": (significance(confidence=0.9), TESTED),
     "significance.resampling": (significance(resampling="examples"), TESTED),
+    "significance.pair_seeds": (significance(pair_seeds=False), TESTED),
+    "significance.margin": (significance(margin=2.0), TESTED),
+    "significance.failed_intermediates": (significance(failed_intermediates="leave_out"), TESTED),
     "significance.groupings": (significance(groupings=["script"]), TESTED - {"diagnose"}),
     "significance.allow_missing": (significance(allow_missing=True), TESTED),
     "segmentations": (
@@ -303,6 +307,8 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "diagnosis.buckets": ({"diagnosis": {"buckets": 3}}, {"diagnose", *TOLD}),
     "diagnosis.minimum": ({"diagnosis": {"minimum": 20}}, {"diagnose", *TOLD}),
 }
+WITHIN = {"training.save_minutes": ({"training": {"target": {"save_minutes": 1.0}}}, TOLD)}
+"""Edits below a key of the table that make less run again than others below it."""
 ONLY = {
     # Of the arms that exist, those that use the key: 1 arm x 2 seeds.
     key: {"intermediate": 2, "finetune": 2}
@@ -359,9 +365,11 @@ OFTEN = {
 
 @pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
-@pytest.mark.parametrize("key", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in EDITS])
+@pytest.mark.parametrize(
+    "key", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in {**EDITS, **WITHIN}]
+)
 def test_an_edit_reruns_exactly_what_uses_the_key(key: str, finished: Path) -> None:
-    change, rules = EDITS[key]
+    change, rules = {**EDITS, **WITHIN}[key]
     (finished / "more" / "models").mkdir(parents=True, exist_ok=True)
     try:
         write(finished, {**CONFIGURATION, **change})
@@ -404,14 +412,13 @@ def test_damage_is_repaired(finished: Path) -> None:
         cell.unlink()
         made = plan(finished)
         # Made again, and what is made from it with it, though the report is there.
-        after = {"significance": 1, "lift": 1, "diagnose": 1, "describe": 1, "report": 1}
+        after = {"significance": 1, "lift": 1, "typology": 1, "diagnose": 1, "describe": 1, "scores": 1, "report": 1}
         assert to_do(made) == planned(finished) == {"evaluate": 1, **after}
         assert made["cells"] == {"done": 79, "missing": 1}
         cell.write_bytes(before[cell].replace(b'"seed": 0', b'"seed": 1'))
         assert to_do(plan(finished)) == planned(finished) == {"evaluate": 1, **after}
         prediction.write_text("changed")
         made = plan(finished)
-        after["typology"] = 1
         both = {**after, "evaluate": 3, "significance": 2, "diagnose": 2}
         assert to_do(made) == planned(finished) == {"predict": 1, **both}
         reasons = {one["rule"]: one["reason"] for one in made["stale"]}
@@ -427,8 +434,12 @@ def test_damage_is_repaired(finished: Path) -> None:
     ("what", "expected"),
     [
         ("report/tables", {"report": 1}),
-        ("significance/lift.parquet", {"lift": 1, "describe": 1, "report": 1}),
-        ("cells", {"evaluate": 80, "significance": 2, "lift": 1, "diagnose": 2, "describe": 1, "report": 1}),
+        ("significance/lift.parquet", {"lift": 1, "describe": 1, "scores": 1, "report": 1}),
+        (
+            "cells",
+            {"evaluate": 80, "significance": 2, "lift": 1, "typology": 1, "diagnose": 2}
+            | {"describe": 1, "scores": 1, "report": 1},
+        ),
     ],
 )
 def test_what_was_deleted_is_missing(finished: Path, what: str, expected: dict[str, int]) -> None:

@@ -13,7 +13,7 @@ from test_significance_cells import GRID
 
 import synthetic
 from report_fixtures import description, write_json
-from stiltsweep import catalog
+from stiltsweep import catalog, identity
 from stiltsweep.aggregates import aggregates
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
@@ -150,13 +150,15 @@ def test_the_catalogues_own_table_names_what_there_is() -> None:
 
 def test_the_script_writes_both_tables_the_same_twice(tmp_path: Path) -> None:
     sweep(tmp_path)
+    described = tmp_path / "report" / "run.json"
+    identity.record(described, identity.tabled("describe", [], {}))
     rows = table(tmp_path / "published.csv", "tiny,none,intent,fi,accuracy,60,Paper,a page")
     output = tmp_path / "significance" / "benchmarks.csv"
     arguments = [
         "--results",
         str(tmp_path),
         "--run",
-        str(tmp_path / "report/run.json"),
+        str(described),
         "--published",
         str(rows),
         "--output",
@@ -167,5 +169,6 @@ def test_the_script_writes_both_tables_the_same_twice(tmp_path: Path) -> None:
         scores_script.main(arguments)
         contents.append((output.read_bytes(), output.with_name("published.csv").read_bytes()))
     assert contents[0] == contents[1]
+    assert set(identity.made(output)["files"]) == {"benchmarks.csv", "published.csv"}
     with open(output, encoding="utf-8", newline="") as handle:
         assert {row["benchmark"] for row in csv.DictReader(handle)} == {"mini", "other"}
