@@ -31,11 +31,12 @@ from stiltsweep.arms import BASELINE
 from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
-from stiltsweep.report import figures, scatters, tables
+from stiltsweep.report import figures, scatters, score_tables, tables
 from stiltsweep.report.canvas import scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
 from stiltsweep.report.run import describe, read_run
+from stiltsweep.report.scores import Reader, benchmark_rows
 from stiltsweep.report.table import Column, Table
 from stiltsweep.sweep import Sweep
 
@@ -440,15 +441,23 @@ def test_sentinels_are_shown_where_there_are_any(folder, tmp_path):
 
 def test_benchmark_scores_are_shown_where_a_target_belongs_to_one(folder):
     results = read(folder)
-    assert tables.build(results)["benchmarks"].rows == []
+    assert score_tables.build(results)["benchmarks"].rows == []
     run = dataclasses.replace(results.run, benchmarks={"xtreme": {"intent": ["en", "de"], "other": ["de"]}})
-    table = tables.benchmarks(Results(run, [], results.cells))
-    shown = {tuple(row[2:5]): row for row in table.shown()}
+    rows = list(benchmark_rows(Reader(run, folder)))
+    table = score_tables.benchmarks(Results(run, [], results.cells, scores=rows))
+    names = [column.name for column in table.columns]
+    shown = [dict(zip(names, row, strict=True)) for row in table.shown()]
     cells = [results.cells[cell] for cell in run.cells() if cell.target == "intent" and cell.intermediate == "none"]
     german = [cell["score"] for cell in cells if cell["language"] == "de"]
-    assert shown["none", "intent", "transfer"][5] == f"{sum(german) / 3:.1f}"
-    assert shown["none", "mean over tasks", "all"][5:] == ["n/a", "0", "missing: other (all languages)"]
-    assert [row[3] == "mean over tasks" for row in table.rows] == table.marks
+
+    def one(task: str, languages: str) -> dict[str, str]:
+        wanted = {"intermediate": "none", "task": task, "languages": languages}
+        return next(row for row in shown if all(row[key] == value for key, value in wanted.items()))
+
+    assert one("intent", "transfer")["score"] == f"{sum(german) / 3:.1f}"
+    mean = one("mean over tasks", "all")
+    assert mean["score"] == "n/a" and "other" in mean["remarks"]
+    assert [row["task"] == "mean over tasks" for row in shown] == table.marks
 
 
 def test_rank_correlation():
