@@ -122,7 +122,8 @@ def refused(message: str, action: Callable[[], Any] = begin) -> None:
     began = time.process_time()
     with pytest.raises(UserError) as error:
         action()
-    assert time.process_time() - began < TIMES * _ACCEPTED[0]
+    # Two seconds are what a user is promised; on a machine slow at accepting, that is the measure.
+    assert time.process_time() - began < max(2.0, TIMES * _ACCEPTED[0])
     text = str(error.value)
     assert re.search(message, text), text
     assert "\n" not in text
