@@ -522,7 +522,7 @@ def test_templates_to_failures(tmp_path: Path) -> None:
 def test_an_edited_template_prepares_its_language_again(tmp_path: Path) -> None:
     """Through Snakemake: a language's file decides that language, English those that are compared with it."""
     own = tmp_path / "own"
-    task(own, TEXTS)
+    task(own, TEXTS, train_on=["qa"])
     settings = {"catalog": ["own"], "models": ["e5-small"], "intermediates": ["none"], "targets": {"mine": "all"}, "minimum_examples": 1}  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")

@@ -311,7 +311,7 @@ def test_the_configurations_data_folder_is_that_of_hub_copies_too(tmp_path, monk
         "splits": {"test": "test"},
     }
     task = {"kind": "classification", "description": "A copy of a data set.", "licence": "none", "source": source}
-    task |= {"labels": labels, "languages": {"el": {"test": 2}}, "metrics": ["accuracy"]}
+    task |= {"labels": labels, "languages": {"el": {"test": 2}}, "metrics": ["accuracy"], "train_on": ["intent"]}
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     (tmp_path / "catalogue" / "target").mkdir(parents=True)
     (tmp_path / "catalogue" / "target" / "copied.yaml").write_text(yaml.safe_dump(task))
