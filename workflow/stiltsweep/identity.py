@@ -100,7 +100,7 @@ def prepared(task: str, language: str, definition: Record, files: Sequence[Path]
     }
 
 
-def said(meta: Record, definition: Record, labels: Sequence[str] | None = None) -> dict[str, Any]:
+def said(meta: Record, definition: Record) -> dict[str, Any]:
     """Return the record of prepared data as the definition of now has it, where their rows stay."""
     now = {
         "metrics": list(definition.get("metrics", [])),
@@ -108,7 +108,7 @@ def said(meta: Record, definition: Record, labels: Sequence[str] | None = None) 
         "text2text": dict(definition["text2text"]),
         "source": {**meta["source"], "licence": definition["licence"]},
     }
-    return sealed({**meta, **now, **({} if labels is None else {"labels": list(labels)})})
+    return sealed({**meta, **now})
 
 
 def counted(meta: Record, expected: Record) -> list[str]:

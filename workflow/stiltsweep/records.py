@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import feats
 from .errors import UserError
 from .files import canonical, check_digest, digest_file, read_record, replacing, write_record
+from .identity import metrics_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,8 +79,7 @@ class Meta:
 
     def metrics_of(self, interface: str) -> list[str]:
         """Return the names of the metrics on an interface: `text2text.metrics` where the task states them."""
-        own: list[str] = self.text2text.get("metrics", []) if interface == "text2text" else []
-        return own or self.metrics
+        return metrics_of(vars(self), interface)
 
 
 def schema(kind: str) -> pa.Schema:

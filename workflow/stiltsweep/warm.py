@@ -132,11 +132,14 @@ def _preload() -> None:
     from accelerate import Accelerator
     from transformers.initialization import no_init_weights
 
-    from . import evaluation, prediction, sources
+    from . import code, evaluation, prediction, sources
     from .sources import package
     from .training import loop
 
     pa.array([])  # imports pandas when it is first called
+    # What children run is the code that is in memory now, whatever becomes of the files: its digest is taken now too.
+    for script in ("prepare", "train", "predict", "evaluate", "measure", "diagnose", "probe"):
+        code.digest(script)
     # What exists now is never collected in a child: a collection would touch, and so copy, every page of it.
     gc.collect()
     gc.freeze()
