@@ -62,7 +62,7 @@ def sweep(original: Path, folder: Path, **training: Any) -> Path:
     configuration = yaml.safe_load((folder / "config.yaml").read_text())
     configuration["targets"] = {"commands": ["en", "de", "fi"]}
     configuration["seeds"] = [0]
-    long = {"epochs": 1.0e6, "max_updates": 400, "patience": 1000, "evaluations": 20}
+    long = {"epochs": 10000, "max_updates": 400, "patience": 1000, "evaluations": 20}
     configuration["training"] = {"intermediate": {**long, **training}}
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
     return folder
