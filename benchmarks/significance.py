@@ -7,7 +7,7 @@ speed      a paper-sized block (XNLI: 5,010 parallel examples, 14 transfer langu
            resamples) against scipy.stats.bootstrap, comparison by comparison, and the two results against each other
 memory     peak memory at 20,000 examples x 400 cells x 10,000 resamples
 loading    reading the statistics of 6,000 cells
-null       2,000 sweeps without any lift per condition: how often the tests say otherwise
+null       1,000 sweeps without any lift per condition: how often the tests say otherwise
 theory     the same for normal data, by how much of the uncertainty is the examples', the runs' and their interaction's
 types      1,000 sweeps without any effect of type per layout of languages: how often types are said to differ
 skew       coverage of percentile and BCa intervals on a skewed statistic
@@ -16,6 +16,7 @@ skew       coverage of percentile and BCa intervals on a skewed statistic
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +46,13 @@ from stiltsweep.languages import Languages  # noqa: E402
 from stiltsweep.significance import Settings, Statistics, compare, estimands, read, resample  # noqa: E402
 from stiltsweep.significance.joint import Joint, common_and_own  # noqa: E402
 from stiltsweep.significance.seeds import component, excess  # noqa: E402
-from stiltsweep.typology.models import Problem, Typed, omnibus, type_terms  # noqa: E402
+from stiltsweep.typology.models import Problem, Typed, omnibus, slope_terms, type_terms  # noqa: E402
 from stiltsweep.typology.observations import Observations  # noqa: E402
 from stiltsweep.typology.tables import LANGUAGES as LANGUAGES_ALONE  # noqa: E402
 from stiltsweep.typology.tables import LINEAGES  # noqa: E402
+
+WORKERS = 2
+"""Processes of the simulations; `--workers`."""
 
 LANGUAGES = ("ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 FAMILIES = {
@@ -158,82 +163,155 @@ CODES = ("a", "b", "c", "d")
 GROUPS = {"x": ["a", "b"], "y": ["c", "d"]}
 
 
-Condition = tuple[str, int, float, int, str]
-"""How ids are shared, seeds, standard deviation over seeds, examples, and what is odd (see `ODD`)."""
+@dataclass(frozen=True)
+class Condition:
+    """What null sweeps are like: 4 languages in 2 families, one intermediate without a lift."""
+
+    parallel: str = "full"
+    """How ids are shared (see `synthetic.example_ids`)."""
+    seeds: int = 3
+    sd: float = 1.5
+    """Standard deviation of a run, in points; what the seed does to all languages alike."""
+    paired: float = 0.7
+    """Correlation of the runs of both arms that share a seed."""
+    examples: int = 150
+    metric: str = "accuracy"
+    odd: str = ""
+    """One of `ODD`."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        ids = {"full": "all", "partial": "in part", "none": "none"}[self.parallel]
+        parts = [f"{self.seeds} seeds", f"sd {self.sd:g}", f"correlation {self.paired:g}", f"ids shared: {ids}"]
+        parts += [f"{self.examples} examples"] + ["F1"] * (self.metric == "f1") + ([ODD[self.odd]] if self.odd else [])
+        return ", ".join(parts)
+
+
 ODD = {
-    "": "",
-    "ignored": "shared ids ignored",
-    "constant": "one baseline run",
+    "clusters": "clusters of five",
+    "clusters ignored": "clusters of five, ignored",
+    "one run": "one usable run of the arm",
+    "one baseline run": "one usable run of the baseline",
+    "constant": "the baseline is one and the same run",
+    "unpaired": "pair_seeds: false",
+    "ids ignored": "shared ids ignored",
     "languages": "6 + 6 languages drawn, lifts of sd 3",
 }
+CLUSTER = 5
+
+
+def conditions() -> list[Condition]:
+    """Return what is simulated."""
+    kinds = ("full", "partial", "none")
+    grid = itertools.product((3, 5), ((1.5, 0.0), (1.5, 0.7), (4.0, 0.7)), kinds)
+    found = [Condition(parallel, seeds, sd, paired) for seeds, (sd, paired), parallel in grid]
+    found += [Condition(seeds=seeds, sd=0.0, paired=0.0) for seeds in (3, 5)]
+    # Of more examples, fewer draws are exactly as large as the estimate; such ties count against a finding.
+    found += [Condition(seeds=seeds, examples=600) for seeds in (3, 5)]
+    found += [Condition(parallel, metric="f1") for parallel in kinds] + [Condition(seeds=5, metric="f1")]
+    found += [Condition(parallel, odd="clusters") for parallel in kinds] + [Condition(seeds=5, odd="clusters")]
+    found += [Condition(seeds=n, odd=odd) for odd in ("one run", "one baseline run") for n in (3, 5)]
+    found += [Condition(odd=odd) for odd in ("constant", "unpaired", "clusters ignored", "ids ignored")]
+    return found + [Condition(parallel, odd="languages") for parallel in ("full", "none")]
 
 
 def _null_sweeps(job: tuple[int, int, Condition]) -> dict[str, int]:
-    """Count, over some sweeps without a lift, what comes out significant at 0.05."""
-    first, last, (parallel, seeds, seed_sd, examples, odd) = job
-    hits: dict[str, int] = {}
+    """Count, over some sweeps without a lift, what comes out significant at 0.05.
+
+    The sweeps are told the engine as one, each with arms of its own, so that they share its draws and nothing else.
+    """
+    first, last, condition = job
+    odd = condition.odd
     groups = {"x": list("abcdef"), "y": list("ghijkl")} if odd == "languages" else GROUPS
-    level = {"resampling": "examples+seeds+languages"} if odd == "languages" else {}
     codes = [code for group in groups.values() for code in group]
+    ids = {code: sorted(synthetic.example_ids(code, condition.examples, condition.parallel, first)) for code in codes}
+    right: dict[tuple[str, int, str], np.ndarray] = {}
     for k in range(first, last):
-        ids = {code: sorted(synthetic.example_ids(code, examples, parallel, k)) for code in codes}
-        expected = {(arm, code): 60.0 for arm in ("none", "task") for code in codes}
-        rng = np.random.default_rng([k, seeds])
-        if odd == "languages":
-            expected |= {("task", code): 60.0 + 3.0 * rng.standard_normal() for code in codes}
-        shares = {"correlation": 0.4, "shared": 0.2, "steady": 0.2}
-        constant = ("none",) if odd == "constant" else ()
-        right = synthetic.answers(rng, ids, expected, range(seeds), seed_sd=seed_sd, constant=constant, **shares)
-        if odd == "ignored":
-            ids = {code: [f"{code}{name}" for name in held] for code, held in ids.items()}
-        for row in tested(synthetic.statistics(right, ids), groups, resamples=999, seed=k, **level):
-            if odd == "languages" and row["scope"] == "language":  # by themselves they have a lift
-                continue
-            for column in COLUMNS:
-                key = f"{row['scope']} {column}"
-                hits[key] = hits.get(key, 0) + (row[column] < 0.05)
-                hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
+        right |= {(f"{arm}{k}", s, code): values for (arm, s, code), values in _answers(k, condition, ids).items()}
+    held = {c: [f"{c}{name}" for name in names] for c, names in ids.items()} if odd == "ids ignored" else ids
+    statistics = replace(synthetic.statistics(right, held), planned=condition.seeds)
+    if condition.metric == "f1":
+        statistics = replace(statistics, values=_f1(statistics, ids, np.random.default_rng([first, 7])))
+    if odd == "clusters":
+        # Ids are numbers in the order in which `synthetic.answers` has them.
+        pool = {name: place for place, name in enumerate(sorted({i for names in ids.values() for i in names}))}
+        named = {code: tuple(str(pool[name] // CLUSTER) for name in names) for code, names in ids.items()}
+        statistics = replace(statistics, clusters=named)
+    level = "examples+seeds+languages" if odd == "languages" else "examples+seeds"
+    settings = Settings(resamples=999, seed=first, resampling=level, pair_seeds=odd != "unpaired")
+    pairs = [(f"task{k}", f"none{k}") for k in range(first, last)]
+    asked = estimands(statistics.languages, {"family": groups}, "family")
+    hits: dict[str, int] = {}
+    for row in compare(resample(statistics, settings, pairs), asked, pairs):
+        if odd == "languages" and row["scope"] == "language":  # by themselves they have a lift
+            continue
+        for column in COLUMNS:
+            key = f"{row['scope']} {column}"
+            hits[key] = hits.get(key, 0) + (row[column] is not None and row[column] < 0.05)
+            hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
     return hits
 
 
-def null(sweeps: int = 2000) -> dict[str, Any]:
+def _answers(k: int, condition: Condition, ids: dict[str, list[str]]) -> dict[tuple[str, int, str], np.ndarray]:
+    """Draw who answers what rightly in one sweep."""
+    odd = condition.odd
+    rng = np.random.default_rng([k, condition.seeds])
+    expected = {(arm, code): 60.0 for arm in ("none", "task") for code in ids}
+    if odd == "languages":
+        expected |= {("task", code): 60.0 + 3.0 * rng.standard_normal() for code in ids}
+    right = synthetic.answers(
+        rng,
+        ids,
+        expected,
+        range(condition.seeds),
+        seed_sd=condition.sd,
+        paired=condition.paired,
+        correlation=0.4,
+        shared=0.2,
+        steady=0.2,
+        constant=("none",) if odd == "constant" else (),
+        cluster=CLUSTER if odd.startswith("clusters") else 1,
+    )
+    single = {"one run": "task", "one baseline run": "none"}.get(odd)
+    return {(arm, s, code): values for (arm, s, code), values in right.items() if arm != single or s == 0}
+
+
+def _f1(statistics: Statistics, ids: dict[str, list[str]], rng: np.random.Generator) -> dict[Any, Any]:
+    """Return answers as one to three spans: all found, or all missed, with as many wrong ones half of the time."""
+    spans = {code: rng.integers(1, 4, len(names)) for code, names in ids.items()}
+    found = {}
+    for (arm, seed, code), values in statistics.values.items():
+        right = values[:, 0]
+        wrong = spans[code] * (rng.random(len(right)) < 0.5) * (1.0 - right)
+        true = spans[code] * right
+        found[arm, seed, code] = np.stack([2.0 * true, true + wrong + spans[code]], axis=1)
+    return found
+
+
+def null(sweeps: int = 1000) -> dict[str, Any]:
     """Simulate null sweeps: 4 languages of 2 families, 150 or 600 examples, one intermediate.
 
     `p` is at examples+seeds (what the table's p is), `examples_p` conditional on the trained models. The standard
     deviation over seeds is 0, 1.5 or 4 points; that of a lift over 150 examples about 2 (all) to 4 (one language).
     """
     found: dict[str, Any] = {}
-    conditions = [
-        (parallel, seeds, seed_sd, 150, "")
-        for seeds in (3, 5)
-        for seed_sd in (0.0, 1.5, 4.0)
-        for parallel in ("full", "partial", "none")
-    ]
-    # Of more examples, fewer draws are exactly as large as the estimate; such ties count against a finding.
-    conditions += [("full", seeds, sd, 600, "") for seeds in (3, 5) for sd in (0.0, 1.5, 4.0)]
-    # One baseline run: retrieval from an untouched model.
-    conditions += [("full", 3, sd, 150, odd) for sd in (0.0, 1.5) for odd in ("ignored", "constant")]
-    conditions += [(parallel, 3, 1.5, 150, "languages") for parallel in ("full", "none")]
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        for condition in conditions:
-            step = 100
-            parallel, seeds, seed_sd, examples, odd = condition
-            jobs = [(k, min(k + step, sweeps), condition) for k in range(0, sweeps, step)]
+    with ProcessPoolExecutor(max_workers=WORKERS) as pool:
+        for condition in conditions():
+            jobs = [(k, min(k + 50, sweeps), condition) for k in range(0, sweeps, 50)]
             total: dict[str, int] = {}
             for part in pool.map(_null_sweeps, jobs):
                 for key, value in part.items():
                     total[key] = total.get(key, 0) + value
-            name = ", ".join(
-                filter(None, (f"{seeds} seeds", f"sd {seed_sd}", parallel, f"{examples} examples", ODD[odd]))
-            )
-            found[name] = {
+            found[condition.name] = {
                 key: round(value / total[f"{key} n"], 4) for key, value in total.items() if not key.endswith(" n")
             }
-            print(f"  {name:42s} " + "  ".join(f"{scope} {_rates(found[name], scope)}" for scope in SCOPES), flush=True)
+            rates = "  ".join(f"{scope} {_rates(found[condition.name], scope)}" for scope in SCOPES)
+            print(f"  {condition.name:62s} {rates}", flush=True)
     return found
 
 
-COLUMNS = ("p", "examples_p", "p_signflip")
+COLUMNS = ("p", "examples_p")
 SCOPES = ("all", "group", "contrast", "language")
 
 
@@ -245,6 +323,7 @@ def _rates(rates: dict[str, float], scope: str) -> str:
 
 
 LAYOUTS = {
+    "MLQA, 6": "ar de es hi vi zh",
     "TyDi, 8": "ar bn fi id ko ru sw te",
     "default, 12": "zh vi th fi hu tr ko de ru es ar he",
     "XNLI, 14": " ".join(LANGUAGES),
@@ -255,57 +334,91 @@ LAYOUTS = {
 """Transfer languages of published targets, and of a design with as many languages a type as there are."""
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How lifts without an effect of type differ."""
+
+    sd: float
+    """Between languages, in points."""
+    lineages: bool = False
+    """Whether half of the variance is between lineages."""
+    targets: int = 1
+    """Where several: pooled, and lifts differ by another point (sd) by target and language."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        half = ", half of it between lineages" if self.lineages else ""
+        return f"sd {self.sd:g}{half}" + (f", {self.targets} targets pooled" if self.targets > 1 else "")
+
+
+SPREADS = (*(Spread(sd) for sd in (0.0, 1.0, 2.0)), Spread(1.0, True), Spread(2.0, True), Spread(2.0, targets=3))
+
+
 def types(sweeps: int = 1000) -> dict[str, Any]:
     """Simulate sweeps whose lift does not depend on type, and ask with languages as units.
 
     Languages differ by a standard deviation of 0, 1 or 2 points, all of their own or half of the variance their
-    lineage's. Share (%) that is significant at 0.05: types dealt out over languages, over lineages, the F test, and the
-    least and the most often found of the types' differences from the mean.
+    lineage's. Share (%) that is significant at 0.05: types dealt out over languages, over lineages, the F test, the
+    least and the most often found of the types' differences from the mean, and a number that says nothing of the
+    languages (by t, and dealt out). `n/a`: nothing is tested.
     """
     found: dict[str, Any] = {}
-    jobs = [(layout, sd, half, sweeps) for layout in LAYOUTS for sd, half in SPREADS]
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        for (layout, sd, half, _), rates in zip(jobs, pool.map(_typed_sweeps, jobs), strict=True):
-            found[f"{layout} languages, sd {sd:g}{', half of it between lineages' if half else ''}"] = rates
+    jobs = [(layout, spread, sweeps) for layout in LAYOUTS for spread in SPREADS]
+    with ProcessPoolExecutor(max_workers=WORKERS) as pool:
+        for (layout, spread, _), rates in zip(jobs, pool.map(_typed_sweeps, jobs), strict=True):
+            found[f"{layout} languages, {spread.name}"] = rates
+            print(f"  {layout} languages, {spread.name:50s} {rates}", flush=True)
     return found
 
 
-SPREADS = ((0.0, False), (1.0, False), (2.0, False), (1.0, True), (2.0, True))
-
-
-def _typed_sweeps(job: tuple[str, float, bool, int]) -> dict[str, float]:
-    layout, sd, half, sweeps = job
+def _typed_sweeps(job: tuple[str, Spread, int]) -> dict[str, float | str]:
+    layout, spread, sweeps = job
     table = Languages.read([ROOT / "workflow" / "catalog" / "languages.csv"])
     codes = sorted(LAYOUTS[layout].split())
     k = len(codes)
     families, lineages = ({code: table.value(code, column) for code in codes} for column in ("family", "genealogy"))
     lineage = np.unique([lineages[code] for code in codes], return_inverse=True)[1]
-    rng = np.random.default_rng([len(codes), round(10 * sd), half])
-    settings = typology.Settings(permutations=999)
-    examples = 0.25 * (0.5 * np.eye(k) + 0.5)  # parallel data: half of the variance is shared
-    root = np.linalg.cholesky(examples)
-    hits: dict[str, int] = {}
-    for _ in range(sweeps):
-        own = rng.normal(0.0, sd * (0.5 if half else 1.0) ** 0.5, k)
-        lifts = own + rng.normal(0.0, sd * 0.5**0.5 * half, lineage.max() + 1)[lineage] + root @ rng.normal(size=k)
-        beyond = np.zeros((k, k))
-        for _ in range(
-            2
-        ):  # three runs of each arm: a point in all languages alike, half a point in each, as much by chance
-            runs = rng.normal(size=(3, 1)) + rng.normal(0.0, 0.5, (3, k)) + rng.normal(0.0, 0.5, (3, k))
-            lifts = lifts + runs.mean(axis=0)
-            beyond += (np.cov(runs, rowvar=False) - 0.25 * np.eye(k)) / 3
-        S = examples + 2 * 0.25 * np.eye(k) / 3 + common_and_own(beyond)
-        observed = Observations.of([Joint(tuple(codes), lifts, S)], families)
+    rng = np.random.default_rng([k, round(10 * spread.sd), spread.lineages, spread.targets])
+    hits: dict[str, list[bool]] = {}
+    for sweep in range(sweeps):
+        # Deals of their own for every sweep, as for every sweep that people make.
+        settings = typology.Settings(permutations=999, seed=sweep)
+        own = rng.normal(0.0, spread.sd * (0.5 if spread.lineages else 1.0) ** 0.5, k)
+        own += rng.normal(0.0, spread.sd * 0.5**0.5 * spread.lineages, lineage.max() + 1)[lineage]
+        blocks = [_lifts(rng, codes, own, 1.0 * (spread.targets > 1)) for _ in range(spread.targets)]
+        observed = Observations.of(blocks, families)
         alone, kept = (Typed(Problem(observed, random, lineages), families) for random in (LANGUAGES_ALONE, LINEAGES))
         test = omnibus(alone, settings)
-        rows = {row["term"]: row["p"] for row in type_terms(alone, None, settings) if row["term"] != "mean"}
-        said = {"languages": test["p"], "lineages": omnibus(kept, settings)["p"], "F": test["p_f"], **rows}
+        said = {"languages": test["p"], "lineages": omnibus(kept, settings)["p"], "F": test["p_f"]}
+        said |= {f"type {row['term']}": row["p"] for row in type_terms(alone, None, settings) if row["term"] != "mean"}
+        number = dict(zip(codes, rng.normal(size=k), strict=True))
+        slope = slope_terms(alone.problem, "number", number, None, settings)
+        said |= {"a number, t": slope["p"], "a number, dealt out": slope["p_permutation"]}
         for name, p in said.items():
-            hits[name] = hits.get(name, 0) + (p is not None and p < 0.05)
-    rates = {name: round(100 * n / sweeps, 1) for name, n in hits.items()}
-    single = [rates.pop(name) for name in sorted(set(families.values()))]
-    return {**rates, "types, least": min(single), "types, most": max(single)}
+            if p is not None:
+                hits.setdefault(name, []).append(p < 0.05)
+    rates = {name: round(100.0 * float(np.mean(found)), 1) for name, found in hits.items()}
+    single = [rates.pop(name) for name in [*rates] if name.startswith("type ")]
+    asked = ("languages", "lineages", "F", "a number, t", "a number, dealt out")
+    return {
+        **{name: rates.get(name, "n/a") for name in asked},
+        "types, least": min(single, default="n/a"),
+        "types, most": max(single, default="n/a"),
+    }
+
+
+def _lifts(rng: np.random.Generator, codes: Sequence[str], own: np.ndarray, of_target: float) -> Joint:
+    """Draw the lifts of one target: examples that all languages share, and three runs of two arms."""
+    k = len(codes)
+    examples = 0.25 * (0.5 * np.eye(k) + 0.5)  # half of the variance is shared
+    lifts = own + rng.normal(0.0, of_target, k) + np.linalg.cholesky(examples) @ rng.normal(size=k)
+    beyond = np.zeros((k, k))
+    for _ in range(2):  # a run is worth a point in all languages alike, half a point in each, as much by chance
+        runs = rng.normal(size=(3, 1)) + rng.normal(0.0, 0.5, (3, k)) + rng.normal(0.0, 0.5, (3, k))
+        lifts = lifts + runs.mean(axis=0)
+        beyond += (np.cov(runs, rowvar=False) - 0.25 * np.eye(k)) / 3
+    return Joint(tuple(codes), lifts, examples + 2 * 0.25 * np.eye(k) / 3 + common_and_own(beyond))
 
 
 def theory(repeats: int = 10_000, draws: int = 200) -> dict[str, Any]:
@@ -388,7 +501,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     parser.add_argument("--output", type=Path, default=Path("results/bench/significance.json"))
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes of the simulations")
     arguments = parser.parse_args()
+    globals()["WORKERS"] = arguments.workers
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown part {sorted(unknown)[0]!r}; known: {', '.join(PARTS)}")

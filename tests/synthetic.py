@@ -139,6 +139,8 @@ def answers(
     shared: float = 0.1,
     steady: float = 0.1,
     constant: Collection[str] = (),
+    paired: float = 0.0,
+    cluster: int = 1,
 ) -> dict[tuple[str, int, str], np.ndarray]:
     """Draw who answers what rightly.
 
@@ -153,6 +155,8 @@ def answers(
         of parallel languages go together.
       steady: share that is the arm's liking for the id in one language, the same for all its runs.
       constant: arms whose runs are one and the same, with exactly the expected accuracy.
+      paired: correlation of the effects that a seed has on the runs of two arms.
+      cluster: ids, one after the other, that an arm likes alike (see `shared`, `steady`).
 
     Returns:
       (arm, seed, language) -> (examples,) of bool.
@@ -161,12 +165,18 @@ def answers(
     position = {name: row for row, name in enumerate(pool)}
     rows = {code: np.array([position[i] for i in held]) for code, held in ids.items()}
     difficulty = rng.standard_normal(len(pool))
+    common = rng.standard_normal(len(seeds)) if paired else np.zeros(len(seeds))
     found: dict[tuple[str, int, str], np.ndarray] = {}
     for arm in dict.fromkeys(arm for arm, _ in expected):
-        liking = rng.standard_normal(len(pool))
-        taste = {code: rng.standard_normal(len(at)) for code, at in rows.items()}
-        for seed in seeds:
-            effect = seed_sd * rng.standard_normal() * (arm not in constant)
+        liking = rng.standard_normal(len(pool))[np.arange(len(pool)) // cluster * cluster]
+        # Of the languages' own likings only as many are drawn as there are examples.
+        taste = {
+            code: rng.standard_normal(len(at))[np.unique(at // cluster, return_inverse=True)[1]]
+            for code, at in rows.items()
+        }
+        for place, seed in enumerate(seeds):
+            effect = np.sqrt(paired) * common[place] + np.sqrt(1.0 - paired) * rng.standard_normal()
+            effect *= seed_sd * (arm not in constant)
             for code, at in rows.items():
                 own = rng.standard_normal(len(at))
                 z = np.sqrt(correlation) * difficulty[at] + np.sqrt(shared) * liking[at]

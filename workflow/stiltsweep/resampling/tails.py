@@ -12,6 +12,7 @@ Pareto tail, which has to be fitted anew for every test.)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,21 +55,46 @@ class Tail:
 
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = sizes[:, None] / self._deviations
-        return np.asarray(np.minimum(1.0, 2.0 * ndtr(-np.nan_to_num(reach, nan=0.0)) @ self._weights))
+        # 0 / 0: a size of nothing where nothing is drawn.
+        reach[np.isnan(reach)] = 0.0
+        return np.asarray(np.minimum(1.0, 2.0 * ndtr(-reach) @ self._weights))
 
     def size(self, shares: Array) -> Array:
-        """Return the sizes that (estimands,) shares of the draws are at least as large as."""
-        low, high = np.zeros_like(self._total), 8.0 * self._total
-        for _ in range(40):
-            short = self.beyond(high) > shares
-            if not short.any():
+        """Return the sizes that (estimands,) shares of the draws are at least as large as, by false position."""
+        wanted = np.log(shares)
+
+        def short(at: Array) -> Array:
+            return np.asarray(np.log(np.maximum(self.beyond(at), 1e-300)) - wanted)
+
+        low, high = np.zeros_like(self._total), 2.0 * self._total
+        above, below = -wanted, short(high)
+        for _ in range(60):
+            if not (below > 0.0).any():
                 break
-            high = np.where(short, 4.0 * high, high)
-        for _ in range(40):
-            middle = (low + high) / 2.0
-            above = self.beyond(middle) > shares
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-        return np.asarray((low + high) / 2.0)
+            low, above = np.where(below > 0.0, high, low), np.where(below > 0.0, below, above)
+            high = np.where(below > 0.0, 2.0 * high, high)
+            below = short(high)
+        last = np.zeros(len(low), dtype=np.intp)
+        for _ in range(60):
+            if (high - low <= 1e-12 * self._total).all():
+                break
+            with np.errstate(divide="ignore", invalid="ignore"):
+                middle = np.nan_to_num((low * below - high * above) / (below - above))
+            found = short(middle)
+            side = np.where(found > 0.0, 1, -1)
+            # An end that stays twice counts half (the Illinois rule), so that the other comes nearer, too.
+            above, below = (
+                np.where(side > 0, found, np.where(last < 0, above / 2.0, above)),
+                np.where(side < 0, found, np.where(last > 0, below / 2.0, below)),
+            )
+            low, high = np.where(side > 0, middle, low), np.where(side < 0, middle, high)
+            last = side
+            if (np.abs(found) < 1e-12).all():
+                break
+        return np.where(np.abs(above) < np.abs(below), low, high)
+
+
+_legendre = lru_cache(np.polynomial.legendre.leggauss)
 
 
 def _nodes(degrees: Array, count: int) -> tuple[Array, Array]:
@@ -81,7 +107,7 @@ def _nodes(degrees: Array, count: int) -> tuple[Array, Array]:
 
     # Rows with the same degrees (many: those without runs' variance) share their nodes.
     known, place = np.unique(np.where(np.isfinite(degrees) & (degrees > 0.0), degrees, np.inf), return_inverse=True)
-    x, w = np.polynomial.legendre.leggauss(count)
+    x, w = _legendre(count)
     exponent = -34.0 * (1.0 - x) / 2.0  # shares from 1e-15 to 1
     shares = np.exp(exponent)
     weights = w * 17.0 * shares

@@ -142,9 +142,16 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
       corrected is within the rows of one scope and grouping, `p_bh` is left empty (it is the sweep's, see `table`).
     """
     pairs = lift_pairs(resampled.statistics) if pairs is None else pairs
-    # Pairs do not depend on each other, and numpy leaves the other core free to take one.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        rows = list(chain.from_iterable(pool.map(lambda pair: _compare_one(resampled, pair, found), pairs)))
+
+    def rows_of(pair: Pair) -> list[Row]:
+        return _compare_one(resampled, pair, found)
+
+    if len(pairs) == 1:
+        rows = rows_of(pairs[0])
+    else:
+        # Pairs do not depend on each other, and numpy leaves the other core free to take one.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            rows = list(chain.from_iterable(pool.map(rows_of, pairs)))
     settle(rows, resampled.settings.confidence)
     return rows
 

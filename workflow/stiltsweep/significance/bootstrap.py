@@ -112,6 +112,10 @@ def _taken(
 ) -> Iterator[tuple[_Part, NDArray[np.float32]]]:
     """Yield the draws of every chunk and stratum in order, drawing the next while the caller works on this one."""
     jobs = [(part, stream, rows) for rows in sizes for part, stream in zip(parts, streams, strict=True)]
+    if sum(len(part.stratum.ids) * rows for part, _, rows in jobs) < _CHUNK_NUMBERS:
+        # Sooner drawn than a thread is started.
+        yield from ((part, stream.take(rows)) for part, stream, rows in jobs)
+        return
     with ThreadPoolExecutor(max_workers=1) as ahead:
         # One thread draws, in the order of the jobs: every stream is read as it would be without it.
         waiting: deque[tuple[_Part, Future[NDArray[np.float32]]]] = deque()

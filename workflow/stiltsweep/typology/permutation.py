@@ -86,10 +86,15 @@ def deals(labels: tuple[int, ...], most: int, seed: int) -> tuple[NDArray[np.int
     """
     observed = np.array(labels, dtype=np.int8)
     if count(labels) <= most:
-        others = [deal for deal in _all(sorted(labels)) if deal != labels]
-        return np.array([labels, *others], dtype=np.int8), True
+        return _exact(labels), True
     order = generator(seed, "deal", " ".join(map(str, labels))).random((most, len(labels))).argsort(axis=1)
     return np.concatenate([observed[None, :], observed[order]]), False
+
+
+@lru_cache(maxsize=64)
+def _exact(labels: tuple[int, ...]) -> NDArray[np.int8]:
+    others = [deal for deal in _all(sorted(labels)) if deal != labels]
+    return np.array([labels, *others], dtype=np.int8)
 
 
 def _all(labels: list[int]) -> Iterator[tuple[int, ...]]:
