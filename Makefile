@@ -7,31 +7,25 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup lock sweep plan test format lint unit e2e test-slurm bench clean
+# The build of torch, cpu or cuda; empty: by what is there. Once said it holds for the environment.
+TORCH ?=
+COMPLETE := $(VENV)/.complete$(if $(TORCH),-$(TORCH))
 
-setup: $(VENV)/.complete
+.PHONY: setup lock sweep plan test format lint unit e2e test-slurm bench release clean
 
-# torch first and by itself: every other package accepts the build that is there, so no second one is downloaded.
-$(VENV)/.complete: envs/requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.txt)"
-	$(BIN)/python -m pip install --quiet --requirement envs/requirements.txt
-	touch $@
+setup: $(COMPLETE)
+
+# Through uv, or pip where uv is not to be had (see the text of install.py).
+$(COMPLETE): envs/requirements.txt envs/torch.txt envs/install.py
+	$(PYTHON) envs/install.py $(VENV) $(if $(TORCH),--torch $(TORCH))
 
 # What checks and tests need besides.
-$(VENV)/.checks: $(VENV)/.complete envs/requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --requirement envs/requirements-dev.txt
-	touch $@
+$(VENV)/.checks: $(COMPLETE) envs/requirements-dev.txt
+	$(PYTHON) envs/install.py $(VENV) --checks
 
-# Resolves requirements.in anew; look at the difference before committing it.
-lock:
-	$(PYTHON) -m venv .lock
-	.lock/bin/python -m pip install --quiet --upgrade pip
-	.lock/bin/python -m pip install --quiet "$$(grep -o '^torch==[^ ]*' envs/requirements.in)"
-	.lock/bin/python -m pip install --quiet --requirement envs/requirements.in
-	{ head -n 1 envs/requirements.txt; .lock/bin/python -m pip freeze | sed 's/+cpu//'; } > .lock/requirements.txt
-	mv .lock/requirements.txt envs/requirements.txt && rm -rf .lock
+# Resolves pyproject.toml anew (all versions that it leaves open: make lock ARGS=--upgrade); look at the difference.
+lock: $(VENV)/.checks
+	$(BIN)/python envs/lock.py $(ARGS)
 
 sweep: setup
 	PYTHONPATH=workflow $(BIN)/snakemake --logger cells --cores $(CORES) $(ARGS)
@@ -64,6 +58,10 @@ test-slurm: $(VENV)/.checks
 bench: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m slow
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Tags the version in pyproject.toml once all that names it agrees.
+release: test
+	.ci/release
 
 clean:
 	rm -rf .snakemake results/*
