@@ -1,8 +1,9 @@
 """Kill a sweep at random moments, all of its processes at once, and start it again; compare its cells in the end.
 
-The kills (SIGKILL) are spread over the stages that the sweep has, in their order. Each waits for a job of its stage to
-begin, and then some seconds more; the next run goes on from what is left. After the last kill the sweep runs to its
-end, and its cells must be the bytes of a sweep that nothing happened to: the exit status is 1 where they are not.
+The kills (SIGKILL, or SIGHUP as of a terminal that is closed) are spread over the stages that the sweep has, in their
+order. Each waits for a job of its stage to begin, and then some seconds more; the next run goes on from what is left.
+After the last kill the sweep runs to its end, and its cells must be the bytes of a sweep that nothing happened to: the
+exit status is 1 where they are not.
 
 Example:
   python benchmarks/kills.py                                              a toy sweep, in some minutes
@@ -101,7 +102,8 @@ def kill(folder: Path, stage: str, cores: int, rng: random.Random, seconds: floa
         if process.returncode:
             sys.exit(f"Snakemake failed; its output is in {folder}/snakemake.log.")
         return False
-    os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGHUP]))
+    os.killpg(process.pid, how := rng.choice([signal.SIGKILL, signal.SIGHUP]))
+    print(how.name, end=", ", flush=True)
     process.wait()
     return True
 
@@ -168,6 +170,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="folder to run in; left out, a temporary one")
     parser.add_argument("--output", type=Path, default=Path("results/bench/kills.json"))
     arguments = parser.parse_args()
+    # Whoever runs this under nohup has SIGHUP ignored here, and so in what is started here.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     configuration = yaml.safe_load(arguments.config.read_text(encoding="utf-8")) if arguments.config else TOY
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)

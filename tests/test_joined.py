@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from stiltsweep import combining, comparing
+from stiltsweep import combining, comparing, identity
 from stiltsweep.errors import UserError
 from stiltsweep.files import MADE_BY, read_record, sealed, write_record
 from stiltsweep.layout import Cell, Layout
@@ -73,14 +73,6 @@ def test_seeds_of_two_people_become_one_sweep(tmp_path: Path) -> None:
     assert varying == {f"data/t/{language}.json" for language in ("en", "fi")}  # who made it
     assert found.taken == {"data_record": 2, "model": 1, "finetune": 6, "predictions": 6, "cell": 12}
     assert found.twice == 3 + 2 * (1 + 1 + 2)
-    # Snakemake runs nothing again: what is made from another is younger.
-    layout = Layout(str(tmp_path / "both"))
-    order = [
-        *(layout.data("t", "fi"), layout.model("m"), layout.finetuned("m", "none", "t", 2)),
-        *(layout.predictions("m", "none", "t", 0), layout.cell(Cell("m", "none", "t", 0, "fi"))),
-    ]
-    times = [Path(path).stat().st_mtime for path in order]
-    assert times == sorted(times) and len(set(times)) == len(times)
 
 
 def test_what_contradicts_is_named_and_nothing_is_written(tmp_path: Path) -> None:
@@ -88,7 +80,7 @@ def test_what_contradicts_is_named_and_nothing_is_written(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"^4 results contradict each other, nothing was written:") as error:
         combining.combine([one, other], tmp_path / "both")
     below = "cells/m/none/t/seed0/en.json"
-    assert f"{below}: {one / below} and {other / below} differ in score" in str(error.value)
+    assert f"{below}: {one / below} and {other / below} differ in score, made from the same" in str(error.value)
     assert not list(tmp_path.glob("both*"))
     for path in (other / "cells").rglob("*.json"):
         path.unlink()
@@ -113,8 +105,26 @@ def test_languages_of_one_run_are_put_together(tmp_path: Path) -> None:
     assert read_record(tmp_path / "both" / path.relative_to(one)) == sealed(more)
     more["languages"]["en"] = {"identity": "another run's"}
     write_record(tmp_path / "other" / path.relative_to(one), more)
-    with pytest.raises(UserError, match="differ in languages"):
+    with pytest.raises(UserError, match="differ in the predictions of en"):
         combining.combine([one, tmp_path / "other"], tmp_path / "third")
+
+
+def test_other_settings_are_named_and_seeds_of_other_recipes_not_mixed(tmp_path: Path) -> None:
+    one, other = sweep(tmp_path / "one", [0]), sweep(tmp_path / "other", [0])
+    for folder, epochs in ((one, 1), (other, 3)):
+        path = Path(Layout(str(folder)).finetuned("m", "none", "t", 0))
+        write_record(path, {**read_record(path), **identity.of({"settings": {"epochs": epochs}, "seed": 0})})
+    with pytest.raises(UserError, match=r"were made from other things: settings\.epochs \(1 and 3\)\n"):
+        combining.combine([one, other], tmp_path / "both")
+    later = sweep(tmp_path / "later", [1])
+    for folder, recipe in ((one, "one epoch"), (later, "three epochs")):
+        path = Path(Layout(str(folder)).cell(Cell("m", "none", "t", 0 if folder == one else 1, "fi")))
+        write_record(path, {**read_record(path), "recipe": recipe})
+    with pytest.raises(UserError, match=r"seed1/fi\.json: trained or predicted with other settings, code or weights"):
+        combining.combine([one, later], tmp_path / "both")
+    path.write_text(path.read_text().replace("51", "99"))
+    with pytest.raises(UserError, match=r"seed1/fi\.json: changed after it was written"):
+        combining.combine([one, later], tmp_path / "both")
 
 
 def test_folders_that_are_not_results_are_refused(tmp_path: Path) -> None:
@@ -145,6 +155,21 @@ def test_a_difference_is_judged_by_the_spread_of_seeds(tmp_path: Path) -> None:
     assert {change.verdict for change in comparing.changes(one, one)} == {"same"}
     alone = comparing.read(sweep(tmp_path / "alone", [0], shifted(5)))
     assert {change.verdict for change in comparing.changes(one, alone)} == {"one seed"}
+
+
+def test_lifts_are_paired_by_seed_over_the_languages_of_all_runs(tmp_path: Path) -> None:
+    noise = {0: -4.0, 1: 2.0, 2: 1.0}
+
+    def score(by: float) -> Callable[[Cell], float]:
+        lift = {"en": 100.0, "fi": by}  # English is no transfer language
+        return lambda cell: 50 + noise[cell.seed] + (lift[cell.language] if cell.intermediate == "pairs" else 0.0)
+
+    one, other = (sweep(tmp_path / str(by), [0, 1, 2], score(by)) for by in (1.0, 3.0))
+    found = comparing.lifts(comparing.read(one), comparing.read(other))
+    # The seeds' noise is in both arms of a run, and so in no lift: what is left differs beyond it.
+    assert [(lift.intermediate, lift.languages, lift.first, lift.second, lift.verdict) for lift in found] == [
+        ("pairs", 1, pytest.approx(1.0), pytest.approx(3.0), "beyond seeds")
+    ]
 
 
 def test_the_scripts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Compare two sweeps: settings that differ, cells that changed, by how much, and whether that is more than seeds do.
+"""Compare two sweeps: settings that differ, cells and lifts that changed, by how much, and whether seeds do as much.
 
 Example:
   python workflow/scripts/compare.py results results-of-last-month --output changed.csv
@@ -40,6 +40,14 @@ def main() -> None:
         print(
             f"{change.model} / {change.intermediate} / {change.target}: {change.cells}, {change.changed}, "
             f"{change.difference:+.2f}{spread}, {change.verdict}"
+        )
+    if lifts := comparing.lifts(one, other):
+        print("model / intermediate / target: lift in the first, in the second (transfer languages), verdict")
+    for lift in lifts:
+        spread = "" if lift.spread is None else f" (standard error {lift.spread:.2f})"
+        print(
+            f"{lift.model} / {lift.intermediate} / {lift.target}: {lift.first:+.2f}, {lift.second:+.2f} "
+            f"({lift.languages}), {lift.verdict}{spread}"
         )
     if arguments.output:
         text = io.StringIO()

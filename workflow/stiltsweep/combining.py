@@ -1,28 +1,28 @@
 """One results folder out of several: what agrees is taken once, what contradicts is named.
 
-Two records of one result agree if they say the same but for versions and cost. Tests, tables and the report are not
-taken: they are of all runs together and made again from the cells.
+Two records of one result agree if they have one identity (see `identity`) and hold the same; what it cost to make them
+may differ. Tests, tables and the report are not taken: they are of all runs together and made again from the cells.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import MADE_BY, SEAL, canonical, read_json, write_record
+from .files import MADE_BY, SEAL, canonical, read_record, write_record
+from .identity import DECISIVE, IDENTITY, differences
 from .layout import Layout
 
 TAKEN = ("data_record", "model", "intermediate", "finetune", "predictions", "cell", "probe")
 """Places of the records that stand for a result, in the order in which one is made from another."""
 _WHOLE_FOLDER = ("model", "intermediate", "finetune", "predictions")
-_NOT_COMPARED = ("versions", "cost", MADE_BY, SEAL)
-_NOT_TAKEN = ("state", "lock")
+_NOT_COMPARED = ("versions", "cost", "micro_batch_tokens", MADE_BY, SEAL)
+_NOT_TAKEN = ("state", "frozen", "lock")
+"""Folders beside results that are of use to the jobs of their own folder alone."""
 _SHOWN = 20
 
 
@@ -89,49 +89,70 @@ def _results(folder: Path) -> Iterator[Found]:
         for path in sorted(Path(layout.folder(place)).rglob("*.json")):
             at = layout.place(path)
             if at is not None and at.place == place:
-                record = read_json(path)
-                if not isinstance(record, dict):
-                    raise UserError(f"{path}: not the record of a result. Delete it and make it again.")
-                yield Found(place, path, record)
+                yield Found(place, path, read_record(path, rebuild=_REBUILD))
+
+
+_REBUILD = "the command that made its folder, or leave it out: delete it, and the sweep makes it again"
 
 
 def _contradictions(below: str, several: Sequence[Found]) -> Iterator[str]:
     first = several[0]
     for other in several[1:]:
-        keys = [key for key in sorted({*first.record, *other.record}) if key not in _NOT_COMPARED]
-        differing = [key for key in keys if not _alike(first.place, key, first.record.get(key), other.record.get(key))]
-        if differing:
-            yield f"{below}: {first.path} and {other.path} differ in {', '.join(differing)}"
+        if found := _differing(first, other):
+            more = f" and {len(found) - _KEYS} more" if len(found) > _KEYS else ""
+            yield f"{below}: {first.path} and {other.path} {'; '.join(found[:_KEYS])}{more}"
 
 
-def _alike(place: str, key: str, one: Any, other: Any) -> bool:
-    if place != "predictions" or key != "languages" or not isinstance(one, dict) or not isinstance(other, dict):
-        return canonical(one) == canonical(other)
-    # An index grows by languages, and a language that failed in one place may be there in the other.
-    pairs = [(one[language], other[language]) for language in one.keys() & other.keys()]
-    return all(a == b for a, b in pairs if "error" not in a and "error" not in b)
+_KEYS = 4
+"""Differences of two records that are named."""
+
+
+def _differing(first: Found, other: Found) -> list[str]:
+    """Return in what two records of one result contradict each other."""
+    one, two = first.record, other.record
+    if IDENTITY in one and IDENTITY in two and one[IDENTITY] != two[IDENTITY]:
+        return [f"were made from other things: {', '.join(differences(one, two[DECISIVE], ' and ')[:_KEYS])}"]
+    if first.place == "predictions":
+        languages = [(code, one["languages"][code], two["languages"][code]) for code in _both(one, two, "languages")]
+        # An index grows by languages, and one that failed in one folder may be there in the other.
+        found = [
+            f"differ in the predictions of {code}"
+            for code, a, b in languages
+            if "error" not in a and "error" not in b and canonical(a) != canonical(b)
+        ]
+        one, two = ({key: value for key, value in record.items() if key != "languages"} for record in (one, two))
+    else:
+        found = []
+    keys = [key for key in sorted({*one, *two}) if key not in _NOT_COMPARED]
+    if differing := [key for key in keys if canonical(one.get(key)) != canonical(two.get(key))]:
+        found.append(f"differ in {', '.join(differing)}, made from the same: keep the one that its cells came from")
+    return found
+
+
+def _both(one: Mapping[str, Any], two: Mapping[str, Any], key: str) -> list[str]:
+    return sorted(one[key].keys() & two[key].keys())
 
 
 def _mixed(chosen: Mapping[str, Sequence[Found]]) -> Iterator[str]:
-    """Yield cells that are compared with each other and were made from different data."""
-    data: dict[tuple[str, str], tuple[str, str]] = {}
+    """Yield cells that are tested together and were made from different data, or by different recipes."""
+    data: dict[tuple[str, ...], tuple[str, Any]] = {}
+    recipes: dict[tuple[str, ...], tuple[str, Any]] = {}
     for below, several in chosen.items():
+        if several[0].place != "cell":
+            continue
         record = several[0].record
-        if several[0].place == "cell":
-            key, digest = (
-                (record.get("target", ""), record.get("language", "")),
-                record.get("digests", {}).get("data", ""),
-            )
-            other, known = data.setdefault(key, (below, digest))
-            if known != digest:
-                yield f"{below}: scored on other data than {other}"
+        names = [str(record.get(key, "")) for key in ("model", "intermediate", "target", "language")]
+        other, known = data.setdefault(tuple(names[2:]), (below, record.get("digests", {}).get("data")))
+        if known != record.get("digests", {}).get("data"):
+            yield f"{below}: scored on other data than {other}"
+        other, known = recipes.setdefault(tuple(names[:3]), (below, record.get("recipe")))
+        if known != record.get("recipe"):
+            yield f"{below}: trained or predicted with other settings, code or weights than {other}"
 
 
 def _take(below: str, several: Sequence[Found], output: Path) -> None:
     place, path = several[0].place, output / below
     path.parent.mkdir(parents=True, exist_ok=True)
-    # What is made from another is younger, whichever folder it came from: Snakemake compares times.
-    made = time.time() - 60 * (len(TAKEN) - TAKEN.index(place)) + below.count("+")
     for one in reversed(several):  # the first one's files stay
         if place in _WHOLE_FOLDER:
             files = [
@@ -145,14 +166,12 @@ def _take(below: str, several: Sequence[Found], output: Path) -> None:
             target = path.parent / file.relative_to(one.path.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-            os.utime(target, (made, made))
     if place == "predictions" and len(several) > 1:
         languages: dict[str, Any] = {}
         for one in reversed(several):
             found = one.record["languages"]
             languages |= {code: about for code, about in found.items() if "error" not in about or code not in languages}
         write_record(path, {**several[0].record, "languages": dict(sorted(languages.items()))})
-        os.utime(path, (made, made))
 
 
 def _left(file: Path, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Two sweeps side by side: settings that differ, cells that changed, by how much, and whether seeds explain it."""
+"""Two sweeps side by side: what differs in settings, cells and lifts, by how much, and whether seeds explain it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
+from . import identity
+from .arms import BASELINE
 from .errors import UserError
-from .files import canonical, read_json
+from .files import canonical, read_json, read_record
+from .languages import SOURCE_LANGUAGE
 from .layout import Cell, Layout
 
 Scores = Mapping[Cell, Mapping[str, Any]]
@@ -46,16 +49,21 @@ def read(folder: Path) -> dict[Cell, Mapping[str, Any]]:
     paths = [path for path in found if (at := layout.place(path)) and at.place == "cell"]
     if not paths:
         raise UserError(f"{folder}: holds no cells. Name a folder that `results:` of a configuration named.")
-    return {layout.cell_of(path): read_json(path) for path in paths}
+    return {layout.cell_of(path): read_record(path, keys=("score",)) for path in paths}
 
 
 def settings(folder: Path) -> dict[str, str]:
-    """Return the settings of a sweep by dotted key, as its report recorded them; empty without a report."""
+    """Return the settings of a sweep by dotted key, as its report recorded them; empty without a report.
+
+    Raises:
+      UserError: what the report recorded was changed afterwards.
+    """
     path = Path(Layout(str(folder)).path("description"))
     if not path.is_file():
         return {}
     import yaml
 
+    identity.made(path)
     return dict(_flat(yaml.safe_load(read_json(path)["configuration"]), ""))
 
 
@@ -84,6 +92,53 @@ def changes(one: Scores, other: Scores, confidence: float = 0.95) -> list[Change
         spread, verdict = _verdict(a, b, difference, confidence) if changed else (None, "same")
         found.append(Change(*names, len(cells), changed, difference, spread, verdict))
     return found
+
+
+@dataclass(frozen=True)
+class Lift:
+    """What one intermediate task brings on one target, in both sweeps."""
+
+    model: str
+    intermediate: str
+    target: str
+    languages: int
+    """Transfer languages that all runs of both sweeps have."""
+    first: float
+    second: float
+    """Points: mean lift over these languages and the runs."""
+    spread: float | None
+    verdict: str
+    """As of `Change`, of the difference between the two lifts."""
+
+
+def lifts(one: Scores, other: Scores, confidence: float = 0.95) -> list[Lift]:
+    """Compare lifts over the baseline `none` of the same seed, over the languages that all runs of both sweeps have."""
+    names = sorted({(cell.model, cell.intermediate, cell.target) for cell in one.keys() & other.keys()})
+    found = []
+    for model, arm, target in names:
+        if arm == BASELINE:
+            continue
+        sides = [_by_run(scores, model, arm, target) for scores in (one, other)]
+        languages = set.intersection(*(set(run) for side in sides for run in side.values())) if all(sides) else set()
+        if not languages:
+            continue
+        a, b = ([fmean(run[code] for code in sorted(languages)) for run in side.values()] for side in sides)
+        first, second = fmean(a), fmean(b)
+        same = first == second
+        spread, verdict = (None, "same") if same else _verdict(a, b, second - first, confidence)
+        found.append(Lift(model, arm, target, len(languages), first, second, spread, verdict))
+    return found
+
+
+def _by_run(scores: Scores, model: str, arm: str, target: str) -> dict[int, dict[str, float]]:
+    """Return the lift of every run in every transfer language, of the runs that the baseline has too."""
+    found: dict[int, dict[str, float]] = {}
+    for cell, record in scores.items():
+        if (cell.model, cell.intermediate, cell.target) == (model, arm, target) and cell.language != SOURCE_LANGUAGE:
+            base = scores.get(Cell(model, BASELINE, target, cell.seed, cell.language))
+            if base is not None:
+                found.setdefault(cell.seed, {})[cell.language] = float(record["score"]) - float(base["score"])
+    return dict(sorted(found.items()))
 
 
 def _runs(cells: Sequence[Cell], scores: Scores) -> list[float]:

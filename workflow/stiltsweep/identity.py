@@ -49,25 +49,25 @@ def made_by() -> dict[str, str]:
     return {"stiltsweep": __version__, **({"commit": commit} if (commit := code.commit()) else {})}
 
 
-def differences(recorded: Record, expected: Decisive) -> list[str]:
+def differences(recorded: Record, expected: Decisive, between: str = ", now ") -> list[str]:
     """Return what is recorded otherwise than it is expected, with both values where they are short; None fits anything.
 
-    Inner names come after a dot: `settings.epochs (1, now 3)`.
+    Inner names come after a dot: `settings.epochs (1, now 3)`; what stands between two values can be chosen.
     """
-    return list(_differences(recorded.get(DECISIVE, {}), json.loads(canonical(expected))))
+    return list(_differences(recorded.get(DECISIVE, {}), json.loads(canonical(expected)), between))
 
 
-def _differences(found: Any, expected: Any, name: str = "") -> Iterator[str]:
+def _differences(found: Any, expected: Any, between: str, name: str = "") -> Iterator[str]:
     if expected is None or found == expected:
         return
     if isinstance(found, dict) and isinstance(expected, dict):
         # A key that only one side has is a difference, but for what is expected to be unknown.
         for key in sorted({*found, *expected}):
             inner = f"{name}.{key}" if name else key
-            yield from _differences(found.get(key), expected[key], inner) if key in expected else [inner]
+            yield from _differences(found.get(key), expected[key], between, inner) if key in expected else [inner]
     else:
         old, new = (json.dumps(value, ensure_ascii=False) for value in (found, expected))
-        yield f"{name} ({old}, now {new})" if len(old) + len(new) < _SHORT else name
+        yield f"{name} ({old}{between}{new})" if len(old) + len(new) < _SHORT else name
 
 
 _SHORT = 60

@@ -12,10 +12,13 @@ from running after the one that makes its input.)
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import UserError
 from ..files import write_record
+from ..identity import Record
 from ..jobs import Jobs
 from .disk import Disk
 from .expected import Expected
@@ -55,9 +58,22 @@ def _decide(workflow: Any, work: Jobs) -> None:
     forced = [job for job in wanted if job.rule in rules or not dag.forcefiles.isdisjoint(job.outputs)]
     expected = Expected(work)
     dag.forcefiles.update(job.outputs[0] for job in to_run(wanted, expected, Disk(), forced))
-    if not workflow.dryrun:
-        for path, record in expected.restated.items():
-            write_record(path, record)
+    if expected.restated and not workflow.dryrun:
+        _restate(workflow, expected.restated)
+
+
+def _restate(workflow: Any, records: Mapping[str, Record]) -> None:
+    """Have records written once the run holds its lock: whoever else is at work in the folder reads them."""
+    take = workflow.persistence.lock
+
+    @contextlib.contextmanager
+    def lock() -> Iterator[None]:
+        with take():
+            for path, record in records.items():
+                write_record(path, record)
+            yield
+
+    workflow.persistence.lock = lock
 
 
 async def _never(file: Any, time: float) -> bool:

@@ -166,7 +166,7 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
         trainer.go(stop)
     if not trainer.learned and len(tries.scores) < settings.retry_collapsed:
         if team.first:
-            trainer.state.clear()
+            trainer.state.forget()
         team.wait()
         tries.add(trainer.progress.best_score)
         log.warning("dev %.2f is chance level: once more with another seed", trainer.progress.best_score)

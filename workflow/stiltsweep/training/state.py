@@ -81,6 +81,10 @@ class StateFolder:
         """Return the tensors of the newest state."""
         return self._all()[-1].with_suffix(".safetensors") if self._all() else None
 
+    def forget(self) -> None:
+        """Delete this run's own states: nothing goes on from them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def clear(self) -> None:
         """Delete all states, other runs' and half-written ones of killed processes too; the declared output exists."""
         if not self.whole.is_dir():
