@@ -19,7 +19,7 @@ import yaml
 from stiltsweep import records, sources
 from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
-from stiltsweep.sources import hub
+from stiltsweep.sources import files, hub
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -89,6 +89,42 @@ def test_a_copy_below_the_data_folder_is_read_by_datasets_itself(tmp_path):
     assert found[2]["text_b"] == "ὑ2"
     assert found[2]["place"] == "hub data set facebook/xnli el, split test, row 3"
     assert hub.origin(xnli("el")) == {"type": "hub", "datasets": {"facebook/xnli": COMMIT}}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        (["contradiction", "neutral", "entailment"], True),
+        (["neutral", "Entailment", "contradiction"], True),
+        (["Entailment", "neutral", "CONTRADICTION"], False),
+        (["0", "1", "2"], False),
+        (["yes", "maybe", "no"], False),
+    ],
+)
+def test_labels_in_another_order_than_the_map_are_refused(tmp_path, names, wrong, nested):
+    """The file is written by `datasets` itself, with the names of its labels in it."""
+    label: Any = datasets.ClassLabel(names=names)
+    features = {"premise": datasets.Value("string"), "hypothesis": datasets.Value("string")}
+    features["label"] = datasets.List(label) if nested else label
+    labels = [[0], [2]] if nested else [0, 2]
+    rows = {"premise": ["a", "b"], "hypothesis": ["c", "d"], "label": labels}
+    folder = tmp_path / "data" / "hub" / "facebook" / "xnli" / COMMIT
+    (folder / "el").mkdir(parents=True)
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: el\n  data_files:\n  - {split: test, path: el/test-*}\n---\n"
+    )
+    table = folder / "el" / "test-0.parquet"
+    datasets.Dataset.from_dict(rows, features=datasets.Features(features)).to_parquet(table)
+    by_hub = definition("classification", {**XNLI, "splits": {"test": "test"}, "keep": {}}, {"el": {"test": 2}})
+    by_file = {"type": "files", "root": str(table.parent), "format": "parquet", "columns": NLI}
+    by_file = {**by_hub, "source": {**by_file, "splits": {"test": "test-0.parquet"}}}
+    for reader, task in ((hub, by_hub), (files, by_file)):
+        if wrong:
+            with pytest.raises(UserError, match=rf"columns\.label\.map reads 0 as 'entailment', but .* {names[1]}, "):
+                list(reader.read(task, "el"))
+        elif not nested:
+            assert [row["label"] for row in reader.read(task, "el")] == ["entailment", "contradiction"]
 
 
 def test_prepare_from_the_hub_writes_rows_and_the_commit(tmp_path):

@@ -92,6 +92,55 @@ class Columns:
         ]
 
 
+def check_class_names(spec: Mapping[str, Any], names: Mapping[str, Sequence[str]], where: str) -> None:
+    """Compare maps of numbers to labels with the names that a data set itself gives these numbers.
+
+    Spellings may differ, an order may not: a label that the data set knows by another number would be read as another.
+
+    Args:
+      spec: record column -> mapping, as of `Columns`.
+      names: upstream column -> its label names, by number (`datasets.ClassLabel`).
+      where: the data set, for the error's text.
+
+    Raises:
+      UserError: a number is mapped to a label that the data set gives another number.
+    """
+    for column, about in spec.items():
+        own = names.get(str(about.get("column", ""))) if isinstance(about, Mapping) and "map" in about else None
+        if own is None:
+            continue
+        numbers = {_plain(name): number for number, name in enumerate(own)}
+        pairs = enumerate(about["map"]) if isinstance(about["map"], list) else about["map"].items()
+        for key, label in pairs:
+            known = numbers.get(_plain(label))
+            if known is not None and _text(key) != str(known):
+                raise UserError(
+                    f"{where}: columns.{column}.map reads {_text(key)} as {label!r}, but this copy of the data set "
+                    f"names its labels {', '.join(own)}, so that {known} is {label!r}. Give the map in that order."
+                )
+
+
+def _plain(label: Any) -> str:
+    return re.sub(r"[\W_]+", "", str(label)).casefold() or str(label)
+
+
+def class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the label names of the columns that have some, of the features of a data set as JSON or as objects."""
+    found = {}
+    for column, feature in features.items():
+        inner = feature
+        while inner is not None and not _names(inner):
+            inner = inner.get("feature") if isinstance(inner, Mapping) else getattr(inner, "feature", None)
+        if inner is not None:
+            found[column] = _names(inner)
+    return found
+
+
+def _names(feature: Any) -> list[str]:
+    names = feature.get("names") if isinstance(feature, Mapping) else getattr(feature, "names", None)
+    return list(names) if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names) else []
+
+
 def passes(row: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether an upstream row meets every condition (`is`, `is_not`, `prefix`).
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..files import inside
 from ..records import Row
+from .columns import check_class_names, class_names
 from .parts import Part, for_language, plan, root
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -93,7 +94,8 @@ def _open(part: Part, folder: Path | None) -> Iterable[dict[str, Any]]:
     """Open one split of one configuration.
 
     Raises:
-      UserError: it cannot be had; the text says what is on offer, or where to put files instead.
+      UserError: it cannot be had (the text says what is on offer, or where to put files instead), or it names its
+        labels in another order than the part's columns do.
     """
     import datasets
 
@@ -127,6 +129,8 @@ def _open(part: Part, folder: Path | None) -> Iterable[dict[str, Any]]:
         if not _is_out_of_reach(error):
             raise
         raise _unreachable(part, error) from None
+    named = class_names(getattr(table, "features", None) or {})
+    check_class_names(settings["columns"], named, f"{part.place}: {_name(part)}")
     rows: Iterable[dict[str, Any]] = table
     return rows
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...files import unique
+from ..columns import check_class_names, class_names
 from .text import lines
 
 PAIR = ("query", "candidate")
@@ -88,7 +89,7 @@ def parquet(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict
     """Yield (row, its values) of a Parquet file, a batch at a time.
 
     Raises:
-      UserError: not Parquet.
+      UserError: not Parquet, or written by `datasets` with its labels in another order than the mapping has them.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,6 +97,10 @@ def parquet(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            written = (file.schema_arrow.metadata or {}).get(b"huggingface")
+            if written:
+                features = json.loads(written).get("info", {}).get("features", {})
+                check_class_names(settings.get("columns", {}), class_names(features), str(path))
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
