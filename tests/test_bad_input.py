@@ -226,6 +226,8 @@ CONFIGURATIONS = [
     ("results in the weights", "results: weights/x", r"'weights/x' holds or lies in weights, which is read from \(models/local\.yaml"),
     ("results that are a file", "results: config.yaml", r"results: 'config\.yaml' is a file"),
     ("results in the tests", "results: tests", r"results: 'tests' holds other things"),
+    ("a precision that T5 overflows in", "models: [mt5-small]\ntraining: {precision: fp16}", r"training of mt5-small on .* precision fp16 is refused for T5 models"),
+    ("the same in its encoder", "models: [mt5-small-encoder]\ntraining: {precision: fp16}", r"training of mt5-small-encoder on .* precision fp16 is refused for T5 models"),
     ("windows that go back", "targets: {slots: [en, fi]}\ntraining: {stride: 128}", r"training of e5-small on slots: stride 128 is not below max_length"),
     ("deep nesting", "title: " + "[" * 100000, r"config\.yaml: line 7, column \d+: nested more than 30 levels"),
     ("deep mappings", "title: " + "{a: " * 50000, r"config\.yaml: line 7, column \d+: nested more than 30 levels"),

@@ -716,9 +716,18 @@ def test_links_are_followed_below_the_data_folder(tmp_path):
     link.unlink()
     link.symlink_to(tmp_path / "all" / "shared" / "x.jsonl")
     with pytest.raises(
-        UserError, match=r"is a link that leaves the folder .*/mine, to .*/shared/x\.jsonl\. Set data_root"
+        UserError, match=r"is a link that leaves the folder .*/mine, to .*/shared/x\.jsonl\. Set source\.links"
     ):
         list(files.read(definition, "en"))
+    # The configuration's data folder may be another than the task's own, and holds what links lead to.
+    for said in (str(tmp_path / "all"), str(tmp_path / "outside")):
+        below = parts.rooted(definition, said)
+        assert below["source"]["root"] == str(folder)
+        if said.endswith("all"):
+            assert [one["id"] for one in files.read(below, "en")] == ["1"]
+        else:
+            with pytest.raises(UserError, match="is a link that leaves the folder"):
+                list(files.read(below, "en"))
     # A folder that is itself a link, and a pattern that meets one.
     link.unlink()
     (tmp_path / "linked").symlink_to(folder / "real")

@@ -217,10 +217,10 @@ def digest_file(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def inside(root: str | os.PathLike[str], *parts: str) -> Path:
+def inside(root: str | os.PathLike[str], *parts: str, links: str | None = None) -> Path:
     """Join parts under `root`, refusing a result outside it.
 
-    Symbolic links are followed as long as they stay below `root`.
+    Symbolic links are followed as long as they stay below `root`, or below the folder `links` where one is given.
 
     Raises:
       UserError: a part is absolute or climbs out.
@@ -231,8 +231,9 @@ def inside(root: str | os.PathLike[str], *parts: str) -> Path:
         plain = Path(os.path.normpath(base.joinpath(*parts))).is_relative_to(base)
         if not plain:
             raise UserError(f"path {'/'.join(parts)!r} leaves the folder {root}. Use a plain name below it.")
-        raise UserError(
-            f"path {'/'.join(parts)!r} is a link that leaves the folder {root}, to {joined}. Set data_root to a "
-            "folder that holds both, or copy the file."
-        )
+        if links is None or not joined.is_relative_to(Path(links).resolve()):
+            raise UserError(
+                f"path {'/'.join(parts)!r} is a link that leaves the folder {root}, to {joined}. Set source.links in "
+                f"the task's YAML to {joined.parent}, or copy the file."
+            )
     return Path(root).joinpath(*parts)

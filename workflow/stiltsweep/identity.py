@@ -88,7 +88,8 @@ def prepared(task: str, language: str, definition: Record, files: Sequence[Path]
     about = {key: value for key, value in definition.items() if key not in _NOT_ROWS}
     source = dict(about["source"])
     # Where the files lie decides nothing: their content is compared.
-    source.pop("root", None)
+    for place in ("root", "links"):
+        source.pop(place, None)
     splits = {code_: sorted(set(counts) - {"sha256"}) for code_, counts in about["languages"].items()}
     return {
         "stage": "prepare",

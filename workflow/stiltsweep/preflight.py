@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .catalog import Model, Task
+from .catalog import Catalog, Model, Task
 from .errors import UserError, nearest
 from .files import unique
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
 from .records import SIDED
-from .settings import TrainingSettings
+from .settings import T5_FAMILY, TrainingSettings
 from .sources import READERS
 from .sources.parts import root, rooted
 from .sweep import Sweep
@@ -122,10 +122,10 @@ def _check_trainings(jobs: Jobs) -> None:
         for name in dict.fromkeys(
             [task for tasks in sweep.trainings.values() for task in tasks] + list(sweep.languages)
         ):
-            _check_settings(jobs.training("target", model, name), catalog.models[model], [catalog.task(name)])
+            _check_settings(jobs.training("target", model, name), catalog, model, [catalog.task(name)])
         for arm in sweep.stages:
             parts = [catalog.intermediates[part.task] for part in sweep.arms[arm].parts]
-            _check_settings(jobs.intermediate_training(model, arm), catalog.models[model], parts)
+            _check_settings(jobs.intermediate_training(model, arm), catalog, model, parts)
 
 
 def _scored(sweep: Sweep) -> list[str]:
@@ -133,7 +133,8 @@ def _scored(sweep: Sweep) -> list[str]:
     return [part.task for arm in sweep.stages for part in sweep.arms[arm].parts if part.rate is None]
 
 
-def _check_settings(settings: TrainingSettings, model: Model, tasks: Sequence[Task]) -> None:
+def _check_settings(settings: TrainingSettings, catalog: Catalog, name: str, tasks: Sequence[Task]) -> None:
+    model = catalog.models[name]
     where = f"training of {model.name} on {' and '.join(task.name for task in tasks)}"
     # Question answering may say how far its windows step instead.
     kinds = ("tagging",) if settings.window_step else ("tagging", "span_qa")
@@ -144,8 +145,20 @@ def _check_settings(settings: TrainingSettings, model: Model, tasks: Sequence[Ta
             f"{windowed[0].kind} would never go on. Name a smaller one, for example training: {{stride: "
             f"{settings.max_length // 4}}}."
         )
-    if model.interface == "text2text" and settings.precision == "fp16":
+    if settings.precision == "fp16" and _is_t5(model, catalog):
         raise UserError(f"{where}: precision fp16 is refused for T5 models, which overflow in it. Use bf16 or fp32.")
+
+
+def _is_t5(model: Model, catalog: Catalog) -> bool:
+    """Return whether a model is T5-like: all text-to-text models are, and encoders that are made of their weights."""
+    if model.interface == "text2text":
+        return True
+    source = model.definition["source"]
+    config = Path(str(source.get("path", ""))) / "config.json"
+    if "path" in source and config.is_file():
+        return str(json.loads(config.read_text(encoding="utf-8")).get("model_type")) in T5_FAMILY
+    others = (other for other in catalog.models.values() if other.interface == "text2text")
+    return "repo" in source and any(other.definition["source"].get("repo") == source["repo"] for other in others)
 
 
 def _reader(definition: Mapping[str, Any]) -> Any:

@@ -13,6 +13,8 @@ Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
 LENGTHS = ("max_length", "stride", "max_target_length", "window_step", "max_question_length")
 """Settings of training that prediction cuts texts by too."""
+T5_FAMILY = ("t5", "mt5", "umt5", "longt5")
+"""transformers' names of the architectures whose activations overflow in fp16."""
 FROZEN = "frozen"
 """Folder beside a model's weights with what its frozen layers make of texts (`models/frozen.py`)."""
 

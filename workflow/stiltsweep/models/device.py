@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
+from ..settings import T5_FAMILY
 
 DEVICE = "STILTSWEEP_DEVICE"
 """`cpu` keeps jobs off a GPU; `auto`, the default, takes the first visible one."""
-T5_FAMILY = ("t5", "mt5", "umt5", "longt5")
 
 
 @dataclass(frozen=True)

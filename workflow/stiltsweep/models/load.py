@@ -27,15 +27,23 @@ from torch.nn import functional
 
 from ..errors import UserError
 from ..files import check_digest, digest_file, read_json, read_record, replacing
+from ..settings import T5_FAMILY
 from .batches import Batch, Dense, Example, Objective
-from .device import T5_FAMILY
 from .directory import WEIGHTS
-from .fetch import MODEL_FILE
-from .tokenizer import FILE as TOKENIZER
+from .tokenizer import DIGESTS, MODEL_FILE
 
 CHECKPOINT_FILE = "checkpoint.json"
 HEAD = "head.safetensors"
-_BASE_KEYS = ("interface", "class", "weights_sha256", "tokenizer_sha256", "config_sha256", "embedding", "special")
+_BASE_KEYS = (
+    "interface",
+    "class",
+    "weights_sha256",
+    "tokenizer_sha256",
+    DIGESTS,
+    "config_sha256",
+    "embedding",
+    "special",
+)
 _CHECKPOINT_KEYS = ("base", "weights_sha256", "seed")
 """What a record of each holds at least."""
 _ROWS = ".rows"
@@ -66,14 +74,13 @@ class Source:
         return cls(base, read_record(base / MODEL_FILE, keys=_BASE_KEYS), path.parent, about)
 
     def check(self) -> None:
-        """Compare weights, head and tokenizer with the digests that their records hold.
+        """Compare weights and head with the digests that their records hold; the tokenizer's files compare themselves.
 
         Raises:
           UserError: one of them is damaged, swapped or gone; the text names it and how to make it again.
         """
         again = f"snakemake --cores 1 --force {self.base / MODEL_FILE}"
         check_digest(self.base / WEIGHTS, self.about["weights_sha256"], again)
-        check_digest(self.base / TOKENIZER, self.about["tokenizer_sha256"], again)
         check_digest(self.base / "config.json", self.about["config_sha256"], again)
         if self.checkpoint is not None and self.trained is not None:
             again = f"snakemake --cores 1 --force {self.checkpoint / CHECKPOINT_FILE}"

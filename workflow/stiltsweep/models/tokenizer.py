@@ -18,12 +18,16 @@ import tokenizers
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files import read_json
+from ..files import check_digest, digest_file, read_json, read_record
 from .reachable import MARK, Reachable
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 INDEX = "tokenizer.safetensors"
+MODEL_FILE = "model.json"
+"""The record of the model that a tokenizer lies beside."""
+DIGESTS = "tokenizer_files_sha256"
+"""Key of that record: file -> sha256."""
 ROLES = ("pad", "bos", "cls", "eos", "sep", "unk", "mask")
 _BYTES_FROM = 3
 """The id of byte 0 in ByT5's vocabulary."""
@@ -57,6 +61,12 @@ def overlapping(span: tuple[int, int], starts: Sequence[int], ends: Sequence[int
     return slice(bisect_right(ends, span[0]), bisect_left(starts, span[1]))
 
 
+def digests(directory: Path) -> dict[str, str]:
+    """Return the digests of a tokenizer's files, by name."""
+    files = (directory / name for name in (FILE, CONFIG, INDEX))
+    return {path.name: digest_file(path) for path in files if path.is_file()}
+
+
 class Tokenizer:
     """A tokenizer of a canonical model directory.
 
@@ -87,9 +97,15 @@ class Tokenizer:
           whole: load the whole vocabulary at once.
 
         Raises:
-          UserError: a file is missing or broken.
+          UserError: a file is missing, broken, or another than the model's record says (there is none while a model is
+            fetched).
         """
         directory = Path(directory)
+        record = directory / MODEL_FILE
+        if record.is_file():
+            again = f"snakemake --cores 1 --force {record}"
+            for name, sha256 in read_record(record, rebuild=again, keys=(DIGESTS,))[DIGESTS].items():
+                check_digest(directory / name, sha256, again)
         tokens = read_json(directory / CONFIG)
         index = directory / INDEX
         return cls(directory, tokens, Reachable(index) if index.is_file() and not whole else None)

@@ -17,7 +17,7 @@ from ..catalog import Task
 from ..errors import UserError, nearest
 from ..files import digest, inside, read_record, write_json, write_record
 from ..records import UNPREPARED, Meta, Row, meta_path, read_meta, read_rows, write_rows
-from .parts import root, rooted
+from .parts import links, root, rooted
 
 # Source type -> module of this package. Readers are imported only when a task asks for one.
 READERS = {"package": "package", "files": "files", "hub": "hub", "templates": "templates"}
@@ -90,7 +90,7 @@ def read_files(task: Task, language: str) -> list[Path]:
     if kind in ("files", "templates"):
         found = list(importlib.import_module(f".{READERS[kind]}", __name__).paths(definition, language))
     if "labels_file" in definition and (folder := root(definition)) is not None:
-        found.append(inside(folder, definition["labels_file"]))
+        found.append(inside(folder, definition["labels_file"], links=links(definition)))
     return [path for path in found if path.is_file()]  # what is missing is said by whoever reads it
 
 
@@ -139,7 +139,7 @@ def _labels(task: Task) -> list[str]:
     folder = root(task.definition)
     if folder is None:
         raise UserError(f"{task.name}: labels_file: set data_root in the configuration to the folder that it lies in.")
-    path = inside(folder, task.definition["labels_file"])
+    path = inside(folder, task.definition["labels_file"], links=links(task.definition))
     try:
         labels = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, UnicodeDecodeError) as error:

@@ -21,7 +21,7 @@ from ..records import SPLITS, Row
 from ..schema import check, load
 from .columns import Columns, RowError, passes
 
-SOURCE_ONLY = ("type", "names", "splits", "root")
+SOURCE_ONLY = ("type", "names", "splits", "root", "links")
 """Keys that a part cannot override."""
 
 Upstream = tuple[int, dict[str, Any]]
@@ -219,7 +219,17 @@ def root(definition: Mapping[str, Any]) -> Path | None:
     return Path(given) if given else None
 
 
+def links(definition: Mapping[str, Any]) -> str | None:
+    """Return the folder that links may lead into beside the data folder, None if there is none."""
+    return definition["source"].get("links")
+
+
 def rooted(definition: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
-    """Return a definition that says its data folder: its own, else the one given (the configuration's data_root)."""
+    """Return a definition that says its data folder: its own, else the one given (the configuration's data_root).
+
+    One of files of its own folder may link into the one given.
+    """
     given = {"root": folder} if folder and definition["source"]["type"] in ("files", "hub") else {}
+    if given and definition["source"]["type"] == "files" and "root" in definition["source"]:
+        given["links"] = folder
     return {**definition, "source": {**given, **definition["source"]}}

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import UserError, nearest
 from ...files import inside
 from ...records import Row
-from ..parts import Part, for_language, plan, root
+from ..parts import Part, for_language, links, plan, root
 from . import bitext, checklist, conllu, iob, mewslix, sentences, squad, tables
 
 
@@ -137,7 +137,8 @@ def _groups(part: Part, definition: Mapping[str, Any]) -> list[list[Path]]:
             f"{part.place}: the data folder is unknown. Set data_root in the configuration, or source.root in the "
             "task's YAML; scripts take --data-root."
         )
-    found = [_matches(folder, part.fill(template), part.place) for template in _templates(part)]
+    beside = links(definition)
+    found = [_matches(folder, beside, part.fill(template), part.place) for template in _templates(part)]
     if not FORMATS[part.settings["format"]].joined:
         return [[path] for path in found[0]]
     if len({len(matches) for matches in found}) != 1:
@@ -145,12 +146,12 @@ def _groups(part: Part, definition: Mapping[str, Any]) -> list[list[Path]]:
     return [list(group) for group in zip(*found, strict=True)]
 
 
-def _matches(folder: Path, relative: str, place: str) -> list[Path]:
-    path = inside(folder, relative)
+def _matches(folder: Path, beside: str | None, relative: str, place: str) -> list[Path]:
+    path = inside(folder, relative, links=beside)
     if "*" in relative or "?" in relative:
         found = sorted(match for match in folder.glob(relative) if match.is_file())
         if found:
-            return [inside(folder, str(match.relative_to(folder))) for match in found]
+            return [inside(folder, str(match.relative_to(folder)), links=beside) for match in found]
     elif path.is_file():
         return [path]
     raise UserError(
