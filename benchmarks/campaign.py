@@ -45,7 +45,7 @@ CONFIGURATION: dict[str, Any] = {
 }
 _TRIES = 8
 """Runs after which a folder that still ends with a sentence counts as stuck."""
-_REBUILD = re.compile(r"(?:Rebuild it with|rerun): +(snakemake [^\n]*?)(?=\. |\.$|$)", re.MULTILINE)
+_REBUILD = re.compile(r"Rebuild it with: +(snakemake [^\n]*?)(?=\. |\.$|$)", re.MULTILINE)
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 INTENT = "workflow/catalog/target/intent.yaml"
 LANGUAGES = "workflow/catalog/languages.csv"

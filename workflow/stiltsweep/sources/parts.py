@@ -221,7 +221,8 @@ def root(definition: Mapping[str, Any]) -> Path | None:
 
 def links(definition: Mapping[str, Any]) -> str | None:
     """Return the folder that links may lead into beside the data folder, None if there is none."""
-    return definition["source"].get("links")
+    given = definition["source"].get("links")
+    return str(given) if given else None
 
 
 def rooted(definition: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
@@ -229,7 +230,8 @@ def rooted(definition: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
 
     One of files of its own folder may link into the one given.
     """
-    given = {"root": folder} if folder and definition["source"]["type"] in ("files", "hub") else {}
-    if given and definition["source"]["type"] == "files" and "root" in definition["source"]:
+    kind = definition["source"]["type"]
+    given = {"root": folder} if folder and kind in ("files", "hub") else {}
+    if folder and kind == "files" and "root" in definition["source"]:
         given["links"] = folder
     return {**definition, "source": {**given, **definition["source"]}}

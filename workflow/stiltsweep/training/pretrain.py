@@ -13,9 +13,9 @@ from ..catalog import Model
 from ..errors import UserError
 from ..files import digest_file, read_record, replacing, write_record
 from ..kinds import Representation
-from ..models.fetch import MODEL_FILE, WEIGHTS, fetch
+from ..models.fetch import WEIGHTS, fetch
 from ..models.load import CHECKPOINT_FILE, Source, save_tensors, weights
-from ..models.tokenizer import CONFIG, FILE, INDEX
+from ..models.tokenizer import CONFIG, FILE, INDEX, MODEL_FILE
 from ..records import Row, write_rows
 from ..settings import TrainingSettings
 from ..sources.package import corpora
