@@ -59,5 +59,8 @@ onerror:
     print_failures()
 
 
+name_scripts()
+
+
 # Last: plan and status are answered there, from the rules above.
 include: "rules/plan.smk"

@@ -13,7 +13,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.persistence import PersistenceBase
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+# The project is where this file is, also for a workflow elsewhere that uses this one as a module. Read from afar, as a URL,
+# it has only its rules: library and scripts are then those that pip installed.
+PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+if (PROJECT / "workflow" / "stiltsweep").is_dir():
+    sys.path.insert(0, str(PROJECT / "workflow"))
+# Whether Snakemake was called with this Snakefile, and not with one that uses it as a module.
+ALONE = workflow.modifier.is_main_snakefile()
 
 from stiltsweep import config as configuration
 from stiltsweep import controllers, keep, preflight, warm
@@ -22,6 +28,7 @@ from stiltsweep.files import canonical, read_json
 from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
 from stiltsweep.languages import SOURCE_LANGUAGE
+from stiltsweep.place import from_here
 from stiltsweep.planning.reasons import Reasons
 from stiltsweep.resources import Needs
 from stiltsweep.sweep import Sweep
@@ -41,13 +48,6 @@ gc.set_threshold(100_000, 50, 100)
 # before it does: a cluster kills what is left once the shell is gone, which it was after a second.
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
-# Rules name scripts by their path from here, so that a shell line can be pasted and a moved checkout is the same workflow.
-if not Path("workflow/scripts").is_dir():
-    raise WorkflowError(
-        f"There is no workflow/scripts in {Path.cwd()}. Run snakemake in the project's folder, or link it: "
-        f"ln -s {Path(workflow.basedir) / 'workflow'} workflow"
-    )
-
 
 def checked(function, *arguments):
     """Call; end Snakemake with one sentence where it refuses (an exception would get the place in this file added)."""
@@ -57,22 +57,29 @@ def checked(function, *arguments):
         sys.exit(f"error: {error}")
 
 
+# A module is handed its configuration by the workflow that uses it, or takes the default sweep's.
 CONFIGURATIONS = [
     os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else str(file)
     for file in workflow.config_settings.configfiles
-] or ["config.yaml"]
+    if ALONE
+]
+DEFAULT = "config.yaml" if ALONE else str(PROJECT / "config.yaml")
 
 # Read here first: Snakemake says less of a file that is not YAML, and nothing of a key that stands twice.
-for file in CONFIGURATIONS:
+for file in CONFIGURATIONS or ([DEFAULT] if ALONE else []):
     checked(configuration.check_file, Path(file))
 
 # A configuration given with --configfile stands alone; merging it into the default one would mix two sweeps.
-if not workflow.config_settings.configfiles:
+if not CONFIGURATIONS:
 
-    configfile: "config.yaml"
+    configfile: DEFAULT
 
 
-SETTINGS, CATALOG = checked(configuration.resolve, config, " ".join(CONFIGURATIONS))
+SETTINGS, CATALOG = checked(
+    configuration.resolve,
+    config,
+    " ".join(CONFIGURATIONS) or (DEFAULT if ALONE else "config of the module"),
+)
 
 # The grid, where everything lies, and what jobs are told.
 SWEEP = Sweep(SETTINGS, CATALOG)
@@ -88,7 +95,7 @@ if workflow.is_main_process:
     checked(preflight.check, SWEEP)
     JOBS.look()
 TABLES = [
-    "workflow/catalog/languages.csv",
+    f"{from_here('catalog')}/languages.csv",
     *[
         table
         for folder in SETTINGS["catalog"]
@@ -97,9 +104,34 @@ TABLES = [
 ]
 PUBLISHED = [
     table
-    for folder in ["workflow/catalog", *SETTINGS["catalog"]]
+    for folder in [from_here("catalog"), *SETTINGS["catalog"]]
     if Path(table := f"{folder}/published.csv").is_file()
 ]
+
+
+def name_scripts():
+    """Have rules find their scripts where they are: in rules they are named by the path from the project's folder.
+
+    So a shell line can be pasted there, and a moved checkout is the same workflow.
+    """
+    scripts = shlex.quote(from_here("scripts"))
+    if scripts == "workflow/scripts":
+        return
+    path = scripts.replace("{", "{{").replace("}", "}}")
+
+    def named(value):
+        return (
+            value.replace("workflow/scripts", path) if isinstance(value, str) else value
+        )
+
+    for one in workflow.rules:
+        if one.shellcmd and Path(str(one.snakefile)).parent == PROJECT / "rules":
+            # What is printed, and what is run: Snakemake has made a function of the line.
+            one.shellcmd = named(one.shellcmd)
+            code = one.run_func.__code__
+            one.run_func.__code__ = code.replace(
+                co_consts=tuple(map(named, code.co_consts))
+            )
 
 
 def inspected(function):

@@ -42,7 +42,7 @@ def print_failures():
 
 
 if workflow.is_main_process:
-    deciding.install(workflow, JOBS)
+    deciding.install(workflow, JOBS, alone=ALONE)
     for question in ("plan", "status"):
         if question in sys.argv[1:]:
             answer(question)

@@ -189,9 +189,9 @@ def test_imports_run_downward() -> None:
     import ast
 
     order = [
-        {"errors"}, {"files", "counting", "writing"}, {"code"}, {"identity"}, {"schema", "scriptlog", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
+        {"errors", "place"}, {"files", "counting", "writing"}, {"code"}, {"identity"}, {"schema", "scriptlog", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
         {"arms"}, {"config", "settings"}, {"sources"}, {"sweep", "aggregates"}, {"jobs"}, {"evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
-        {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "combining", "comparing", "keep", "planning", "preflight", "report", "submission"},
+        {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "combining", "comparing", "keep", "planning", "preflight", "report", "submission"}, {"results", "export"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}
     library = ROOT / "workflow" / "stiltsweep"

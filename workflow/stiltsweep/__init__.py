@@ -12,4 +12,17 @@ The rooms, ground floor first; imports run downward only:
     probing/                                  what checkpoints know of words; torch in two of its modules only
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 __version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import what notebooks use when it is first used: stiltsweep.results, stiltsweep.export."""
+    if name in ("results", "export"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,10 @@ from typing import Any
 from .errors import UserError, nearest
 from .languages import SOURCE_LANGUAGE, Languages
 from .metrics import fitting
+from .place import beside
 from .schema import check, check_training, read_yaml
 
-BUILT_IN = Path(__file__).resolve().parent.parent / "catalog"
+BUILT_IN = beside("catalog")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names become folders, so they are plain: no slash, no leading dot."""
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_json
+from .place import beside
 
 LIBRARY = Path(__file__).resolve().parent
-SCRIPTS = LIBRARY.parent / "scripts"
+SCRIPTS = beside("scripts")
 
 _DECIDES_NOTHING = {
     "": "the names of rooms and the version, which is recorded beside the digest",
@@ -30,6 +31,7 @@ _DECIDES_NOTHING = {
     "files": "how bytes reach the disk, and in what order keys are written",
     "identity": "compares what is recorded; decides what runs, never what comes out",
     "layout": "where files lie",
+    "place": "where the library's own files lie",
     "code": "this module",
     "lock": "who works in a folder, and who waits",
     "scriptlog": "logs",

@@ -19,6 +19,7 @@ from .catalog import BUILT_IN, OURS, Recipe, Task
 from .errors import UserError
 from .files import canonical, digest, read_json
 from .languages import SOURCE_LANGUAGE
+from .place import from_here
 from .records import SIDED, UNPREPARED
 from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
 from .sources import templates
@@ -378,4 +379,4 @@ def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:
 def _portable(folder: str) -> str:
     """Name a folder of the built-in catalogue from the one that rules run in, so that a moved checkout is the same."""
     path = Path(folder)
-    return str("workflow/catalog" / path.relative_to(BUILT_IN)) if path.is_relative_to(BUILT_IN) else folder
+    return str(Path(from_here("catalog")) / path.relative_to(BUILT_IN)) if path.is_relative_to(BUILT_IN) else folder

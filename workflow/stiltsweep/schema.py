@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from .errors import UserError, nearest
+from .place import beside
 
-SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
+SCHEMAS = beside("schemas")
 
 
 _NUMBERS = {

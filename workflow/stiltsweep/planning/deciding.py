@@ -26,18 +26,20 @@ from .graph import jobs
 from .states import to_run
 
 
-def install(workflow: Any, work: Jobs) -> None:
+def install(workflow: Any, work: Jobs, *, alone: bool = True) -> None:
     """Have Snakemake run what `plan` says is to run, of what is asked for on its command line.
 
     Args:
       workflow: Snakemake's, after every rule was read.
       work: what its jobs are told.
+      alone: no other workflow uses this one as a module. If one does, its rules keep Snakemake's own reasons to run
+        again, which can only run more of ours: what is whole and fits is found done.
     """
     build = workflow._build_dag
 
     def decide_and_build() -> None:
         try:
-            _decide(workflow, work)
+            _decide(workflow, work, alone)
         except UserError as error:
             raise SystemExit(f"error: {error}") from None
         build()
@@ -45,12 +47,13 @@ def install(workflow: Any, work: Jobs) -> None:
     workflow._build_dag = decide_and_build
 
 
-def _decide(workflow: Any, work: Jobs) -> None:
+def _decide(workflow: Any, work: Jobs, alone: bool) -> None:
     from snakemake.io import _IOFile  # type: ignore[import-untyped]
 
     dag = workflow.dag
-    workflow.dag_settings.rerun_triggers = frozenset()
-    _IOFile.is_newer = _never
+    if alone:
+        workflow.dag_settings.rerun_triggers = frozenset()
+        _IOFile.is_newer = _never
     # What a killed job has left behind is whole or not there, and compared like the rest.
     dag.ignore_incomplete = True
     rules = {str(rule.name) for rule in dag.forcerules}
