@@ -14,7 +14,7 @@ def beside(name: str) -> Path:
 
 
 def from_here(name: str) -> str:
-    """Name such a folder as rules do: by its path from the folder of the project, where that is this one or linked here.
+    """Name such a folder as rules do: by its path from the project's folder where that, or a link to it, is this one.
 
     Elsewhere (in the folder of a workflow that uses this one as a module) its whole path is the name.
     """
