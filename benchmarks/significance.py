@@ -10,6 +10,7 @@ loading    reading the statistics of 6,000 cells
 null       1,000 sweeps without any lift per condition: how often the tests say otherwise
 theory     the same for normal data, by how much of the uncertainty is the examples', the runs' and their interaction's
 types      1,000 sweeps without any effect of type per layout of languages: how often types are said to differ
+power      what `snakemake power` promises against what sweeps have
 skew       coverage of percentile and BCa intervals on a skewed statistic
 """
 
@@ -43,7 +44,10 @@ import synthetic  # noqa: E402
 from stiltsweep import typology  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
 from stiltsweep.languages import Languages  # noqa: E402
-from stiltsweep.significance import Settings, Statistics, compare, estimands, read, resample  # noqa: E402
+from stiltsweep.power.tests import Design, LiftTest, TypesTest, smallest  # noqa: E402
+from stiltsweep.significance import Settings, Statistics, compare, components, estimands, read, resample  # noqa: E402
+from stiltsweep.significance.analysis import Resampled  # noqa: E402
+from stiltsweep.significance.components import Components  # noqa: E402
 from stiltsweep.significance.joint import Joint, common_and_own  # noqa: E402
 from stiltsweep.significance.seeds import component, excess  # noqa: E402
 from stiltsweep.typology.models import Problem, Typed, omnibus, slope_terms, type_terms  # noqa: E402
@@ -178,6 +182,8 @@ class Condition:
     metric: str = "accuracy"
     odd: str = ""
     """One of `ODD`."""
+    lift: float = 0.0
+    """Points; 0 but for power."""
 
     @property
     def name(self) -> str:
@@ -217,11 +223,28 @@ def conditions() -> list[Condition]:
 
 
 def _null_sweeps(job: tuple[int, int, Condition]) -> dict[str, int]:
-    """Count, over some sweeps without a lift, what comes out significant at 0.05.
+    """Count, over some sweeps without a lift, what comes out significant at 0.05."""
+    condition = job[-1]
+    resampled, groups, pairs = _resampled(*job)
+    asked = estimands(resampled.statistics.languages, {"family": groups}, "family")
+    hits: dict[str, int] = {}
+    for row in compare(resampled, asked, pairs):
+        if condition.odd == "languages" and row["scope"] == "language":  # by themselves they have a lift
+            continue
+        for column in COLUMNS:
+            key = f"{row['scope']} {column}"
+            hits[key] = hits.get(key, 0) + (row[column] is not None and row[column] < 0.05)
+            hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
+    return hits
+
+
+def _resampled(
+    first: int, last: int, condition: Condition
+) -> tuple[Resampled, dict[str, list[str]], list[tuple[str, str]]]:
+    """Make some sweeps and draw; return also the groups of languages, and every sweep's pair of arms.
 
     The sweeps are told the engine as one, each with arms of its own, so that they share its draws and nothing else.
     """
-    first, last, condition = job
     odd = condition.odd
     groups = {"x": list("abcdef"), "y": list("ghijkl")} if odd == "languages" else GROUPS
     codes = [code for group in groups.values() for code in group]
@@ -241,23 +264,14 @@ def _null_sweeps(job: tuple[int, int, Condition]) -> dict[str, int]:
     level = "examples+seeds+languages" if odd == "languages" else "examples+seeds"
     settings = Settings(resamples=999, seed=first, resampling=level, pair_seeds=odd != "unpaired")
     pairs = [(f"task{k}", f"none{k}") for k in range(first, last)]
-    asked = estimands(statistics.languages, {"family": groups}, "family")
-    hits: dict[str, int] = {}
-    for row in compare(resample(statistics, settings, pairs), asked, pairs):
-        if odd == "languages" and row["scope"] == "language":  # by themselves they have a lift
-            continue
-        for column in COLUMNS:
-            key = f"{row['scope']} {column}"
-            hits[key] = hits.get(key, 0) + (row[column] is not None and row[column] < 0.05)
-            hits[f"{key} n"] = hits.get(f"{key} n", 0) + 1
-    return hits
+    return resample(statistics, settings, pairs), groups, pairs
 
 
 def _answers(k: int, condition: Condition, ids: dict[str, list[str]]) -> dict[tuple[str, int, str], np.ndarray]:
     """Draw who answers what rightly in one sweep."""
     odd = condition.odd
     rng = np.random.default_rng([k, condition.seeds])
-    expected = {(arm, code): 60.0 for arm in ("none", "task") for code in ids}
+    expected = {(arm, code): 60.0 + condition.lift * (arm == "task") for arm in ("none", "task") for code in ids}
     if odd == "languages":
         expected |= {("task", code): 60.0 + 3.0 * rng.standard_normal() for code in ids}
     right = synthetic.answers(
@@ -421,6 +435,89 @@ def _lifts(rng: np.random.Generator, codes: Sequence[str], own: np.ndarray, of_t
     return Joint(tuple(codes), lifts, examples + 2 * 0.25 * np.eye(k) / 3 + common_and_own(beyond))
 
 
+def power(sweeps: int = 400) -> dict[str, Any]:
+    """Compare the power that `snakemake power` promises with the power that sweeps have.
+
+    Components are taken from sweeps of 150 examples and 3 seeds, and the power of other designs is promised from them:
+    the lift that 80% are to find, at 5% and as one of eight tests. So of types, with one type so far above the others.
+    """
+    found: dict[str, Any] = {}
+    for parallel in ("full", "none"):
+        for sd in (0.5, 1.5):
+            base = Condition(parallel, sd=sd)
+            parts = _components(base)
+            for examples, seeds in ((150, 3), (400, 3), (150, 5)):
+                for tests in (1, 8):
+                    test = LiftTest(parts, Design(examples, seeds, len(CODES)), 0.05 / tests)
+                    lift = smallest(test.power, 0.8)
+                    if lift is None or lift > 25.0:
+                        continue
+                    condition = replace(base, examples=examples, seeds=seeds, lift=lift)
+                    p = [row["p"] for row in _of_all(condition, sweeps)]
+                    had = 100.0 * float(np.mean(np.array(p) < 0.05 / tests))
+                    name = f"lift of {lift:.1f}: {base.name.replace('150 examples', f'{examples} examples')}"
+                    found[f"{name.replace('3 seeds', f'{seeds} seeds')}, {tests} tests"] = (
+                        f"promised 80.0, had {had:.1f}"
+                    )
+                    print(f"  {[*found.items()][-1]}", flush=True)
+    for layout in ("default, 12", "XNLI, 14", "balanced, 20"):
+        for sd in (1.0, 2.0):
+            for tests in (1, 8):
+                promised, had, apart = _types_power(layout, sd, 0.05 / tests, sweeps)
+                found[f"types {apart:.1f} apart: {layout} languages, sd {sd:g}, {tests} tests"] = (
+                    f"promised {promised:.1f}, had {had:.1f}"
+                )
+                print(f"  {[*found.items()][-1]}", flush=True)
+    return found
+
+
+def _of_all(condition: Condition, sweeps: int) -> list[dict[str, Any]]:
+    """Return the rows of all languages together, one a sweep."""
+    rows = []
+    for first in range(0, sweeps, 50):
+        resampled, groups, pairs = _resampled(first, first + 50, condition)
+        asked = estimands(resampled.statistics.languages, {"family": groups}, "family")[:1]
+        rows += compare(resampled, asked, pairs)
+    return rows
+
+
+def _components(condition: Condition, sweeps: int = 200) -> Components:
+    """Return the mean of the components that some sweeps say."""
+    parts = []
+    for first in range(0, sweeps, 50):
+        for k in range(first, first + 50):
+            ids = {
+                code: sorted(synthetic.example_ids(code, condition.examples, condition.parallel, k)) for code in CODES
+            }
+            statistics = synthetic.statistics(_answers(k, condition, ids), ids)
+            had = components.components(resample(statistics, Settings(resamples=200, seed=k)), ["task"])
+            if had is not None:
+                parts.append(had[0])
+    return components.mean(parts)
+
+
+def _types_power(layout: str, sd: float, alpha: float, sweeps: int) -> tuple[float, float, float]:
+    """Return the power (%) promised for types apart by what 80% are to find, the power had, and the points apart."""
+    table = Languages.read([ROOT / "workflow" / "catalog" / "languages.csv"])
+    codes = sorted(LAYOUTS[layout].split())
+    families, lineages = ({code: table.value(code, column) for code in codes} for column in ("family", "genealogy"))
+    names = sorted(set(families.values()))
+    sizes = tuple(list(families.values()).count(name) for name in names)
+    # `_lifts`: examples' own 0.125; two arms of three runs, own and by chance 0.25 each.
+    test = TypesTest(sizes, sd**2 + 0.125 + 2 * (0.25 + 0.25) / 3, alpha)
+    apart = smallest(test.power, 0.8) or 100.0
+    rng = np.random.default_rng([len(codes), round(10 * sd)])
+    hits = []
+    for sweep in range(sweeps):
+        chosen = names[sweep % len(names)]
+        own = rng.normal(0.0, sd, len(codes)) + apart * np.array([families[code] == chosen for code in codes])
+        observed = Observations.of([_lifts(rng, codes, own, 0.0)], families)
+        typed = Typed(Problem(observed, LANGUAGES_ALONE, lineages), families)
+        p = omnibus(typed, typology.Settings(permutations=999, seed=sweep))["p"]
+        hits.append(p is not None and p < alpha)
+    return 100.0 * test.power(apart), 100.0 * float(np.mean(hits)), apart
+
+
 def theory(repeats: int = 10_000, draws: int = 200) -> dict[str, Any]:
     """Share (%) of normal null data that is significant at 0.05, over a grid of the parts of the uncertainty.
 
@@ -477,6 +574,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "theory": theory,
     "null": null,
     "types": types,
+    "power": power,
 }
 
 

@@ -1,7 +1,8 @@
-"""Plan and status: answer while the rules are read, before Snakemake builds its graph or looks at its lock.
+"""Plan, status and power: answer while the rules are read, before Snakemake builds its graph or looks at its lock.
 
 snakemake plan      what the sweep is, what is done, what is left and what it will cost; also in <results>/plan/
 snakemake status    the same, of a run in another terminal; writes nothing
+snakemake power     what lift, and what difference of types, the sweep can see, and what smaller ones need; also in <results>/power/
 """
 
 from stiltsweep.files import write_json, write_text
@@ -16,6 +17,21 @@ def make_plan(failed={}):
     return planning.make(
         graph.jobs(workflow), SWEEP, NEEDS, machine, AGAIN.command, failed
     )
+
+
+def answer_power():
+    """Print what the sweep can see and end."""
+    # Numpy and scipy: a run has no use for them.
+    from stiltsweep.power import planning as power
+    from stiltsweep.power import text as power_text
+
+    found = checked(power.make, SWEEP)
+    page = power_text.page(found)
+    print(page)
+    write_text(LAYOUT.path("power_page"), page)
+    write_json(LAYOUT.path("power"), found.to_json())
+    sys.stdout.flush()
+    sys.exit(0)
 
 
 def answer(question):
@@ -46,3 +62,5 @@ if workflow.is_main_process:
     for question in ("plan", "status"):
         if question in sys.argv[1:]:
             answer(question)
+    if "power" in sys.argv[1:]:
+        answer_power()

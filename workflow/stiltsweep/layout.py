@@ -53,6 +53,8 @@ PLACES = {
     "tables": "report/tables",
     "plan": "plan/plan.json",
     "plan_page": "plan/plan.md",
+    "power": "power/power.json",
+    "power_page": "power/power.md",
 }
 """Place -> its path below the results folder, names in braces."""
 FOLDERS = frozenset({path.partition("/")[0] for path in PLACES.values()} | {"logs", "benchmarks"})

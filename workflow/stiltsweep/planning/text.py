@@ -88,7 +88,7 @@ def _attention(plan: Plan) -> Iterator[str]:
     }
     for title, states in titles.items():
         if found := [one for one in plan.attention if one.state in states]:
-            yield f"## {title}\n\n{_table(['job', 'goes on after', 'where'], map(_place, found[:_ROWS]))}{_more(found)}"
+            yield f"## {title}\n\n{table(['job', 'goes on after', 'where'], map(_place, found[:_ROWS]))}{_more(found)}"
 
 
 def _place(one: Attention) -> list[str]:
@@ -107,7 +107,7 @@ def _cells(plan: Plan) -> Iterator[str]:
                 done = arm.states.get(str(State.DONE), 0) if arm else 0
                 row.append(f"{done}/{arm.cells}{'*' if arm.contaminated else ''}" if arm else "-")
             rows.append(row)
-        yield f"## Cells of {model}: done/all\n\n{_table([model, *targets], rows)}"
+        yield f"## Cells of {model}: done/all\n\n{table([model, *targets], rows)}"
     if any(arm.contaminated for arm in plan.arms):
         yield "\\* contaminated: the intermediate task holds data of this target."
 
@@ -123,21 +123,21 @@ def _rules(plan: Plan) -> Iterator[str]:
         ]
         for rule in plan.rules
     ]
-    yield f"## Jobs\n\n{_table(['rule', 'jobs', 'to do', 'time, one by one', 'estimated from'], rows)}"
+    yield f"## Jobs\n\n{table(['rule', 'jobs', 'to do', 'time, one by one', 'estimated from'], rows)}"
 
 
 def _stale(plan: Plan) -> Iterator[str]:
     if plan.stale:
         rows = [[one.rule, str(one.jobs), one.reason, one.example] for one in plan.stale[:_ROWS]]
-        table = _table(["rule", "jobs", "because", "for example"], rows)
-        yield f"## To be made again, and why\n\n{table}{_more(plan.stale)}"
+        stale = table(["rule", "jobs", "because", "for example"], rows)
+        yield f"## To be made again, and why\n\n{stale}{_more(plan.stale)}"
 
 
 def _omitted(plan: Plan) -> Iterator[str]:
     if plan.omitted:
         names = ["intermediate", "target", "language"]
         rows = [[*(one[name] or "all" for name in names), one["reason"]] for one in plan.omitted[:_ROWS]]
-        yield f"## Left out\n\n{_table([*names, 'because'], rows)}{_more(plan.omitted)}"
+        yield f"## Left out\n\n{table([*names, 'because'], rows)}{_more(plan.omitted)}"
 
 
 def _remarks(plan: Plan) -> Iterator[str]:
@@ -146,7 +146,8 @@ def _remarks(plan: Plan) -> Iterator[str]:
         yield f"## Settings\n\n{lines}{_more(plan.remarks)}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns are as wide as their cells."""
     lines = [list(heads), *([cell.replace("|", "/") for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     text = [

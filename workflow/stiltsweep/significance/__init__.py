@@ -6,7 +6,7 @@
 docs/statistics.md says what is resampled, what is held fixed, and why.
 """
 
-from . import controls, joint, runs
+from . import components, controls, joint, runs
 from .analysis import LEVELS, Settings, compare, resample
 from .cells import Statistics, read
 from .comparison import COLUMNS, Comparison
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "Statistics",
     "compare",
+    "components",
     "controls",
     "estimands",
     "joint",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from . import influence
 from .analysis import LEVELS, Resampled
+from .cells import Statistics
 from .controls import is_control
 
 Array = NDArray[np.float64]
@@ -61,13 +62,7 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
       No languages where an arm has no runs.
     """
     statistics = resampled.statistics
-    pairs = [(arm, BASELINE) for arm in arms]
-    there = [
-        i
-        for i in range(len(statistics.languages))
-        if all(name in resampled.arms for pair in pairs for name in pair)
-        and all(np.isfinite(resampled.flipped[pair][i]).all() for pair in pairs)
-    ]
+    there = held_by_all(resampled, arms)
     languages = tuple(statistics.languages[i] for i in there)
     if not there:
         return NOTHING
@@ -81,6 +76,22 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
     return Joint(languages, np.asarray(lifts), covariance)
 
 
+def held_by_all(resampled: Resampled, arms: Sequence[str]) -> list[int]:
+    """Return the places of the languages in which all of some arms and the baseline have a score."""
+    pairs = [(arm, BASELINE) for arm in arms]
+    return [
+        i
+        for i in range(len(resampled.statistics.languages))
+        if all(name in resampled.arms for pair in pairs for name in pair)
+        and all(np.isfinite(resampled.flipped[pair][i]).all() for pair in pairs)
+    ]
+
+
+def asked_about(statistics: Statistics) -> list[str]:
+    """Return the arms that are asked about: no controls, and none that holds the target's data."""
+    return [arm for arm in statistics.intermediates if not is_control(arm) and arm not in statistics.contaminated]
+
+
 def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[int]) -> Array:
     """Return (languages, languages): what the training runs add to the covariance that the examples make.
 
@@ -90,7 +101,7 @@ def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[in
     each a mean over all languages and never below 0: the variance that a run gives to all languages alike, and that
     which it gives to each by itself.
     """
-    sets = _sets(resampled, weights)
+    sets = sets_of_runs(resampled, weights)
     of_a_run = [
         np.atleast_2d(np.cov(arm.scores[:, there], rowvar=False)) - arm.noise[np.ix_(there, there)]
         if len(arm.scores) > 1
@@ -120,7 +131,7 @@ def common_and_own(excess: Array) -> Array:
     return np.full((k, k), max(0.0, common)) + max(0.0, alone - common) * np.eye(k)
 
 
-def _sets(resampled: Resampled, weights: Mapping[str, float]) -> list[tuple[influence.Arm, float]]:
+def sets_of_runs(resampled: Resampled, weights: Mapping[str, float]) -> list[tuple[influence.Arm, float]]:
     """Return the sets of runs that vary on their own, with their weights: one of all arms where seeds are paired."""
     statistics = resampled.statistics
     seeds = {statistics.seeds[name] for name in weights}
@@ -135,8 +146,7 @@ def document(resampled: Resampled) -> dict[str, Any]:
     Controls, and arms that hold the target's data, are left out: they are not what is asked about. Arms without runs
     are not in the mean.
     """
-    statistics = resampled.statistics
-    arms = [arm for arm in statistics.intermediates if not is_control(arm) and arm not in statistics.contaminated]
+    arms = asked_about(resampled.statistics)
     held = [arm for arm in arms if arm in resampled.arms]
     return {
         "arms": {arm: joint(resampled, [arm]).document() for arm in arms},

@@ -1,0 +1,124 @@
+"""What a sweep can see: against simulation, closed forms, and invariances; and the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import synthetic
+from stiltsweep.config import resolve
+from stiltsweep.power import planning, sources, text
+from stiltsweep.power.tests import Design, LiftTest, TypesTest, least, smallest
+from stiltsweep.significance import Settings, compare, components, estimands, resample
+from stiltsweep.significance.components import Components
+from stiltsweep.sweep import Sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+CODES = ("a", "b", "c", "d")
+
+
+def parts(**values: float) -> Components:
+    return Components(**{**dict.fromkeys(Components.__dataclass_fields__, 0.0), **values})
+
+
+def test_a_lift_without_runs_variance_is_a_z_test():
+    """Runs that differ by nothing leave the textbook's normal power."""
+    test = LiftTest(parts(examples_common=400.0), Design(100, 3, 5), 0.05)
+    for lift in (0.0, 2.0, 5.6):
+        normal = stats.norm.sf(1.959964 - lift / 2.0) + stats.norm.cdf(-1.959964 - lift / 2.0)
+        assert test.power(lift) == pytest.approx(normal, abs=1e-6)
+    assert smallest(test.power, 0.8) == pytest.approx(2.0 * (1.959964 + 0.841621), abs=2e-3)
+
+
+def test_a_lift_of_runs_alone_is_a_paired_t_test():
+    """Without examples' variance: the power of the t test on differences, a noncentral t."""
+    for runs in (3, 6):
+        test = LiftTest(parts(runs_common=3.0), Design(1e9, runs, 5), 0.05)
+        lift = 4.0
+        critical = stats.t.ppf(0.975, runs - 1)
+        apart = lift / np.sqrt(3.0 / runs)
+        exact = stats.nct.sf(critical, runs - 1, apart) + stats.nct.cdf(-critical, runs - 1, apart)
+        assert test.power(lift) == pytest.approx(exact, abs=0.01)
+
+
+def test_types_are_an_f_test():
+    """The power of the one-way analysis of variance, which G*Power prints as 0.8 for f = 0.4, four groups of 18."""
+    sizes = (18, 18, 18, 18)
+    # f is the standard deviation of the means over that within: one type d above three others has d sqrt(3) / 4.
+    difference = 0.4 * 4.0 / np.sqrt(3.0)
+    assert TypesTest(sizes, 1.0, 0.05).power(difference) == pytest.approx(0.8, abs=0.02)
+    assert TypesTest(sizes, 1.0, 0.05).power(0.0) == pytest.approx(0.05, abs=1e-6)
+    assert "too few" in TypesTest((2, 2), 1.0, 0.05).absent
+    assert TypesTest((1, 1, 1), 1.0, 0.05).absent
+
+
+def test_more_is_more_power():
+    some = parts(examples_own=100.0, agreement_own=500.0, runs_common=2.0, runs_own=3.0, examples_common=50.0)
+
+    def at(**more: float) -> float:
+        return LiftTest(some, Design(**{"examples": 100, "seeds": 3, "languages": 8, **more}), 0.01).power(3.0)
+
+    assert at(seeds=4) > at()
+    assert at(seeds=12, examples=10_000) > at(seeds=12)
+    assert at(seeds=12, languages=64) > at(seeds=12)
+    assert least(lambda n: at(seeds=n), 0.8, 2, 100) == next(n for n in range(2, 101) if at(seeds=n) >= 0.8)
+    assert least(lambda n: 0.0, 0.8, 2, 100) is None
+
+
+def sweep(seed: int, lift: float, n: int, seeds: int) -> synthetic.Statistics:
+    ids = {code: [f"{i:04d}" for i in range(n)] for code in CODES}
+    expected = {(arm, code): 60.0 + lift * (arm == "i") for arm in ("none", "i") for code in CODES}
+    answers = synthetic.answers(
+        np.random.default_rng([seed, n]), ids, expected, range(seeds), seed_sd=1.0, paired=0.5, steady=0.2
+    )
+    return synthetic.statistics(answers, ids)
+
+
+def test_promised_is_had():
+    """Components of small sweeps promise the power of larger ones, within what 60 sweeps can tell of it."""
+    settings = Settings(resamples=200)
+    found = [components.components(resample(sweep(k, 0.0, 60, 3), settings), ["i"]) for k in range(40)]
+    known = components.mean([one[0] for one in found if one])
+    test = LiftTest(known, Design(120, 4, len(CODES)), 0.05)
+    lift = smallest(test.power, 0.8)
+    hits = []
+    for k in range(60):
+        drawn = resample(sweep(1000 + k, lift, 120, 4), settings)
+        (row,) = compare(drawn, estimands(CODES, {"family": {"x": list(CODES)}}, "family")[:1])
+        hits.append(row["p"] < 0.05)
+    assert 0.8 - 0.16 < np.mean(hits) < 0.8 + 0.16
+
+
+def test_of_the_default_sweep(tmp_path):
+    """Before anything has run: packaged variances, every target, the verdict's question first."""
+    settings, catalog = resolve(
+        {
+            "models": ["e5-small"],
+            "intermediates": ["none", "reply-choice", "name-typing"],
+            "targets": {"intent": ["en", "de", "ru", "fi", "hu", "zh", "vi"]},
+        },
+        "here",
+    )
+    made = Sweep({**settings, "results": str(tmp_path / "results"), "seeds": [0, 1, 2, 3]}, catalog)
+    found = planning.make(made)
+    assert [one.name for one in found.lifts] == ["intent"]
+    assert all("default sweep" in one.source for one in found.lifts)
+    assert set(found.types[0].sizes) == {"agglutinative", "fusional", "isolating"}
+    seen = found.lifts[0].seen
+    assert seen.single <= seen.smallest
+    assert all(value <= seen.smallest for value in seen.doubled.values())
+    page = text.page(found)
+    assert "Worth most here" in page and "nan" not in page
+    one = planning.make(Sweep({**made.config, "seeds": [0]}, catalog))
+    assert "one seed" in one.lifts[0].absent
+
+
+def test_packaged_kinds_have_both_rows():
+    found, share, source = sources.packaged()
+    assert {"classification", "tagging", "span_qa", "retrieval"} <= set(found)
+    assert 0.0 <= share <= 1.0 and "default sweep" in source
+    other = sources.anything(found.values())
+    assert other.arm.runs_common == pytest.approx(np.mean([one.arm.runs_common for one in found.values()]))

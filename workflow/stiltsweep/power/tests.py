@@ -1,0 +1,160 @@
+"""How often the tests find an effect: of a lift over all languages, and of a difference between types of languages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..resampling.tails import Tail
+from ..significance.components import Components
+from ..typology import permutation
+
+Array = NDArray[np.float64]
+
+_NODES = 200
+"""Values of the chi-squared variable behind an estimated variance that are averaged over."""
+MOST = {"seeds": 100, "examples": 100_000, "languages": 1_000}
+"""More than these nobody has; they are the end of every search."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What one arm on one target is measured with."""
+
+    examples: float
+    """Of a language."""
+    seeds: int
+    """At least 2: with one there is no test over runs."""
+    languages: int
+    paired: bool = True
+    """Whether runs of both arms that share a seed are pairs."""
+
+
+def _over(common: float, own: float, languages: int) -> float:
+    """Return the variance of a mean over languages; an estimate below 0 stands for 0."""
+    return max(0.0, common) + max(0.0, own) / languages
+
+
+class LiftTest:
+    """The test of the mean lift over all languages, at a given level."""
+
+    def __init__(self, parts: Components, design: Design, alpha: float) -> None:
+        """Work out the test's critical sizes.
+
+        A lift is significant beyond a size that depends on the variance between runs as it is estimated from a few
+        runs: see `significance.seeds`. So its power is a mean over what the estimate may be.
+        """
+        from scipy.special import gammaincinv
+
+        n, runs, k = design.examples, design.seeds, design.languages
+        noise = _over(parts.agreement_common, parts.agreement_own, k) / n
+        of_a_run = _over(parts.runs_common, parts.runs_own, k)
+        examples = _over(parts.examples_common, parts.examples_own, k) / n + noise / runs
+        degrees = (runs - 1.0) * (1 if design.paired else 2)
+        shares = (np.arange(_NODES) + 0.5) / _NODES
+        factors = np.asarray(gammaincinv(degrees / 2.0, shares)) / (degrees / 2.0)
+        added = np.maximum(0.0, (of_a_run + noise) * factors - noise) / runs
+        tail = Tail(np.full(_NODES, examples), [(added, np.full(_NODES, degrees))])
+        self._critical = tail.size(np.full(_NODES, alpha))
+        self._deviation = math.sqrt(examples + of_a_run / runs)
+
+    def power(self, lift: float) -> float:
+        """Return the chance that a true lift of so many points is found, in whichever direction."""
+        from scipy.special import ndtr
+
+        if self._deviation == 0.0:
+            return float(lift > 0.0)
+        above, below = ((sign * lift - self._critical) / self._deviation for sign in (1.0, -1.0))
+        return float((ndtr(above) + ndtr(below)).mean())
+
+
+@dataclass(frozen=True)
+class TypesTest:
+    """The test that types of languages differ: types dealt out over languages, at a given level.
+
+    Its power is that of the F test of a one-way layout, which dealing labels out anew comes to.
+    """
+
+    sizes: tuple[int, ...]
+    """Languages of each type."""
+    variance: float
+    """Of a language's lift around its type's mean, in squared points; what all languages have in common is no part."""
+    alpha: float
+
+    @property
+    def absent(self) -> str:
+        """Why there is no such test; empty where there is."""
+        if len(self.sizes) < 2:
+            return "there is one type"
+        if sum(self.sizes) <= len(self.sizes):
+            return f"{sum(self.sizes)} languages of {len(self.sizes)} types"
+        deals = permutation.count([kind for kind, size in enumerate(self.sizes) for _ in range(size)])
+        # Types of one size can change places.
+        same = math.prod(math.factorial(self.sizes.count(size)) for size in set(self.sizes))
+        return "" if same / deals < self.alpha else f"{deals} ways to deal the types out: too few for this level"
+
+    def power(self, difference: float) -> float:
+        """Return the chance of finding one type so many points above the others, a mean over which type it is."""
+        from scipy import stats
+
+        if self.absent:
+            return 0.0
+        total, kinds = sum(self.sizes), len(self.sizes)
+        df = total - kinds
+        critical = stats.f.ppf(1.0 - self.alpha, kinds - 1, df)
+        if self.variance <= 0.0:
+            return 1.0
+        if difference == 0.0:
+            return self.alpha
+        apart = [difference**2 * size * (1.0 - size / total) / self.variance for size in self.sizes]
+        return float(np.mean([stats.ncf.sf(critical, kinds - 1, df, one) for one in apart]))
+
+
+def language_variance(parts: Components, design: Design, tau2: float) -> float:
+    """Return the variance of a language's lift around its type's mean."""
+    n, runs = design.examples, design.seeds
+    own = (max(0.0, parts.examples_own) + max(0.0, parts.agreement_own) / runs) / n
+    return tau2 + own + max(0.0, parts.runs_own) / runs
+
+
+def smallest(power: Callable[[float], float], wanted: float) -> float | None:
+    """Return the smallest effect (points) that is found so often, None where even 100 points are not."""
+    low, high = 0.0, 0.125
+    while power(high) < wanted:
+        low, high = high, 2.0 * high
+        if high > 100.0:
+            return None
+    for _ in range(24):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if power(middle) >= wanted else (middle, high)
+    return high
+
+
+def least(power: Callable[[int], float], wanted: float, lowest: int, most: int) -> int | None:
+    """Return the least number (of seeds, examples ...) with so much power, None where not even the most has it."""
+    if power(lowest) >= wanted:
+        return lowest
+    if power(most) < wanted:
+        return None
+    low, high = lowest, most
+    while high - low > 1:
+        middle = round(math.sqrt(low * high))
+        middle = min(max(middle, low + 1), high - 1)
+        low, high = (low, middle) if power(middle) >= wanted else (middle, high)
+    return high
+
+
+def changed(design: Design, name: str, value: float) -> Design:
+    """Return a design with another number of seeds, examples or languages."""
+    if name == "examples":
+        return replace(design, examples=value)
+    return replace(design, seeds=round(value)) if name == "seeds" else replace(design, languages=round(value))
+
+
+def balanced(kinds: int, each: int) -> tuple[int, ...]:
+    """Return the sizes of types with as many languages each."""
+    return (each,) * kinds
