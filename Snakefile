@@ -22,6 +22,12 @@ min_version("9.27")
 
 
 include: "rules/common.smk"
+
+
+# For `snakemake --sdm apptainer`: the image that Dockerfile makes, converted as it says there.
+container: str(PROJECT / "envs" / "stiltsweep.sif")
+
+
 include: "rules/prepare.smk"
 include: "rules/fetch.smk"
 include: "rules/train.smk"
@@ -47,7 +53,8 @@ onstart:
     if workflow.is_main_process:
         check_jobs()
     schedule_on_events()
-    if workflow.local_exec:
+    # Its jobs would run in the environment of this process, and not in that of conda or of a container.
+    if workflow.local_exec and not workflow.deployment_settings.deployment_method:
         warm.start()
 
 

@@ -69,6 +69,62 @@ def test_another_workflow_uses_it_as_a_module(host: Path) -> None:
     assert made["counts"] == {"test": task["languages"]["fi"]["test"]}
 
 
+CONDA = """#!{python}
+import json, os, pathlib, sys
+import yaml
+here = pathlib.Path({here!r})
+words = sys.argv[1:]
+if words[:2] == ["info", "--json"]:
+    print(json.dumps({{"conda_prefix": str(here), "platform": "linux-64"}}))
+elif words == ["--version"]:
+    print("conda 24.11.0")
+elif words[0] == "config":
+    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif "create" in words:
+    # As conda does: it has this one file, in a folder of its own.
+    definition = yaml.safe_load(pathlib.Path(words[words.index("--file") + 1]).read_text())
+    (pins,) = [part["pip"] for part in definition["dependencies"] if isinstance(part, dict)]
+    assert all("==" in pin for pin in pins) and any(pin.startswith("torch==") for pin in pins), pins
+    program = pathlib.Path(words[words.index("--prefix") + 1]) / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\\necho $1 >> {log}\\nexec {python} \\"$@\\"\\n")
+    program.chmod(0o755)
+"""
+ACTIVATE = 'export PATH="$1/bin:$PATH"; export CONDA_PREFIX="$1"\n'
+APPTAINER = """#!/bin/sh
+# apptainer --version; apptainer ... exec ... IMAGE bash -c COMMAND: the last word is run.
+if [ "$1" = --version ]; then echo "apptainer version 1.3.4"; exit 0; fi
+case "$*" in *envs/stiltsweep.sif*) ;; *) echo "another image: $*"; exit 1;; esac
+for word in "$@"; do last=$word; done
+echo "$*" >> {log}
+exec bash -c "$last"
+"""
+
+
+@pytest.mark.parametrize("method", ["conda", "apptainer"])
+def test_rules_run_in_an_environment_of_their_own(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for conda and apptainer, which call the program they are given in place of one of their own."""
+    log = tmp_path / "log"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    texts = {
+        "conda": {"conda": CONDA.format(python=sys.executable, here=str(tmp_path), log=log), "activate": ACTIVATE},
+        "apptainer": {"apptainer": APPTAINER.format(log=log)},
+    }
+    for name, text in texts[method].items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("models: [e5-small]\nintermediates: [none]\ntargets: {retrieval: [fi]}\n")
+    snakemake(
+        folder, "--snakefile", str(ROOT / "Snakefile"), "--sdm", method, "--", "results/data/retrieval/fi.parquet"
+    )
+    assert "prepare.py" in log.read_text()
+    assert (folder / "results" / "data" / "retrieval" / "fi.parquet").is_file()
+
+
 def test_installed_by_pip(tmp_path: Path) -> None:
     """The wheel holds what the library reads, and is as good as the checkout: the same catalogue, the same digests of code."""
     pytest.importorskip("hatchling")

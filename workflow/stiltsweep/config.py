@@ -133,6 +133,7 @@ _PLAIN_PATH = re.compile(r"[^\s{}<>*?'\"\\$`;&|]+")
 _PROJECT = Path(__file__).resolve().parents[2]
 _PARTS = (
     "benchmarks",
+    "config",
     "docs",
     "envs",
     "kubernetes",
