@@ -69,6 +69,25 @@ def test_another_workflow_uses_it_as_a_module(host: Path) -> None:
     assert made["counts"] == {"test": task["languages"]["fi"]["test"]}
 
 
+def test_the_catalogues_layout_is_the_same_workflow(tmp_path: Path) -> None:
+    """workflow/Snakefile, read as snakedeploy has it read, makes all that Snakefile makes; config/ is the default sweep's."""
+    assert (ROOT / "config" / "config.yaml").read_text() == (ROOT / "config.yaml").read_text()
+    assert (ROOT / "config" / "README.md").is_file()
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"]["conda"]
+    module = 'module it:\n    snakefile: "{}"\n    config: config\n\nuse rule * from it\n'
+    (tmp_path / "Snakefile").write_text('configfile: "config.yaml"\n' + module.format(ROOT / "workflow" / "Snakefile"))
+    (tmp_path / "config.yaml").write_text("models: [e5-small]\nintermediates: [none]\ntargets: {retrieval: [fi]}\n")
+    counts = [
+        dict(re.findall(r"^(\w+) +(\d+)$", snakemake(tmp_path, "-n", "--quiet", "rules", *of), re.MULTILINE))
+        for of in ([], ["--snakefile", str(ROOT / "Snakefile")])
+    ]
+    assert int(counts[0].pop("total")) == int(counts[1].pop("total")) + 1
+    assert counts[0].pop("everything") == "1"
+    assert counts[0] == counts[1]
+    assert counts[0]["report"] == "1"
+
+
 CONDA = """#!{python}
 import json, os, pathlib, sys
 import yaml
