@@ -37,7 +37,8 @@ def invocation(workflow: Any, arguments: Sequence[str]) -> Invocation:
     options: list[str] = []
     if workflow.overwrite_workdir is not None:
         options += ["--directory", str(workflow.overwrite_workdir)]
-    if Path(workflow.main_snakefile) != Path.cwd() / "Snakefile":
+    # Where Snakemake went elsewhere, what lies there is not what is found from where it was called.
+    if workflow.overwrite_workdir is not None or Path(workflow.main_snakefile) != Path.cwd() / "Snakefile":
         options += ["--snakefile", str(workflow.main_snakefile)]
     profile = _value(arguments, "--profile")
     options += ["--profile", profile] if profile else ["--cores", "1"]

@@ -1,0 +1,70 @@
+"""Lines that are printed to be typed again: each is run as it stands, and must ask Snakemake for the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SNAKEFILE = f"""
+import json, sys
+sys.path.insert(0, {str(ROOT / "workflow")!r})
+from pathlib import Path
+from stiltsweep.invocation import invocation
+
+if not workflow.config_settings.configfiles:
+    configfile: "config.yaml"
+
+with open({{log!r}}, "a") as log:
+    json.dump({{{{
+        "again": invocation(workflow, sys.argv).command("results/a cell.json", "--force"),
+        "config": config,
+        "here": str(Path.cwd()),
+    }}}}, log)
+    log.write("\\n")
+
+rule cell:
+    output: "results/{{{{name}}}}.json"
+    shell: "echo made > {{{{output:q}}}}"
+"""
+
+
+WAYS: list[list[str]] = [
+    [],
+    ["--configfile", "my sweeps/one sweep.yaml"],
+    ["--configfile", "my sweeps/one sweep.yaml", "--config", "seeds=[0, 1]", "title=it's one, or two?"],
+    ["--config", "training={epochs: 1}", "title="],
+    ["--configfile", "other.yaml", "my sweeps/one sweep.yaml", "--config", "own={b: [c, d e]}"],
+]
+
+
+@pytest.mark.parametrize(("options", "elsewhere"), [*((way, False) for way in WAYS), (WAYS[0], True), (WAYS[2], True)])
+def test_a_line_run_as_printed_asks_for_the_same(tmp_path: Path, options: list[str], elsewhere: bool) -> None:
+    folder = tmp_path / "a folder"
+    (folder / "my sweeps").mkdir(parents=True)
+    log = tmp_path / "log.jsonl"
+    (folder / "Snakefile").write_text(SNAKEFILE.format(log=str(log)))
+    (folder / "config.yaml").write_text("title: the default\n")
+    (folder / "other.yaml").write_text("title: other\nmodels: [m]\n")
+    (folder / "my sweeps" / "one sweep.yaml").write_text("title: one\nseeds: [3]\n")
+    where = ["--snakefile", str(folder / "Snakefile"), "--directory", str(folder)] if elsewhere else []
+    if elsewhere:  # files of the command line are relative to where it was typed
+        options = [str(folder / one) if one.endswith(".yaml") else one for one in options]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *where]
+
+    def read(process: Any) -> dict[str, Any]:
+        assert process.returncode == 0, process.stderr
+        return dict(json.loads(log.read_text().splitlines()[-1]))
+
+    call: dict[str, Any] = {"cwd": tmp_path if elsewhere else folder, "capture_output": True, "text": True}
+    first = read(subprocess.run([*command, "results/b.json", *options], **call, check=False))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    again = read(subprocess.run(first["again"], shell=True, **call, env=environment, check=False))
+    assert again == first  # the same configuration, the same folder, and the same line once more
+    assert (folder / "results" / "a cell.json").read_text() == "made\n"
