@@ -15,7 +15,7 @@ import typology as typology_script
 from scipy.stats import norm
 
 from stiltsweep.catalog import BUILT_IN
-from stiltsweep.files import digest, write_json
+from stiltsweep.files import digest, write_json, write_record
 from stiltsweep.languages import SOURCE_LANGUAGE, Languages
 from stiltsweep.significance import Comparison
 from synthetic import LANGUAGES, write_sweep
@@ -205,7 +205,7 @@ def _flags(arguments: Row) -> list[str]:
 def _write_jobs(folder: Path, run: Row) -> None:
     """Write timings, training records and model records where the pipeline leaves them."""
     for model in names(run, "models"):
-        write_json(
+        write_record(
             folder / f"models/{model}/model.json",
             {
                 "parameters": 117653760,
@@ -235,7 +235,7 @@ def _write_jobs(folder: Path, run: Row) -> None:
                             "weights_sha256": digest(job),
                             "versions": {"stiltsweep": "0.1.0", "torch": "2.13.0"},
                         }
-                        write_json(folder / job / "checkpoint.json", record)
+                        write_record(folder / job / "checkpoint.json", record)
 
 
 def planted(run: Row) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -210,3 +211,23 @@ def test_imports_run_downward() -> None:
                 if len(full) > 1 and full[1] in floor and floor[full[1]] > floor[room]:
                     rising.append(f"{path.relative_to(library)} imports {'.'.join(full)}")
     assert not rising
+
+
+def test_an_own_column_that_is_empty_for_english_reaches_the_script(tmp_path: Path) -> None:
+    """README's `dialect`: every English cell once failed with 'expected one argument'."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "languages.csv").write_text("language,dialect\nde,yes\n", encoding="utf-8")
+    sweep = {"catalog": ["own"], "families": "dialect", "models": ["e5-small"], "intermediates": ["none"], "seeds": [0]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**sweep, "targets": {"intent": ["en", "de"]}}))
+    found = snakemake("-n", "--printshellcmds", cwd=tmp_path)
+    assert found.returncode == 0, found.stdout + found.stderr
+    lines = (found.stdout + found.stderr).replace("\\\n", " ").splitlines()
+    said = {}
+    for line in lines:
+        if match := re.search(r"python workflow/scripts/evaluate\.py (.*)&>", line):
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--family", default="not said")
+            parser.add_argument("--output", nargs="+")
+            options = parser.parse_known_args(shlex.split(match[1]))[0]
+            said[Path(options.output[0]).stem] = options.family
+    assert said == {"en": "", "de": "yes"}

@@ -12,7 +12,7 @@ import scores as scores_script
 from test_significance_cells import GRID
 
 import synthetic
-from report_fixtures import description, write_json
+from report_fixtures import description, write_json, write_record
 from stiltsweep import catalog, identity
 from stiltsweep.aggregates import aggregates
 from stiltsweep.errors import UserError
@@ -40,7 +40,7 @@ def sweep(folder: Path, dev: dict[str, float] | None = None, arms: tuple[str, ..
         for target in TARGETS:
             for seed in (0, 1, 2):
                 path = folder / "finetune" / "tiny" / arm / target / f"seed{seed}" / "checkpoint.json"
-                write_json(path, {"dev": {"metric": "accuracy", "score": score + seed}, "learned": True})
+                write_record(path, {"dev": {"metric": "accuracy", "score": score + seed}, "learned": True})
     return Reader(read_run(folder / "report" / "run.json"), folder)
 
 

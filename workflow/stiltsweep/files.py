@@ -77,7 +77,7 @@ def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
     """Read a JSON file this project wrote.
 
     Raises:
-      UserError: the file is missing or not whole; the text names it and how to `rebuild` it.
+      UserError: the file is missing, not readable or not whole; the text names it and how to `rebuild` it.
     """
     hint = f" Rebuild it with: {rebuild}" if rebuild else f" Rebuild it with: snakemake --cores 1 --force {path}"
     try:
@@ -86,6 +86,8 @@ def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
         raise UserError(f"{path}: no such file.{hint}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a whole JSON file ({error}).{hint}") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}).{hint}") from None
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -164,6 +166,8 @@ def check_digest(path: str | os.PathLike[str], sha256: str, rebuild: str) -> Non
         found = digest_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Rebuild it with: {rebuild}") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}). Rebuild it with: {rebuild}") from None
     if found == sha256:
         if stamp is not None:
             with contextlib.suppress(OSError), replacing(_note(path), durable=False) as temporary:

@@ -5,12 +5,12 @@ These files are looked at where they exist; a report can be made without them, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json
+from ..files import read_json, read_record
 from ..layout import Cell, Layout
 from ..planning.states import first_error
 from .run import Run
@@ -65,7 +65,7 @@ def read_jobs(run: Run, layout: Layout) -> list[Job]:
     for stage, model, intermediate, target, seed in _jobs(run):
         arm = {"model": model, "intermediate": intermediate}
         folder = Path(layout.path(stage, **arm, target=target, training=target, seed=seed)).parent
-        timing, checkpoint = _read(folder / "timing.json"), _read(folder / "checkpoint.json")
+        timing, checkpoint = _read(folder / "timing.json", read_json), _read(folder / "checkpoint.json", read_record)
         if timing or checkpoint:
             found.append(Job(stage, model, intermediate, target, seed, timing, checkpoint))
     return found
@@ -73,7 +73,7 @@ def read_jobs(run: Run, layout: Layout) -> list[Job]:
 
 def read_models(run: Run, layout: Layout) -> dict[str, Record]:
     """Read the records (model.json) of the models."""
-    return {model: about for model in run.models if (about := _read(Path(layout.model(model))))}
+    return {model: about for model in run.models if (about := _read(Path(layout.model(model)), read_record))}
 
 
 def _jobs(run: Run) -> Iterator[tuple[str, str, str, str, int]]:
@@ -86,11 +86,8 @@ def _jobs(run: Run) -> Iterator[tuple[str, str, str, str, int]]:
                         yield stage, model, intermediate, name, seed
 
 
-def _read(path: Path) -> Record:
-    if not path.exists():
-        return {}
-    value: Record = read_json(path)
-    return value
+def _read(path: Path, read: Callable[[Path], Record]) -> Record:
+    return read(path) if path.exists() else {}
 
 
 def costs(jobs: list[Job]) -> list[Cost]:
