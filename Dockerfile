@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends git make pro
 WORKDIR /opt/stiltsweep
 COPY Makefile pyproject.toml ./
 COPY envs envs
-RUN make setup TORCH=${TORCH} && .venv/bin/python -m compileall -q .venv/lib && rm -rf /root/.cache
+RUN make setup TORCH=${TORCH} && .venv/bin/python -m compileall -q .venv/lib && rm -rf ~/.cache
 COPY . .
 # Containers often run as somebody else: digests of code are kept beside it, and git must trust the folder.
 RUN git config --system --add safe.directory '*' && chmod a+rwx . && find workflow results -type d -exec chmod a+rwx {} +

@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 TORCH ?=
 COMPLETE := $(VENV)/.complete$(if $(TORCH),-$(TORCH))
 
-.PHONY: setup lock sweep plan test format lint unit e2e test-slurm bench release clean
+.PHONY: setup lock sweep plan test format lint unit e2e test-slurm bench docs release clean
 
 setup: $(COMPLETE)
 
@@ -58,6 +58,11 @@ test-slurm: $(VENV)/.checks
 bench: $(VENV)/.checks
 	$(BIN)/python -m pytest tests -m slow
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# The docs site, in site/; pages that follow from the code are written anew, and links are checked.
+docs: $(VENV)/.checks
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Tags the version in pyproject.toml once all that names it agrees.
 release: test

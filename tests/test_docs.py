@@ -104,3 +104,54 @@ def test_the_readmes_own_catalogue_works(tmp_path: Path, monkeypatch: pytest.Mon
     definition = json.loads(Jobs(sweep).definition("my-nli", "gsw"))
     meta = prepare(Task("my-nli", "target", definition), "gsw", Path("out/gsw.parquet"))
     assert meta.counts == {"test": 90}
+
+
+def test_pages_that_follow_from_the_code() -> None:
+    """Every key of the schemas and every column of the tables is on its page, as `make docs` writes them."""
+    import runpy
+
+    written = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    page = written["configuration"]()
+    for name in ("config", "training"):
+        schema = yaml.safe_load((ROOT / "workflow" / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+        for key, about in schema["properties"].items():
+            assert f"| `{key}` |" in page or f"| `{key}." in page, key
+            assert about.get("description", "")[:30].replace("|", "\\|").split("\n")[0] in page
+    from stiltsweep.significance.table import COLUMNS
+
+    page = written["columns"]()
+    assert all(f"| `{column}` |" in page for column in COLUMNS)
+
+
+def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed: make .venv/.checks")
+    found = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert pages - {"index"} <= {path.name for path in (tmp_path / "site").iterdir()}
+
+
+def test_no_file_names_a_machine() -> None:
+    """Paths of somebody's computer and hosts of somebody's network say nothing to others."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a checkout")
+    strange = re.compile(
+        r"/(?:home|Users)/[a-z][\w.-]*/|/root/|/work/[a-z]|/tmp/[a-z]\w*/\w|\b(?:10|192\.168)(?:\.\d{1,3}){2,3}\b"
+    )
+    found = []
+    for name in listed:
+        path = ROOT / name
+        assert not (path.is_symlink() and path.readlink().is_absolute()), name
+        if path.is_symlink() or path.suffix in (".txt", ".svg", ".png") or path == Path(__file__):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
+            if strange.search(line):
+                found.append(f"{name}:{number}: {line.strip()[:100]}")
+    assert not found
