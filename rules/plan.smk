@@ -19,6 +19,18 @@ def make_plan(failed={}):
     )
 
 
+def keep_answer(page, text, data, value):
+    """Write an answer beside the results; say so where that cannot be done, as in another person's folder."""
+    try:
+        write_text(LAYOUT.path(page), text)
+        write_json(LAYOUT.path(data), value)
+    except OSError as error:
+        print(
+            f"It was not written to {LAYOUT.path(page)} ({error.strerror}).",
+            file=sys.stderr,
+        )
+
+
 def answer_power():
     """Print what the sweep can see and end."""
     # Numpy and scipy: a run has no use for them.
@@ -28,8 +40,7 @@ def answer_power():
     found = checked(power.make, SWEEP)
     page = power_text.page(found)
     print(page)
-    write_text(LAYOUT.path("power_page"), page)
-    write_json(LAYOUT.path("power"), found.to_json())
+    keep_answer("power_page", page, "power", found.to_json())
     sys.stdout.flush()
     sys.exit(0)
 
@@ -40,8 +51,7 @@ def answer(question):
     page = plan_text.page(made, question.capitalize())
     print(page)
     if question == "plan":
-        write_text(LAYOUT.path("plan_page"), page)
-        write_json(LAYOUT.path("plan"), made.to_json())
+        keep_answer("plan_page", page, "plan", made.to_json())
     sys.stdout.flush()
     sys.exit(0)
 

@@ -524,3 +524,31 @@ def test_what_only_a_run_can_see_is_said_before_its_first_job(folder: Path) -> N
     assert "Traceback" not in text and "rule prepare" not in text
     assert not list((folder / "results").rglob("*.parquet"))
     assert not list((folder / ".snakemake" / "locks").glob("*"))
+
+
+def test_a_folder_that_snakemake_cannot_write_to_is_one_sentence(tmp_path: Path) -> None:
+    """Asked as a user who may not write there, which root always may."""
+    tmp_path.chmod(0o755)
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.chdir(tmp_path)
+        tmp_path.chmod(0o555)
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        for arguments in (["snakemake", "--cores", "1"], ["snakemake", "-n"], ["snakemake", "plan"]):
+            try:
+                config.check_place(arguments)
+                os.write(writing, b"fine\n")
+            except SystemExit as error:
+                os.write(writing, f"{error}\n".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        refused, dry, plan = said.read().splitlines()
+    os.wait()
+    assert refused == dry
+    assert (
+        refused.startswith("error: ")
+        and "not writable, and Snakemake keeps its locks and logs there. Run it" in refused
+    )
+    assert plan == "fine"

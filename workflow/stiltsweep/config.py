@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -64,6 +65,40 @@ def check_named(arguments: Sequence[str]) -> None:
                 check_file(Path(value))
             except UserError as error:
                 sys.exit(f"error: {error}")
+
+
+ANSWERS = ("plan", "status", "power")
+"""Targets that Snakemake answers before it needs a place of its own."""
+
+
+def check_place(arguments: Sequence[str]) -> None:
+    """Check that Snakemake can keep its locks and logs where a command line runs it; exit with one sentence if not.
+
+    It makes folders below .snakemake before it does anything else, and shows a traceback where it cannot.
+    """
+    if any(argument in (*ANSWERS, "-h", "--help", "-v", "--version") for argument in arguments):
+        return
+    here = Path()
+    for at, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option in ("--directory", "-d"):
+            here = Path(value if equals else next(iter(arguments[at + 1 :]), ""))
+    place = here / ".snakemake"
+    place = place if place.exists() else here
+    if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        workflow, settings, rules = (
+            shlex.quote(str(Path(__file__).resolve().parents[2] / name))
+            for name in ("workflow", "config.yaml", "Snakefile")
+        )
+        sys.exit(
+            f"error: {place.resolve()}: not writable, and Snakemake keeps its locks and logs there. Run it in a folder "
+            f"of your own: mkdir my-sweep && cd my-sweep && ln -s {workflow} workflow && cp {settings} . && "
+            f"snakemake --cores 1 --snakefile {rules}"
+        )
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if not os.access(next(folder for folder in (home, *home.parents) if folder.exists()), os.W_OK | os.X_OK):
+        # Snakemake makes a folder of its own in the user's cache, of which this workflow has no use.
+        os.environ["XDG_CACHE_HOME"] = str((here / ".snakemake" / "cache").resolve())
 
 
 def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str, Any], Catalog]:

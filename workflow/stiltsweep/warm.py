@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 VARIABLE = "STILTSWEEP_WARM"
 """Path of the socket; `off` switches the whole thing off."""
 _LARGEST = 1 << 20
+_LONGEST = 90
+"""Bytes of a socket's folder; its path may have 108 on Linux and 104 on macOS."""
 _STREAMS = 3
 """Standard input, output and error."""
 
@@ -41,6 +43,12 @@ def start() -> None:
     from pathlib import Path
 
     folder = tempfile.mkdtemp(prefix="stiltsweep-")
+    if len(os.fsencode(folder)) > _LONGEST:
+        os.rmdir(folder)  # noqa: PTH106
+        try:
+            folder = tempfile.mkdtemp(prefix="stiltsweep-", dir="/tmp")
+        except OSError:
+            return  # every job then runs by itself
     path = os.path.join(folder, "socket")  # noqa: PTH118 (as short as it can be: the length of a socket's path is limited)
     # The read end closes when this process is gone, however it went.
     reading, _writing = os.pipe()
