@@ -95,6 +95,35 @@ def test_conllu_fused_tokens_take_the_tag_nearest_to_the_root_then_by_precedence
     assert row["tags"] == ["VERB", "DET", "NOUN", "PUNCT"]
 
 
+ENGLISH = """# sent_id = 1
+1-2\tI'm\t_\t_\t_\t_\t_\t_\t_\t_
+1\tI\tI\tPRON\t_\t_\t3\tnsubj\t{first}\t_
+2\t'm\tbe\tAUX\t_\t_\t3\taux\t3:aux\t_
+3\tgoing\tgo\tVERB\t_\t_\t0\troot\t0:root\t_
+4\tto\tto\tPART\t_\t_\t5\tmark\t5:mark\t_
+5\tleave\tleave\tVERB\t_\t_\t3\txcomp\t3:xcomp\t_
+
+"""
+
+
+@pytest.mark.parametrize(("first", "tag"), [("_", "PRON"), ("3:nsubj", "PRON"), ("3:nsubj|5:nsubj", "AUX")])
+def test_conllu_enhanced_dependencies_are_edges_as_in_xtremes_conversion(tmp_path, first: str, tag: str) -> None:
+    """What its conllu_to_conll.py says of each; see benchmarks/parity.py."""
+    table(tmp_path, "es.conllu", ENGLISH.format(first=first))
+    assert rows(conllu(words="fused"), tmp_path)[0]["tags"][0] == tag
+
+
+def test_conllu_lists_of_single_languages_and_blanks_as_in_xtreme(tmp_path) -> None:
+    # A noun and an adverb that hang on the same word: the noun by the general list; Italian's has no noun.
+    text = "# sent_id = 1\n1-2\tx\u200cy z\t_\t_\t_\t_\t_\t_\t_\t_\n1\tx\t_\tNOUN\t_\t_\t3\t_\t_\t_\n2\ty\t_\tADV\t_\t_\t3\t_\t_\t_\n3\tv\t_\tVERB\t_\t_\t0\t_\t_\t_\n"
+    for code, tag in (("de", "NOUN"), ("it", "ADV")):
+        table(tmp_path, f"{code}.conllu", text)
+        made = conllu(words="fused", splits={"test": f"{code}.conllu"}, blanks="drop")
+        made["languages"] = {code: {"test": 1}}
+        (row,) = rows(made, tmp_path, code)
+        assert (row["tags"], row["tokens"]) == ([tag, "VERB"], ["xyz", "v"])
+
+
 def test_conllu_other_columns_and_comments(tmp_path):
     table(tmp_path, "es.conllu", SPANISH)
     (row,) = rows(conllu(columns={"tags": "xpos", "id": {"template": "{$file}/{newdoc id}/{sent_id}"}}), tmp_path)

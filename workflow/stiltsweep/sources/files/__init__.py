@@ -34,7 +34,7 @@ class Format:
 
 
 _TABLE = frozenset({"fields", "quotes"})
-_CONLLU = frozenset({"words", "precedence", "hidden"})
+_CONLLU = frozenset({"words", "precedence", "hidden", "blanks"})
 _IOB = frozenset({"scheme", "token_field", "tag_field", "separator", "comments", "token_prefix"})
 _CHECKLIST = frozenset({"people", "sample"})
 FORMATS = {
@@ -98,7 +98,7 @@ def read(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 def _stream(opened: Iterable[tuple[Part, list[list[Path]]]]) -> Iterator[Row]:
     for part, groups in opened:
         about = FORMATS[part.settings["format"]]
-        settings = {**part.settings, "name": part.placeholders["name"]}
+        settings = {**part.settings, **{key: part.placeholders[key] for key in ("name", "language")}}
         if "token_prefix" in settings:
             settings["token_prefix"] = part.fill(settings["token_prefix"])
         for group in groups:

@@ -12,11 +12,17 @@ from .text import blocks
 _WORDS = {"id": "sent_id", "tokens": "tokens", "space_after": "space_after"}
 COLUMNS = {"tagging": {**_WORDS, "tags": "upos"}, "word_features": {**_WORDS, "features": "feats"}}
 
-# Which tag wins between words of equal depth, in the order of the XTREME conversion (ud-conversion-tools' default).
-PRECEDENCE = (
+PRECEDENCE: Sequence[str] = (
     *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
     *("AUX", "ADP", "DET", "PART", "CCONJ", "SCONJ", "X", "PUNCT"),
 )
+"""Which tag wins between words as near to the root, in the order of the XTREME conversion (ud-conversion-tools')."""
+OF_LANGUAGES: Mapping[str, Sequence[str]] = {
+    "es": ["VERB", "AUX", "PRON", "ADP", "DET"],
+    "fr": ["VERB", "AUX", "PRON", "NOUN", "ADJ", "ADV", "ADP", "DET", "PART", "SCONJ", "CONJ"],
+    "it": ["VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"],
+}
+"""The lists that it has for single languages. It stops at a tag that its list lacks; here such a tag comes last."""
 _FIELDS = 10
 _NO_SPACE = "SpaceAfter=No"
 
@@ -31,7 +37,7 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
       UserError: a line has another number of columns, or the words are not numbered from 1; names file and line.
     """
     fused = settings["words"] == "fused"
-    precedence = settings.get("precedence", PRECEDENCE)
+    precedence = settings.get("precedence") or OF_LANGUAGES.get(settings.get("language", ""), PRECEDENCE)
     for block in blocks(path):
         sentence: dict[str, Any] = {}
         words: list[list[str]] = []
@@ -65,6 +71,8 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
             continue
         for name, values in zip(_NAMES, zip(*tokens, strict=True), strict=True):
             sentence[name] = list(values)
+        if settings.get("blanks") == "drop":
+            sentence["tokens"] = [token.replace(" ", "").replace("\u200c", "") for token in sentence["tokens"]]
         yield first, sentence
 
 
@@ -92,28 +100,37 @@ def _fused(
     words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]], precedence: Sequence[str]
 ) -> list[_Token]:
     """Replace the words of each multi-word token by the token, with tag and features of its word nearest the root."""
-    depths = _depths(words)
+    above = _ancestors(words) if spans else []
     ranks = {tag: rank for rank, tag in enumerate(precedence)}
     tokens: list[_Token] = []
     done = 0
     for start, end, token in spans:
         tokens += [_token(w, _space(w[9])) for w in words[done : start - 1]]
-        head = min(range(start - 1, end), key=lambda i: (depths[i], ranks.get(words[i][3], len(ranks)), i))
+        head = min(range(start - 1, end), key=lambda i: (above[i], ranks.get(words[i][3], len(ranks)), i))
         tokens.append((token[1], *_token(words[head], _space(token[9]))[1:]))
         done = end
     return tokens + [_token(w, _space(w[9])) for w in words[done:]]
 
 
-def _depths(words: Sequence[list[str]]) -> list[int]:
-    """Return each word's number of ancestors in the basic tree; a cycle or a missing head counts as the root."""
-    depths = []
-    for index in range(len(words)):
-        depth, at = 0, index
-        while depth < len(words) and words[at][6].isdecimal() and 0 < int(words[at][6]) <= len(words):
-            at = int(words[at][6]) - 1
-            depth += 1
-        depths.append(depth)
-    return depths
+def _ancestors(words: Sequence[list[str]]) -> list[int]:
+    """Return from how many nodes each word can be reached, along the edges of the tree and enhanced dependencies.
+
+    XTREME's conversion counts so; of words without enhanced dependencies it is their depth in the tree. The root is a
+    node, empty nodes are none.
+    """
+    heads = [{word[6], *(one.partition(":")[0] for one in word[8].split("|"))} for word in words]
+    over = [{int(head) for head in found if head.isdecimal() and int(head) <= len(words)} for found in heads]
+    counts = []
+    for index in range(1, len(words) + 1):
+        seen: set[int] = set()
+        waiting = [index]
+        while waiting:
+            at = waiting.pop()
+            new = over[at - 1] - seen if at else set()
+            seen |= new
+            waiting += new
+        counts.append(len(seen - {index}))
+    return counts
 
 
 def _is_hidden(forms: Sequence[str]) -> bool:
