@@ -137,8 +137,8 @@ def mine(queries: Vectors, candidates: Vectors, neighbours: int = NEIGHBOURS) ->
 def best_threshold(scores: Sequence[float], right: Sequence[bool], gold: int) -> float:
     """Return the threshold at and above which pairs have the best F1: half-way between two scores.
 
-    The highest one where several are equally good; 0 (every pair) where no pair is right, and the last score where all
-    pairs are taken.
+    The highest one where several are equally good, in XTREME's arithmetic, whose rounding decides between some that
+    are; 0 (every pair) where no pair is right, and the last score where all pairs are taken.
 
     Args:
       scores: of the pairs, falling.
@@ -148,7 +148,9 @@ def best_threshold(scores: Sequence[float], right: Sequence[bool], gold: int) ->
     if not any(right):
         return 0.0
     values = np.array(scores, dtype=np.float64)
-    f1 = 2 * np.cumsum(right) / (np.arange(1, len(values) + 1) + gold)
+    hits = np.cumsum(right)
+    precision, recall = hits / np.arange(1, len(values) + 1), hits / gold
+    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros(len(values)), where=hits > 0)
     # A cut between equal scores does not exist.
     f1[:-1][values[:-1] == values[1:]] = -1.0
     cut = int(f1.argmax())
