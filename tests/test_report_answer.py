@@ -24,8 +24,9 @@ from stiltsweep.files import write_json
 from stiltsweep.report import text
 from stiltsweep.report.answer import Answer, answer
 from stiltsweep.report.results import Results
-from stiltsweep.report.rows import read_comparisons
 from stiltsweep.report.run import read_run
+from stiltsweep.significance.comparison import Comparison
+from stiltsweep.significance.table import read_csv
 
 
 def answered(tmp_path: Path, rows: list[Row], **run: object) -> Answer:
@@ -258,13 +259,13 @@ def test_lists_and_counts():
 def test_missing_column_is_named(tmp_path):
     path = write_lift(tmp_path / "lift.csv", [comparison()], [name for name in FIELDS if name != "p_holm"])
     with pytest.raises(UserError, match="p_holm"):
-        read_comparisons(path)
+        read_csv(path, Comparison)
 
 
 def test_bad_number_is_placed(tmp_path):
     path = write_lift(tmp_path / "lift.csv", [comparison(), comparison(lift="much")])
     with pytest.raises(UserError, match="line 3"):
-        read_comparisons(path)
+        read_csv(path, Comparison)
 
 
 def test_unknown_key_of_the_run_description_is_named(tmp_path):

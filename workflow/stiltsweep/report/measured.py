@@ -14,7 +14,7 @@ from ..files import read_json
 from ..layout import Layout
 from ..probing import curves, table
 from ..significance.buckets import BucketLift
-from .rows import if_there, read_buckets, read_failures
+from ..significance.table import read_csv
 from .run import Run
 
 
@@ -41,7 +41,7 @@ class Measured:
 
         def of_pairs(place: str) -> list[BucketLift]:
             paths = (Path(layout.path(place, model=model, target=target)) for model, target in pairs)
-            return [row for path in paths for row in if_there(path, read_buckets)]
+            return [row for path in paths for row in read_csv(path, BucketLift, optional=True)]
 
         return cls(
             tokenization={
@@ -52,8 +52,8 @@ class Measured:
             },
             buckets=of_pairs("buckets"),
             contrasts=of_pairs("bucket_contrasts"),
-            probes=if_there(Path(layout.path("probes")), table.read),
-            failures=if_there(Path(layout.path("failure_rates")), read_failures),
+            probes=table.read(probes) if (probes := Path(layout.path("probes"))).is_file() else [],
+            failures=read_csv(layout.path("failure_rates"), Failures, optional=True),
         )
 
     @cached_property

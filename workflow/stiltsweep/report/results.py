@@ -17,20 +17,11 @@ from ..layout import Layout
 from ..significance.comparison import Comparison
 from ..significance.controls import Control
 from ..significance.runs import RunScore
-from ..significance.sensitivity import Relabelled
+from ..significance.sensitivity import LACKS, Relabelled
 from ..significance.table import read_csv
 from ..typology.tables import Omnibus, Term
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
-from .rows import (
-    if_there,
-    read_comparisons,
-    read_controls,
-    read_omnibus,
-    read_relabelled,
-    read_runs,
-    read_terms,
-)
 from .run import Run
 from .scores import Published, Score
 
@@ -131,24 +122,24 @@ class Results:
 
         names = ("controls.csv", "runs.csv", "sensitivity.csv")
         beside, runs, sensitivity = (Path(lift).with_name(name) for name in names)
-        controls = if_there(beside, read_controls)
-        relabelled = if_there(sensitivity, read_relabelled)
+        controls = read_csv(beside, Control, optional=True)
+        relabelled = read_csv(sensitivity, Relabelled, LACKS, optional=True)
         return cls(
             run,
-            [row for row in read_comparisons(lift) if asked(row)],
+            [row for row in read_csv(lift, Comparison) if asked(row)],
             cells,
             controls=[row for row in controls if asked(row)],
-            runs=[row for row in if_there(runs, read_runs) if asked(row)],
+            runs=[row for row in read_csv(runs, RunScore, optional=True) if asked(row)],
             relabelled=[row for row in relabelled if asked(row)],
-            omnibus=if_there(Path(layout.pattern("omnibus")), read_omnibus),
-            types=if_there(Path(layout.pattern("types")), read_terms),
-            predictors=if_there(Path(layout.pattern("predictors")), read_terms),
+            omnibus=read_csv(layout.pattern("omnibus"), Omnibus, optional=True),
+            types=read_csv(layout.pattern("types"), Term, optional=True),
+            predictors=read_csv(layout.pattern("predictors"), Term, optional=True),
             jobs=read_jobs(run, layout),
             models=read_models(run, layout),
             failures=failures,
             measured=Measured.read(run, layout),
-            scores=if_there(Path(lift).with_name("benchmarks.csv"), lambda path: read_csv(path, Score)),
-            published=if_there(Path(lift).with_name("published.csv"), lambda path: read_csv(path, Published)),
+            scores=read_csv(Path(lift).with_name("benchmarks.csv"), Score, optional=True),
+            published=read_csv(Path(lift).with_name("published.csv"), Published, optional=True),
         )
 
     @cached_property

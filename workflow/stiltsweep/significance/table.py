@@ -101,17 +101,20 @@ def write_parquet(path: Path, rows: Sequence[Row], kind: type = Comparison) -> N
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = ()) -> list[Kind]:
+def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = (), *, optional: bool = False) -> list[Kind]:
     """Read a table whose columns are the fields of a dataclass, in any order and among others.
 
     Args:
       path: the table.
       kind: the dataclass.
       lacks: fields that the table does not have; they are read as if their column were empty.
+      optional: whether a sweep may do without the table; one that is not there has no rows.
 
     Raises:
       UserError: the file is missing, lacks a column, or holds a value of the wrong type; the text names the line.
     """
+    if optional and not Path(path).is_file():
+        return []
     rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
     readers = {field.name: _TYPES[str(field.type)][0] for field in fields(kind)}  # type: ignore[arg-type]
     empty = dict.fromkeys(lacks, "")
