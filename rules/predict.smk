@@ -1,7 +1,8 @@
 """Predict a target with one checkpoint, in all its languages.
 
 NEEDS   the checkpoint (for targets without training data: the intermediate's, or the model itself),
-        <results>/data/{target}/{language}.parquet for every language that could be prepared
+        <results>/data/{target}/{language}.parquet for every language that could be prepared,
+        <results>/data/{task}/en.parquet where English dev data choose the layer that retrieval compares
 MAKES   <results>/predictions/{model}/{intermediate}/{target}/seed{seed}/predictions.json   (written last), and beside it
         one {language}.json each, undeclared: a rerun, or one language more, does only what is missing. A language that
         cannot be predicted is named there; its cell fails, the others do not.
@@ -15,6 +16,7 @@ rule predict:
             wildcards.model, wildcards.intermediate, wildcards.target, wildcards.seed
         ),
         data=lambda wildcards: JOBS.prediction_data(wildcards.target),
+        layer=lambda wildcards: JOBS.layer_data(wildcards.model, wildcards.target),
     output:
         LAYOUT.pattern("predictions"),
     log:
@@ -32,12 +34,13 @@ rule predict:
         data=lambda wildcards: LAYOUT.data_folder(wildcards.target),
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
         settings=lambda wildcards: JOBS.prediction(wildcards.model, wildcards.target),
+        layer=lambda wildcards: JOBS.layer_option(wildcards.model, wildcards.target),
     message:
         "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
         python workflow/scripts/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
-            --settings {params.settings:q} --threads {threads} --output {output:q} &>{log:q}
+            --settings {params.settings:q} {params.layer} --threads {threads} --output {output:q} &>{log:q}
         """
 
 

@@ -191,7 +191,7 @@ def test_imports_run_downward() -> None:
 
     order = [
         {"errors", "place"}, {"files", "counting", "writing"}, {"code"}, {"identity"}, {"schema", "scriptlog", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
-        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep", "aggregates"}, {"jobs"}, {"evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"prediction"}, {"training"}, {"warm"},
+        {"arms"}, {"config", "settings"}, {"sources"}, {"sweep", "aggregates"}, {"jobs"}, {"evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"layers", "prediction"}, {"training"}, {"warm"},
         {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "combining", "comparing", "keep", "planning", "power", "preflight", "report", "submission"}, {"results", "export"},
     ]  # fmt: skip
     floor = {name: level for level, names in enumerate(order) for name in names}

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the target's prepared data")
     parser.add_argument("--languages", nargs="+", required=True, help="language codes")
     parser.add_argument("--settings", type=json.loads, required=True, help="prediction settings as JSON")
+    parser.add_argument("--layer-data", type=Path, help="prepared English data that choose the layer")
     parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
     parser.add_argument("--output", type=Path, required=True, help="predictions.json, the index")
@@ -46,6 +47,7 @@ def main() -> None:
             identity=arguments.identity,
             task=arguments.data.name,
             threads=arguments.threads,
+            layer_data=arguments.layer_data,
         )
 
 

@@ -181,6 +181,13 @@ def read(extra: Sequence[Path] = ()) -> Catalog:
     recipes = {path.stem: _recipe(path) for folder in folders for path in sorted((folder / "recipes").glob("*.yaml"))}
     for recipe in recipes.values():
         _check_recipe(recipe, tasks, models)
+    everything = {name: task for role in ("intermediate", "target") for name, task in tasks[role].items()}
+    for model in models.values():
+        _check_layer(model.definition["retrieval"], everything, f"models/{model.name}.yaml: retrieval")
+    for recipe in recipes.values():
+        for target, own in recipe.definition["retrieval"].items():
+            for name, chosen in own.items():
+                _check_layer(chosen, everything, f"recipes/{recipe.name}.yaml: retrieval.{target}.{name}")
     return Catalog(
         MappingProxyType(models),
         MappingProxyType(tasks["intermediate"]),
@@ -315,6 +322,48 @@ def _recipe(path: Path) -> Recipe:
     for key, block in blocks.items():
         check_training(block, f"{path}: {key}")
     return Recipe(name, MappingProxyType(definition))
+
+
+DEV = "dev"
+"""In the place of a layer of retrieval: the one that finds most on English dev data."""
+PAIRED = ("retrieval", "span_qa", "multiple_choice", "classification")
+"""Kinds whose English dev data hold texts that belong together."""
+
+
+def _check_layer(chosen: Mapping[str, Any], tasks: Mapping[str, Task], where: str) -> None:
+    """Check what a layer of retrieval is chosen by.
+
+    Raises:
+      UserError: nothing says it, or what does has no pairs of English dev data.
+    """
+    name, label = chosen.get("dev_task"), chosen.get("dev_label")
+    if chosen.get("layer") != DEV:
+        if name or label:
+            raise UserError(
+                f"{where}: dev_task and dev_label go with layer: dev, which is not set. Set it or drop them."
+            )
+        return
+    fitting_ = [
+        task.name for task in tasks.values() if task.kind in PAIRED and DEV in task.languages.get(SOURCE_LANGUAGE, {})
+    ]
+    if name is None:
+        raise UserError(
+            f"{where}.layer: dev needs dev_task, the task whose English dev data decide: {', '.join(fitting_)}."
+        )
+    if name not in fitting_:
+        raise UserError(
+            f"{where}.dev_task: {name!r} has no pairs of English dev data; those that have: {', '.join(fitting_)}."
+            f"{nearest(name, fitting_)}"
+        )
+    if (tasks[name].kind == "classification") != (label is not None):
+        rule = "needs dev_label, the label of pairs that mean the same" if label is None else "takes no dev_label"
+        known = tasks[name].definition.get("labels") if label is None else None
+        raise UserError(f"{where}: dev_task {name!r} {rule}{': ' + ', '.join(known) if known else ''}.")
+    if label is not None and label not in tasks[name].definition.get("labels", [label]):
+        known = tasks[name].definition["labels"]
+        raise UserError(
+            f"{where}.dev_label: {name!r} has no label {label!r}: {', '.join(known)}.{nearest(label, known)}"
+        )
 
 
 def _check_recipe(recipe: Recipe, tasks: Mapping[str, Mapping[str, Task]], models: Mapping[str, Model]) -> None:

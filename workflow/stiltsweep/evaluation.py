@@ -99,6 +99,8 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "contaminated": contaminated,
             "sentinels": predicted.get("sentinels"),
             "cut": predicted.get("cut"),
+            # Of retrieval and mining: the hidden state that was compared.
+            "retrieval_layer": predicted.get("retrieval_layer"),
             "digests": {
                 "data": meta.sha256,
                 "checkpoint": about["checkpoint_sha256"],

@@ -194,18 +194,27 @@ def one_try(decisive: Decisive, seed: int) -> Decisive:
     return {**_without(decisive, "names", "chance"), "seed": seed, "settings": settings}
 
 
-def predicted(*, settings: Record, start: Record | None, base: Record | None, meta: Record | None) -> Decisive:
+def predicted(
+    *,
+    settings: Record,
+    start: Record | None,
+    base: Record | None,
+    meta: Record | None,
+    layer_data: Record | None = None,
+) -> Decisive:
     """Return what decides the predictions of one language.
 
     Args:
       settings: as the command says them.
       start, base: records of the checkpoint (or model) and of the model below it.
       meta: record of the prepared data.
+      layer_data: of the English data that choose the layer, where the settings say that some do.
     """
     interface = None if base is None else str(base["interface"])
     return {
         "stage": "predict",
         "settings": dict(settings),
+        "layer_data": (None if layer_data is None else layer_data["sha256"]) if settings.get("layer_from") else "",
         "start": _weights(start, base, head=True),
         "form_options": None if start is None else start.get("form_options", {}),
         "data": None if meta is None else meta["sha256"],

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import sources
 from .aggregates import members
-from .catalog import BUILT_IN, OURS, Recipe, Task
+from .catalog import BUILT_IN, DEV, Recipe, Task
 from .errors import UserError
 from .files import canonical, digest, read_json
 from .languages import SOURCE_LANGUAGE
@@ -165,7 +165,7 @@ class Jobs:
 
     def recipe(self, model: str) -> Recipe | None:
         """Return the recipe of a model, None where its own and the tasks' settings are all."""
-        return self.catalog.recipes.get(self.config["recipe"].get(self.catalog.models[model].interface, OURS))
+        return self.sweep.recipe(model)
 
     def pretraining(self, model: str) -> TrainingSettings:
         """Return the settings of making a model from nothing: its own training settings, its number of updates."""
@@ -185,16 +185,27 @@ class Jobs:
 
     def prediction_settings(self, model: str, target: str) -> dict[str, Any]:
         """Return what `prediction` writes as JSON."""
-        definition = dict(self.catalog.models[model].definition)
+        definition = {**self.catalog.models[model].definition, "retrieval": self.sweep.retrieval(model, target)}
         trained = self.training("target", model, target)
-        if recipe := self.recipe(model):
-            definition["retrieval"] = {**definition["retrieval"], **recipe.retrieval(model, target)}
+        layer_from = None
+        if task := self.sweep.layer_task(model, target):
+            layer_from = {"task": task, "label": definition["retrieval"].get("dev_label")}
         return {
             **{key: getattr(trained, key) for key in (*LENGTHS, "precision")},
             "batch_tokens": self.config["prediction"]["batch_tokens"],
             "prune": bool(definition["vocabulary"].get("prune")),
             "representation": _representation(definition),
+            "layer_from": layer_from,
         }
+
+    def layer_data(self, model: str, target: str) -> list[str]:
+        """Return the prepared English data that choose the layer a target compares; none where nothing is chosen."""
+        task = self.sweep.layer_task(model, target)
+        return [] if task is None else [self.layout.data(task, SOURCE_LANGUAGE)]
+
+    def layer_option(self, model: str, target: str) -> str:
+        """Return the option of `predict.py` that names these data, quoted for a shell; empty where there are none."""
+        return shlex.join(word for path in self.layer_data(model, target) for word in ("--layer-data", path))
 
     def measure_arguments(self, target: str) -> str:
         """Return the arguments of `measure.py` that come from configuration and catalogue, quoted for a shell."""
@@ -373,7 +384,12 @@ def _training_arguments(run: Mapping[str, Any]) -> str:
 
 
 def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {"pooling": definition["pooling"], "retrieval": definition["retrieval"]}
+    """Return how hidden states become vectors; a layer that is chosen where it is compared is the last until then."""
+    retrieval = {key: definition["retrieval"][key] for key in ("layer", "pooling", "prefix")}
+    return {
+        "pooling": definition["pooling"],
+        "retrieval": {**retrieval, "layer": -1 if retrieval["layer"] == DEV else retrieval["layer"]},
+    }
 
 
 def _portable(folder: str) -> str:

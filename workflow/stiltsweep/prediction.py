@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from . import identity as identities
+from . import layers
 from .cuts import describe
 from .errors import UserError
 from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
@@ -24,7 +25,7 @@ from .models.batches import Example, by_budget, collate
 from .models.device import Device, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
-from .records import SIDED, Meta, Row, data_of, read_rows
+from .records import SIDED, Meta, Row, data_of, read_meta, read_rows
 from .settings import PredictionSettings
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ def predict(
     identity: Mapping[str, Any],
     task: str | None = None,
     threads: int = 1,
+    layer_data: Path | None = None,
 ) -> None:
     """Predict a target in every language, skipping those whose file is there, made from the same.
 
@@ -159,6 +161,7 @@ def predict(
       identity: the cell's names without its language, for the record.
       task: the target that the data are to be of; None: whatever they are of.
       threads: CPU threads.
+      layer_data: prepared English data, where the settings have them choose the layer that retrieval compares.
 
     Raises:
       UserError: the model cannot be built, or not one language has predictions.
@@ -174,7 +177,13 @@ def predict(
             metas[language] = data_of(path, task, language)
     made_from = {
         language: identities.of(
-            identities.predicted(settings=settings.to_json(), start=source.record, base=source.about, meta=asdict(meta))
+            identities.predicted(
+                settings=settings.to_json(),
+                start=source.record,
+                base=source.about,
+                meta=asdict(meta),
+                layer_data=None if layer_data is None else asdict(read_meta(layer_data)),
+            )
         )
         for language, meta in metas.items()
     }
@@ -190,6 +199,11 @@ def predict(
         tokenizer = Tokenizer.from_directory(source.base)
         encode = _Encoder()
         work = []
+        options = dict((trained or {}).get("form_options", {}))
+        if settings.layer_from and "layer" not in options:
+            if layer_data is None:
+                raise UserError(f"{output}: a layer is to be chosen by English dev data, and none are given.")
+            options["layer"], _ = layers.best(source, layer_data, settings, tokenizer, device)
         for language in todo:
             with _alone(language, failed):
                 kind = form(
@@ -199,7 +213,7 @@ def predict(
                     limits=settings.limits,
                     representation=settings.representation,
                 )
-                kind.options.update((trained or {}).get("form_options", {}))
+                kind.options.update(options)
                 work.append(_encoded(language, data[language], metas[language], kind, encode, made_from[language]))
         tokens = _predict_all(work, source, encode, folder, settings, device, failed) if work else 0
         seconds = time.monotonic() - began
@@ -371,6 +385,9 @@ def _predict_language(
             "tokens": tokens,
             "sentinels": work.form.sentinels(raw),
             "cut": cut,
+            "retrieval_layer": work.form.options.get("layer", settings.representation.layer)
+            if work.meta.kind in SIDED
+            else None,
             "ids": [identity for identity, _ in answered],
             "predictions": [prediction for _, prediction in answered],
         },

@@ -125,6 +125,8 @@ class PredictionSettings:
     prune: bool
     """Keep only the embedding rows the data needs."""
     precision: str = "auto"
+    layer_from: Mapping[str, Any] | None = None
+    """`task` and `label` of the English dev data that choose the layer retrieval compares; None: it is stated."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -139,6 +141,7 @@ class PredictionSettings:
             value["batch_tokens"],
             value["prune"],
             value["precision"],
+            value.get("layer_from"),
         )
 
 

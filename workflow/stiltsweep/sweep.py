@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from .arms import BASELINE, Arm
-from .catalog import Catalog
+from .catalog import DEV, OURS, Catalog, Recipe
 from .config import resolve_arms
 from .languages import SOURCE_LANGUAGE
 from .layout import Cell, Layout
+from .records import SIDED
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,34 @@ class Sweep:
         """Every task whose data the sweep needs."""
         trained = [task for tasks in self.trainings.values() for task in tasks]
         mixed = [part.task for arm in self.arms.values() for part in arm.parts]
-        return list(dict.fromkeys([*mixed, *trained, *self.languages]))
+        return list(dict.fromkeys([*mixed, *trained, *self.languages, *self._layer_tasks]))
+
+    def recipe(self, model: str) -> Recipe | None:
+        """Return the recipe of a model, None where its own and the tasks' settings are all."""
+        return self.catalog.recipes.get(self.config["recipe"].get(self.catalog.models[model].interface, OURS))
+
+    def retrieval(self, model: str, target: str) -> dict[str, Any]:
+        """Return which representation of a model a target compares: the model's own, or what its recipe says."""
+        recipe = self.recipe(model)
+        return {
+            **self.catalog.models[model].definition["retrieval"],
+            **(recipe.retrieval(model, target) if recipe else {}),
+        }
+
+    def layer_task(self, model: str, target: str) -> str | None:
+        """Return the task whose English dev data choose the layer that a target compares; None: nothing is chosen.
+
+        A target that is trained on compares the last layer, which training shapes.
+        """
+        chosen = self.retrieval(model, target)
+        if self.catalog.targets[target].kind not in SIDED or self.trained(target) or chosen["layer"] != DEV:
+            return None
+        return str(chosen["dev_task"])
+
+    @cached_property
+    def _layer_tasks(self) -> list[str]:
+        found = (self.layer_task(model, target) for model in self.models for target in self.languages)
+        return [task for task in found if task is not None]
 
     @cached_property
     def probe_tasks(self) -> dict[str, list[str]]:
