@@ -18,11 +18,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import prepared
+from measuring import byte_tokenizer, prepared
 
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.languages import SOURCE_LANGUAGE
-from stiltsweep.models import tokenizer_files
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
 
@@ -31,14 +30,6 @@ STRIDE = 128
 REPRESENTATION = Representation("mean", -1, "mean", "")
 MODEL = "models/e5-small/model.json"
 DATA = [f"data/qa/{language}.parquet" for language in ("en", "zh", "th", "fi", "tr", "de", "ru", "ar")]
-
-
-def byte_tokenizer(folder: Path) -> Tokenizer:
-    """Return ByT5's tokenizer, whose pieces are bytes."""
-    tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    extra = [f"<extra_id_{number}>" for number in range(125)]
-    tokenizer_files.save(tokenizer_files.byte_level(list(tokens.values()), extra), tokens, folder)
-    return Tokenizer.from_directory(folder)
 
 
 def measured(tokenizer: Tokenizer, path: Path, interface: str, max_length: int) -> tuple[float, float, float]:

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from stiltsweep.files import write_json, write_text  # noqa: E402
+from stiltsweep.models import tokenizer_files  # noqa: E402
+from stiltsweep.models.tokenizer import Tokenizer  # noqa: E402
 
 Side = Callable[[], tuple[float, float]]
 """Does one side's work once and returns the seconds it took: CPU and wall, without what is not measured."""
@@ -63,6 +65,14 @@ def prepared(results: Path, files: Sequence[str]) -> Path:
         folder = Path(name).parent
         shutil.copytree(results / folder, work / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("frozen"))
     return work
+
+
+def byte_tokenizer(folder: Path) -> Tokenizer:
+    """Return ByT5's tokenizer, whose pieces are bytes."""
+    tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    extra = [f"<extra_id_{number}>" for number in range(125)]
+    tokenizer_files.save(tokenizer_files.byte_level(list(tokens.values()), extra), tokens, folder)
+    return Tokenizer.from_directory(folder)
 
 
 def write(output: Path, title: str, found: Mapping[str, Any]) -> None:
