@@ -107,6 +107,8 @@ _XTREME = {
     "xcopa": ("train_xcopa.sh", ()),
     "squad_heldout": ("train_qa.sh", ("squad", "xquad")),
     "tydiqa": ("train_qa.sh", ("tydiqa", "tydiqa")),
+    "lareqa": ("train_lareqa.sh", ()),
+    "mewslix": ("train_mewslix.sh", ()),
 }
 
 
@@ -125,6 +127,8 @@ def xtreme(repository: Path) -> Iterator[Published]:
             for flag, setting in _FLAGS.items():
                 if setting in ("window_step", "max_question_length") and "doc_stride" not in flags:
                     continue
+                if setting == "max_length" and "max_answer_length" in flags and "doc_stride" not in flags:
+                    flag = "max_answer_length"  # LAReQA: the longer of its two sides
                 if flag in flags:
                     yield Published("xtreme", model, task, setting, float(flags[flag]), line_of(path, f"--{flag}"))
                 elif flag in stated:
