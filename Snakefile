@@ -53,6 +53,7 @@ onstart:
     if workflow.is_main_process:
         check_jobs()
     schedule_on_events()
+    say_scores()
     # Its jobs would run in the environment of this process, and not in that of conda or of a container.
     if workflow.local_exec and not workflow.deployment_settings.deployment_method:
         warm.start()

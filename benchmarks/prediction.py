@@ -242,7 +242,10 @@ if side == "ours":
     from stiltsweep.kinds.search import nearest
     torch.set_num_threads(1)
 else:
-    import faiss
+    try:
+        import faiss
+    except ImportError:
+        sys.exit("error: search compares with FAISS, which is not installed. Hint: pip install faiss-cpu")
     faiss.omp_set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 cpu, wall = time.process_time(), time.perf_counter()

@@ -183,9 +183,23 @@ def print_headline():
     """Say where the report is, in its own first sentences."""
     headline = Path(LAYOUT.path("headline"))
     if headline.is_file() and Path(LAYOUT.path("page")).is_file():
+        from stiltsweep.report.ending import largest
+
+        effects = "".join(f"\n  {line}" for line in largest(LAYOUT))
         print(
-            f"\n{headline.read_text(encoding='utf-8').strip()}\n\nReport: {LAYOUT.path('page')}"
+            f"\n{headline.read_text(encoding='utf-8').strip()}"
+            f"{f'{chr(10)}{chr(10)}Largest lifts:{effects}' if effects else ''}"
+            f"\n\nReport: {LAYOUT.path('page')}"
         )
+
+
+def say_scores():
+    """Say every cell's score as it comes, where Snakemake's own text is shown and not the bar of cells."""
+    if "cells" in workflow.output_settings.log_handler_settings:
+        return
+    from stiltsweep.report.ending import Scores
+
+    logger.addHandler(Scores(LAYOUT, lambda line: print(line, file=sys.stderr)))
 
 
 def one_of(names):

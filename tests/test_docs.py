@@ -83,7 +83,8 @@ def test_links_and_paths_exist(path: Path) -> None:
 def test_the_readmes_own_catalogue_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of its example are written where it says, and then plan; the task is read from made-up files."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    files = dict(re.findall(r"^```(?:yaml|csv)\n# ([\w./-]+)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    files = dict(re.findall(r"^```yaml\n# ([\w./-]+)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    files |= dict(re.findall(r"^`([\w./-]+\.csv)`[^\n]*\n\n```csv\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) == 4
     for name, content in files.items():
         path = tmp_path / name
