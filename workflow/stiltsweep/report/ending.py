@@ -10,9 +10,10 @@ from typing import Any
 
 from ..arms import BASELINE
 from ..layout import Cell, Layout
+from ..significance.comparison import Comparison
 from ..significance.controls import is_control
+from ..significance.table import read_csv
 from .results import ALL
-from .rows import read_comparisons
 from .text import interval, lift, points
 
 _SHOWN = 3
@@ -22,7 +23,7 @@ def largest(layout: Layout) -> list[str]:
     """Return a line for each of the largest lifts over all transfer languages, whatever their tests say."""
     rows = [
         row
-        for row in read_comparisons(layout.path("lift"))
+        for row in read_csv(layout.path("lift"), Comparison)
         if row.scope == ALL and row.tested and not row.contaminated and not is_control(row.intermediate)
     ]
     rows.sort(key=lambda row: -abs(row.lift or 0.0))
