@@ -149,7 +149,13 @@ def check_jobs():
         for job in jobs
         if job.rule.name == "prepare"
     ]
-    checked(preflight.check_jobs, JOBS, models, data)
+    sources_only = {job.rule.name for job in jobs} <= {"fetch", "prepare"}
+    checked(
+        functools.partial(preflight.check_jobs, sources_only=sources_only),
+        JOBS,
+        models,
+        data,
+    )
 
 
 def schedule_on_events():

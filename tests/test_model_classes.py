@@ -262,6 +262,7 @@ def test_a_branch_is_recorded_as_the_commit_it_meant(tmp_path: Path, monkeypatch
         return str(tmp_path / commit)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     source = {"type": "hub", "repo": "google/mt5-large", "revision": "main"}
     about = fetch(Model("tiny", {"interface": "text2text", "source": source}), tmp_path / "model")
-    assert asked == ["main"] and about["source"] == {**source, "revision": commit}
+    assert asked == ["main"] and about["source"] == {**source, "revision": commit, "sha256": {}}

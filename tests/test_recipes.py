@@ -27,6 +27,7 @@ from stiltsweep.models.load import Source, TaskModel, build, read_tensors
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.planning import remarks
 from stiltsweep.records import Meta
+from stiltsweep.resources import Needs
 from stiltsweep.settings import TrainingSettings, resolve
 from stiltsweep.sweep import Sweep
 from stiltsweep.training import loop, mixture
@@ -104,14 +105,14 @@ def test_batches_in_tokens_need_a_number_of_updates() -> None:
 
 
 def test_the_plan_says_that_a_warm_up_is_longer_than_its_run() -> None:
-    said = remarks.of(jobs(recipe="xtreme", targets={"tydiqa": ["fi"], "intent": ["de"]}))
+    said = remarks.of(Needs(jobs(recipe="xtreme", targets={"tydiqa": ["fi"], "intent": ["de"]})))
     assert (
         said[0]
         == "xlm-roberta-large: recipe xtreme. It says nothing of intent: their own settings, under its general ones."
     )
     # 3,300 English questions, batches of 32, 3 epochs: 312 updates.
     assert "warm-up of 500 updates is longer than the run of 312" in said[1] and len(said) == 2
-    assert remarks.of(jobs(targets={"xnli": ["de"]})) == []
+    assert remarks.of(Needs(jobs(targets={"xnli": ["de"]}))) == []
 
 
 # Schedule

@@ -123,9 +123,10 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     if settings["arms"]["multi_task"]["training"]:
         own = settings["arms"]["multi_task"]
         own["training"] = check_training(own["training"], f"{where}: arms.multi_task.training")
-    resolve_arms(settings, catalog, where)
     if isinstance(settings["targets"], str):
         settings["targets"] = _benchmark(settings["targets"], catalog, f"{where}: targets")
+    _leave_out(settings, catalog, f"{where}: without")
+    resolve_arms(settings, catalog, where)
     _names(settings["targets"], catalog.targets, f"{where}: targets")
     settings["targets"] = {
         name: _languages(wanted, catalog.targets[name], f"{where}: targets.{name}")
@@ -280,6 +281,20 @@ def _recipes(wanted: str | Mapping[str, str], models: Sequence[str], catalog: Ca
 def resolve_arms(settings: Mapping[str, Any], catalog: Catalog, where: str = "config") -> dict[str, Arm]:
     """Return the arms a checked configuration names; see `arms.parse`."""
     return arms.parse(settings["intermediates"], settings["arms"], catalog, f"{where}: intermediates")
+
+
+def _leave_out(settings: dict[str, Any], catalog: Catalog, where: str) -> None:
+    """Take the tasks named by `without` out of targets, intermediates and their mixture."""
+    unwanted = set(settings["without"])
+    _names(settings["without"], {**catalog.intermediates, **catalog.targets}, where)
+    settings["targets"] = {name: wanted for name, wanted in settings["targets"].items() if name not in unwanted}
+    if not settings["targets"]:
+        raise UserError(f"{where}: leaves no target. Name fewer.")
+    # A variant of a task (`mnli+mlm`) goes with it.
+    settings["intermediates"] = [name for name in settings["intermediates"] if name.split("+")[0] not in unwanted]
+    mixed = settings["arms"]["multi_task"]
+    if "tasks" in mixed:
+        mixed["tasks"] = [name for name in mixed["tasks"] if name not in unwanted]
 
 
 def _benchmark(name: str, catalog: Catalog, where: str) -> dict[str, Any]:

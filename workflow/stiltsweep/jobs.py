@@ -352,6 +352,7 @@ _NOT_DATA = {
     "tokens",
 }
 _NOT_WEIGHTS = {
+    "decoder_layers",
     "pretraining_corpus",
     "description",
     "citation",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -56,24 +57,36 @@ def check(sweep: Sweep) -> None:
             _check_directory(sweep.catalog.models[name])
 
 
-def check_jobs(jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]]) -> None:
+def check_jobs(
+    jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]], *, sources_only: bool = False
+) -> None:
     """Check what the jobs that are about to run need: a place to write to, files to read, a hub in reach.
 
     Args:
       jobs: those of the sweep.
       models: models that are about to be fetched.
       data: (task, language) pairs that are about to be prepared.
+      sources_only: whether the run does nothing but fetch and prepare: it does what it can, and missing files are only
+        said.
 
     Raises:
-      UserError: the first fault.
+      UserError: the first fault; but files that are not there and repositories that cannot be asked for are named all
+        at once.
     """
     _check_writable(Path(jobs.layout.results))
     remote: dict[str, str] = {}
+    absent: dict[str, list[str]] = {}
     for name, language in data:
         definition = jobs.task_definition(name, language)
         kind = definition["source"]["type"]
         if kind == "files":
             try:
+                not_there = _reader(definition).missing(definition, language)
+                if (labels := definition.get("labels_file")) and (folder := root(definition)) is not None:
+                    not_there += [str(folder / labels)] if not (folder / labels).is_file() else []
+                if not_there:
+                    absent.setdefault(name, []).extend(not_there)
+                    continue
                 for path in _reader(definition).paths(definition, language):
                     _check_readable(path)
             except UserError as error:
@@ -85,13 +98,39 @@ def check_jobs(jobs: Jobs, models: Iterable[str], data: Iterable[tuple[str, str]
                 folder = root(rooted(definition, jobs.config.get("data_root")))
                 copied = folder and reader.copy_folder(dataset, part.settings["revision"], folder).parent.is_dir()
                 if not copied and not _cached(f"datasets--{dataset.replace('/', '--')}"):
-                    remote.setdefault(dataset, f"task {name} ({language})")
+                    at = f"{folder or 'DATA_ROOT'}/hub/{dataset}/{part.settings['revision']}"
+                    get = f"hf download {dataset} --repo-type dataset --revision {part.settings['revision']}"
+                    remote.setdefault(f"{get} --local-dir {at}", f"task {name}")
     for name in models:
         source = jobs.catalog.models[name].definition["source"]
         if source["type"] == "hub" and not _cached(f"models--{source['repo'].replace('/', '--')}"):
-            remote.setdefault(str(source["repo"]), f"model {name}")
+            remote.setdefault(f"hf download {source['repo']} --revision {source['revision']}", f"model {name}")
+    if absent:
+        text = _absent(jobs, absent)
+        if not sources_only:
+            raise UserError(text)
+        print(f"warning: {text}", file=sys.stderr)
     if remote:
         _check_hub(remote)
+
+
+def _absent(jobs: Jobs, absent: Mapping[str, Sequence[str]]) -> str:
+    """Return what says which tasks' files are not there, where to get them, and how to do without."""
+    lines = []
+    for name, files in absent.items():
+        once = list(dict.fromkeys(files))
+        more = f" and {len(once) - 1} more" if len(once) > 1 else ""
+        notes = str(jobs.catalog.task(name).definition.get("notes", ""))
+        where = f" {notes.split('. ')[0].rstrip('.')}." if notes.startswith(("File", "The file")) else ""
+        lines.append(f"{name}: no file {once[0]}{more}.{where}")
+    names = ", ".join(absent)
+    advice = (
+        "Put them there, or set data_root (or source.root of the task) to their folder; or leave "
+        f"{'the task' if len(absent) == 1 else 'these tasks'} out with without: [{names}]."
+    )
+    if len(lines) == 1:
+        return f"{lines[0]} {advice}"
+    return "\n  ".join([f"the files of {len(lines)} tasks are not there. {advice}", *lines])
 
 
 def _check_heads(sweep: Sweep) -> None:
@@ -172,13 +211,11 @@ def _check_directory(model: Model) -> None:
         raise UserError(f"{where} is not a folder. Name a Hugging Face model directory (see save_pretrained).")
     if not (folder / "config.json").is_file():
         raise UserError(f"{where} holds no config.json. Name a Hugging Face model directory (see save_pretrained).")
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
-        pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
-        found = f"; {', '.join(pickles)} may hold pickles, which are never opened" if pickles else ""
         raise UserError(
-            f"{where} holds no .safetensors file{found}. If you trust its weights, load them with transformers and "
-            "save them with save_pretrained, which writes safetensors."
+            f"{where} holds no weights: neither a .safetensors file nor pytorch_model.bin. Bring the whole directory "
+            "(see save_pretrained)."
         )
     for path in [folder / "config.json", *weights]:
         _check_readable(path)
@@ -230,6 +267,9 @@ def _cached(name: str) -> bool:
 def _check_hub(wanted: Mapping[str, str]) -> None:
     """Ask the hub for a sign of life.
 
+    Args:
+      wanted: command that downloads a repository -> who needs it.
+
     Raises:
       UserError: there is none; the text names what would have been asked of it.
     """
@@ -244,9 +284,14 @@ def _check_hub(wanted: Mapping[str, str]) -> None:
         except (OSError, ValueError) as error:
             reason = str(getattr(error, "reason", error))
     if reason:
-        repo, user = next(iter(wanted.items()))
-        more = f" and {len(wanted) - 1} more" if len(wanted) > 1 else ""
+        users = ", ".join(dict.fromkeys(wanted.values()))
         raise UserError(
-            f"{user}{more}: {repo} has to come from the hub, and {endpoint} is out of reach ({reason}). Run this where "
-            "there is a network, or bring a copy here: see docs/sources.md."
+            "\n  ".join(
+                [
+                    f"{users}: have to come from the hub, and {endpoint} is out of reach ({reason}). Where there is a "
+                    "network, run this sweep with '--until fetch prepare' and bring its results folder here, or run "
+                    "there what follows and bring data_root and the hub's cache (HF_HOME):",
+                    *wanted,
+                ]
+            )
         )

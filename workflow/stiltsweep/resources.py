@@ -28,6 +28,15 @@ TOKENS = {
     "word_features": 32,
 }
 """Rough mean of tokens per example of the published tasks, for catalogue entries without `tokens` of their own."""
+TARGETS = {"classification": 4, "multiple_choice": 8, "tagging": 40, "span_qa": 8}
+"""The same of answers that are written as text; retrieval writes none, and plain text `_CORRUPTED` of what it reads."""
+_CORRUPTED = 0.2
+_CHOICES = 3
+"""Answers of a closed set, all of which a prediction weighs."""
+BYTES = 4.5
+"""Bytes of an English sub-word, so how many times more pieces a model on bytes has; other scripts up to twice that."""
+_BYTE_PIECES = 512
+"""A vocabulary of at most as many pieces is one of bytes."""
 CORPUS_TOKENS = 30
 """The same of a corpus that a model is made from here: messages of user interfaces, with their corrupted spans."""
 EXAMPLES = 10_000
@@ -40,6 +49,8 @@ STARTUP_SECONDS = 20
 """Python, torch and the weights, before the first update, on a cluster's node."""
 BASE_MB = 3000
 """Python with torch and CUDA's context."""
+FETCH_COPIES = 2.4
+"""Times that the weights are held while they are converted."""
 MARGIN = 3
 """Time asked for over time expected: a limit that is hit costs a try, a generous one a little priority."""
 MINIMUM_MINUTES = 15
@@ -51,15 +62,32 @@ class Size:
 
     parameters: int
     dense: int
-    """Without embeddings."""
+    """Without embeddings and output layer."""
+    decoder: int = 0
+    """Of the dense ones, those of the decoder."""
+    output: int = 0
+    """Of the layer that scores every piece of the vocabulary; the embedding has as many more."""
 
     @classmethod
     def of(cls, model: Model) -> Size:
-        """Derive from width and depth: 12 h^2 for an encoder layer and 16 h^2 for a decoder layer (cross-attention)."""
+        """Derive from width and depth: 12 h^2 for an encoder layer and 16 h^2 for a decoder layer (cross-attention).
+
+        Of models that write text, whose vocabulary may be most of them, that is subtracted where its size is known.
+        """
         about = model.definition
-        per_layer = 28 if model.interface == "text2text" else 12
-        parameters = int(about["parameters"])
-        return cls(parameters, min(parameters, per_layer * int(about["layers"]) * int(about["hidden_size"]) ** 2))
+        parameters, layers, width = int(about["parameters"]), int(about["layers"]), int(about["hidden_size"])
+        if model.interface != "text2text":
+            return cls(parameters, min(parameters, 12 * layers * width**2))
+        above = int(about.get("decoder_layers", layers))
+        pieces = about["vocabulary"].get("size")
+        dense = parameters - 2 * int(pieces) * width if pieces else (12 * layers + 16 * above) * width**2
+        dense = max(1, min(parameters, dense))
+        return cls(parameters, dense, round(dense * 16 * above / (12 * layers + 16 * above)), (parameters - dense) // 2)
+
+    @property
+    def encoder(self) -> int:
+        """Of the dense ones, those that read."""
+        return self.dense - self.decoder
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,8 @@ class Need:
     """Of the host; the first try."""
     checkpoint_bytes: int = 0
     """Weights it leaves."""
+    gpu_mb: int = 0
+    """Of the device of each of its processes, were there one."""
 
 
 class Needs:
@@ -123,17 +153,33 @@ class Needs:
         seconds = STARTUP_SECONDS + self.need(rule, wildcards).flops / speed
         return max(MINIMUM_MINUTES, math.ceil(MARGIN * seconds / 60)) * attempt
 
+    @property
+    def card(self) -> tuple[str, float]:
+        """Return the kind of GPU that plans are made for, and its memory in GB."""
+        name = str(self.sweep.config["resources"]["card"])
+        return name, float(name.rpartition("-")[2])
+
+    def gpu_gigabytes(self, rule: str, wildcards: Mapping[str, Any]) -> float:
+        """Return the memory that a job needs of each of its GPUs; GPUs that share a training share all of it."""
+        return self.need(rule, wildcards).gpu_mb / self._processes(rule) / 1e3
+
+    def fetch_gigabytes(self, model: str) -> float:
+        """Return the memory of this machine that fetching a model takes, of a pickle in the older form at most."""
+        return 1 + FETCH_COPIES * 4 * self.parameters(model) / 1e9
+
     def _pretrain(self, model: str) -> Need:
         definition = self.sweep.catalog.models[model].definition
         settings = TrainingSettings(max_updates=int(definition["source"]["updates"]))
         tokens = settings.batch_size * CORPUS_TOKENS * int(definition["source"]["updates"])
-        return self._trained(model, settings, tokens)
+        return self._trained(model, settings, tokens, _CORRUPTED)
 
     def _intermediate(self, model: str, intermediate: str) -> Need:
         settings = self.jobs.intermediate_training(model, intermediate)
-        return self._trained(model, settings, self._intermediate_tokens(intermediate, settings))
+        parts = [self.sweep.catalog.intermediates[part.task] for part in self.sweep.arms[intermediate].parts]
+        written = max(answer_share(task) for task in parts)
+        return self._trained(model, settings, self._intermediate_tokens(model, intermediate, settings), written)
 
-    def _intermediate_tokens(self, intermediate: str, settings: TrainingSettings) -> float:
+    def _intermediate_tokens(self, model: str, intermediate: str, settings: TrainingSettings) -> float:
         arm = self.sweep.arms[intermediate]
         catalog = self.sweep.catalog
         parts = [part for part in arm.parts if part.rate is None]
@@ -141,7 +187,8 @@ class Needs:
         if len(parts) > 1:
             counts = [min(count, arm.cap) for count in counts]
         share = [count / max(1, sum(counts)) for count in counts]
-        means = [tokens_per_example(catalog.intermediates[part.task], settings.max_length) for part in parts]
+        about = catalog.models[model]
+        means = [tokens_per_example(catalog.intermediates[part.task], settings.max_length, about) for part in parts]
         mean = sum(part * one for part, one in zip(share, means, strict=True))
         examples = _examples(sum(counts), mean, settings)
         tokens = examples * mean
@@ -149,29 +196,37 @@ class Needs:
         texts = [(part.rate, catalog.intermediates[part.task]) for part in arm.parts if part.rate is not None]
         alone = 1 - sum(rate for rate, _ in texts)
         return tokens + sum(
-            examples * rate / alone * tokens_per_example(text, settings.max_length) for rate, text in texts
+            examples * rate / alone * tokens_per_example(text, settings.max_length, about) for rate, text in texts
         )
 
     def _finetune(self, model: str, intermediate: str, training: str) -> Need:
         task = self.sweep.catalog.task(self.sweep.trainings[training][-1])
         settings = self.jobs.training("target", model, task.name)
-        mean = tokens_per_example(task, settings.max_length)
+        mean = tokens_per_example(task, settings.max_length, self.sweep.catalog.models[model])
         tokens = mean * _examples(_count(task, [SOURCE_LANGUAGE], "train"), mean, settings)
         if self.sweep.matched(model, intermediate, training, 0):
             matched = self.sweep.arms[intermediate].matches or ""
             before = self.jobs.intermediate_training(model, matched)
             # As many updates more, but on this task; tokens of an update are about those of the other's.
-            updates = self._intermediate_tokens(matched, before) / (before.batch_tokens or before.batch_size)
+            updates = self._intermediate_tokens(model, matched, before) / (before.batch_tokens or before.batch_size)
             tokens += updates * (settings.batch_tokens or settings.batch_size)
-        return self._trained(model, settings, tokens)
+        return self._trained(model, settings, tokens, answer_share(task))
 
     def _predict(self, model: str, target: str) -> Need:
         about, task = self.sweep.catalog.models[model], self.sweep.catalog.targets[target]
         size = Size.of(about)
         settings = self.jobs.training("target", model, target)
-        tokens = _count(task, self.sweep.languages[target], "test") * tokens_per_example(task, settings.max_length)
-        work = 2 * size.dense * tokens * (GENERATION if about.interface == "text2text" else 1)
-        return Need(work, _memory(size.parameters, 0))
+        mean = tokens_per_example(task, settings.max_length, about)
+        tokens = _count(task, self.sweep.languages[target], "test") * mean
+        memory = _memory(size.parameters, 0)
+        read = self.sweep.config["prediction"]["batch_tokens"]
+        if about.interface != "text2text":
+            return Need(2 * size.dense * tokens, memory, gpu_mb=_gpu(size, about, read, 0, 0))
+        # A closed set of answers is weighed in one pass, an open answer written piece by piece.
+        times = _CHOICES if task.kind in ("classification", "multiple_choice") else GENERATION
+        written = tokens * answer_share(task) * times
+        work = 2 * (size.encoder * tokens + (size.decoder + size.output) * written)
+        return Need(work, memory, gpu_mb=_gpu(size, about, read, read * answer_share(task) * _CHOICES, 0))
 
     def _probe(self, checkpoint: str, task: str) -> Need:
         model = self.sweep.probed[checkpoint].model
@@ -184,17 +239,41 @@ class Needs:
         fitted = languages * len(probes["features"]) / 2 * layers * poolings * 2 * probes["words"] * width**2
         # Vectors of one language: about a dozen words of a sentence have a feature.
         held = 4 * poolings * layers * 12 * probes["sentences"] * width
-        return Need(read + fitted, _memory(size.parameters, 0) + math.ceil(held / 1e6))
+        gpu = _gpu(size, about, self.sweep.config["prediction"]["batch_tokens"], 0, 0)
+        return Need(read + fitted, _memory(size.parameters, 0) + math.ceil(held / 1e6), gpu_mb=gpu)
 
-    def _trained(self, model: str, settings: TrainingSettings, tokens: float) -> Need:
+    def _trained(self, model: str, settings: TrainingSettings, tokens: float, written: float) -> Need:
+        """Return what a training needs.
+
+        Args:
+          model: its name.
+          settings: its settings.
+          tokens: pieces that it reads in all.
+          written: pieces of answers for each that is read, where answers are text.
+        """
         about = self.sweep.catalog.models[model]
         size = Size.of(about)
         # Frozen layers are passed forward only.
         dense = size.dense * max(0.0, 1 - settings.freeze_layers / int(about.definition["layers"]))
-        pruned = bool(about.definition["vocabulary"].get("prune"))
-        rows = 0 if pruned or settings.freeze_embeddings else size.parameters - size.dense
+        writes = about.interface == "text2text"
+        # Models that write text keep their whole vocabulary, whatever the catalogue says of others.
+        pruned = bool(about.definition["vocabulary"].get("prune")) and not writes
+        table = size.parameters - size.dense
+        rows = 0 if pruned else size.output if settings.freeze_embeddings else table
         learnt = round(dense) + rows
-        return Need(tokens * (2 * size.dense + 4 * dense), _memory(size.parameters, learnt), 4 * learnt)
+        if writes:
+            passed = size.encoder * tokens + (size.decoder + size.output) * tokens * written
+            trained = passed - (size.dense - dense) * tokens
+            flops = 2 * passed + 4 * trained
+        else:
+            flops = tokens * (2 * size.dense + 4 * dense)
+        read = settings.micro_batch_tokens
+        sparing = self.sweep.config["resources"]["gradient_checkpointing"]
+        states = 4 + (8 if settings.optimizer == "adamw" else 0)
+        held = _gpu(
+            size, about, read, read * written if writes else 0, learnt * states, whole=not pruned, sparing=sparing
+        )
+        return Need(flops, _memory(size.parameters, learnt), 4 * learnt, held)
 
 
 _NAMES = {
@@ -206,14 +285,28 @@ _NAMES = {
 }
 
 
-def tokens_per_example(task: Task, max_length: int) -> int:
-    """Return the rough mean of tokens per example of a task; plain text that says nothing of it fills max_length."""
+def tokens_per_example(task: Task, max_length: int, model: Model) -> int:
+    """Return the rough mean of tokens per example of a task; plain text that says nothing of it fills max_length.
+
+    Models on bytes have more of each text, up to what they read of it.
+    """
+    size = model.definition["vocabulary"].get("size")
+    pieces = BYTES if size and int(size) <= _BYTE_PIECES else 1.0
     if "tokens" in task.definition:
-        return int(task.definition["tokens"])
+        return min(int(task.definition["tokens"] * pieces), max(max_length, int(task.definition["tokens"])))
     if task.kind == "text":
         return max_length
     # Long texts are cut into windows or cut off; answers to choose from are sequences of their own.
-    return TOKENS[task.kind] if task.kind in ("span_qa", "multiple_choice") else min(TOKENS[task.kind], max_length)
+    if task.kind in ("span_qa", "multiple_choice") and model.interface == "encoder":
+        return int(TOKENS[task.kind] * pieces)
+    return min(int(TOKENS[task.kind] * pieces), max_length)
+
+
+def answer_share(task: Task) -> float:
+    """Return pieces of an answer written as text for each piece that is read of the example."""
+    if task.kind == "text":
+        return _CORRUPTED
+    return TARGETS.get(task.kind, 0) / TOKENS[task.kind]
 
 
 def _count(task: Task, languages: Iterable[str], split: str) -> int:
@@ -226,6 +319,43 @@ def _examples(count: int, mean: float, settings: TrainingSettings) -> float:
         return settings.max_updates * settings.batch_tokens / mean
     seen = settings.epochs * count
     return seen if settings.max_updates is None else min(seen, settings.max_updates * settings.batch_size)
+
+
+def _gpu(
+    size: Size,
+    model: Model,
+    read: float,
+    written: float,
+    states: float,
+    *,
+    whole: bool = True,
+    sparing: bool = False,
+) -> int:
+    """Return megabytes of a device.
+
+    Activations are those of Korthikanti et al. (2022, arXiv:2205.05198): 34 h bytes a layer and token in 16 bits, twice
+    that here, where norms, residuals and dropouts are kept in 32; and of T5, whose attention scores have a bias, 5 a s.
+
+    Args:
+      size, model: the model.
+      read, written: pieces of one forward pass that the encoder and the decoder see.
+      states: bytes of gradients and of the optimizer; 0 in prediction, which keeps no activations.
+      whole: whether all embeddings are there.
+      sparing: whether activations are computed again on the way back.
+    """
+    width, layers = int(model.definition["hidden_size"]), int(model.definition["layers"])
+    weights = 4 * (size.parameters if whole else size.dense)
+    kept = 1 if sparing or not states else layers
+    activations = (read + written) * width * (68 * kept + (8 * layers if sparing else 0))
+    if model.interface == "text2text":
+        activations += 5 * (width / 64) * 512 * read * kept
+    # Scores of the vocabulary, in 16 bits, in 32, and the gradient of them.
+    logits = min(written * size.output / width, LOGITS) * 12
+    return math.ceil((weights + states + activations + logits) / 1e6) + 1500
+
+
+LOGITS = 1 << 27
+"""Scores that the output layer makes at once, at most (`kinds.text2text`, `models.output_layer`)."""
 
 
 def _memory(parameters: int, learnt: int) -> int:

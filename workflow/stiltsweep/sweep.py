@@ -80,6 +80,9 @@ class Sweep:
             left_out = set(self.intermediates) - set(self.arms_of(target))
             reason = "no training of its own that could go on"
             found += [Omitted(target, "", reason, arm) for arm in self.intermediates if arm in left_out]
+        for name in self.config.get("without", []):
+            as_target = name in self.catalog.targets
+            found.append(Omitted(name if as_target else "", "", "named by `without`", "" if as_target else name))
         return found
 
     def arms_of(self, target: str) -> list[str]:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ..cuts import Cut
 from ..errors import UserError
+from ..models import output_layer
 from ..models.batches import Batch, Example
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
@@ -191,7 +192,13 @@ class TextToText(Form):
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy over output tokens."""
         inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], batch.ids_BL.device)
-        logits_BTV = model.decode(model.encode(batch), batch.mask_BL, inputs_BT)
+        encoded_BLH = model.encode(batch)
+        if labels_BT.numel() * model.backbone.config.vocab_size > output_layer.MOST_LOGITS:
+            found = model.before_scores(encoded_BLH, batch.mask_BL, inputs_BT)
+            if found is not None:
+                vectors_BTH, weight_VH = found
+                return output_layer.cross_entropy(vectors_BTH.flatten(0, 1), weight_VH, labels_BT.flatten(), _IGNORED)
+        logits_BTV = model.decode(encoded_BLH, batch.mask_BL, inputs_BT)
         return functional.cross_entropy(
             logits_BTV.flatten(0, 1).float(), labels_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
         )

@@ -1,7 +1,8 @@
 """Bring a Hugging Face model directory into canonical form.
 
-Weights are read from safetensors files only: other formats are pickles, which run code when they are opened. For the
-same reason no model class but transformers' own is used, whatever the directory brings.
+Weights are read from safetensors files; where there are none, PyTorch's pickles are rewritten as such, and nothing in
+them is run (see `pickles`). For the same reason no model class but transformers' own is used, whatever the directory
+brings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tokenizers
 
 from ..errors import UserError, nearest
 from ..files import read_json, replacing, write_json
-from . import sentencepiece_files, tokenizer_files
+from . import pickles, sentencepiece_files, tokenizer_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,20 +63,19 @@ def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[st
     return {**convert(folder, directory, interface), "source": {"type": "files", "path": str(source["path"])}}
 
 
-def convert(folder: Path, directory: Path, interface: str, *, upstream: str | None = None) -> dict[str, Any]:
+def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
     """Write config.json, model.safetensors and the tokenizer of a Hugging Face model directory.
 
     Args:
-      folder: holds config.json, one or more .safetensors files and a tokenizer.
+      folder: holds config.json, weights (.safetensors files, else pytorch_model.bin or its parts) and a tokenizer.
       directory: exists; gets the canonical files.
       interface: decides the class, and so which of the weights are kept.
-      upstream: how transformers' from_pretrained names what was published, for the error text; None: the folder.
 
     Returns:
       What model.json adds: class, checks, and `pooler` (False) for classes that would make one of random weights.
 
     Raises:
-      UserError: something is missing or does not fit; the text says what and how to convert.
+      UserError: something is missing, damaged or does not fit; the text says what.
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; a Hugging Face model directory is expected (see save_pretrained).")
@@ -87,18 +87,23 @@ def convert(folder: Path, directory: Path, interface: str, *, upstream: str | No
             f"{folder}: model type {model_type!r} cannot be used with interface {interface!r}; supported: "
             f"{', '.join(offered)}.{nearest(model_type, offered)}"
         )
-    if not any(folder.glob("*.safetensors")):
-        upstream = upstream or f"'{folder}'"
+    pickled = [] if any(folder.glob("*.safetensors")) else pickles.files(folder)
+    if not pickled and not any(folder.glob("*.safetensors")):
         raise UserError(
-            f"{folder}: no .safetensors file; weights in other formats are pickles, never opened. If you trust those "
-            f'of {upstream}, convert them once: python -c "import transformers; '
-            f"transformers.{name}.from_pretrained({upstream}).save_pretrained('NEW')\", put the tokenizer's files "
-            "(tokenizer.json or spiece.model, tokenizer_config.json) beside them, and set source: {type: files, path: "
-            "NEW}."
+            f"{folder}: no weights: neither a .safetensors file nor pytorch_model.bin. Bring the whole directory (see "
+            "save_pretrained)."
         )
     tokenizer, tokens = read_tokenizer(folder, model_type)
     tokenizer_files.save(tokenizer, tokens, directory)
-    facts = {"class": name, "checks": _convert_weights(folder, directory, name)}
+    if pickled:
+        # Beside the result, which is as large: a folder for temporary files may lie in memory.
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".rewriting.") as scratch:
+            shutil.copy(folder / "config.json", scratch)
+            rewritten = pickles.rewrite(pickled, Path(scratch))
+            checks = {"tensors_unpickled": rewritten, **_convert_weights(Path(scratch), directory, name, folder)}
+    else:
+        checks = _convert_weights(folder, directory, name, folder)
+    facts = {"class": name, "checks": checks}
     return {**facts, "pooler": False} if name in _WITHOUT_POOLER else facts
 
 
@@ -136,8 +141,15 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     )
 
 
-def _convert_weights(folder: Path, directory: Path, name: str) -> dict[str, Any]:
-    """Load the weights with their class, save them under its names, and compare with what was read."""
+def _convert_weights(folder: Path, directory: Path, name: str, given: Path) -> dict[str, Any]:
+    """Load the weights with their class, save them under its names, and compare with what was read.
+
+    Args:
+      folder: holds config.json and safetensors.
+      directory: gets config.json and model.safetensors.
+      name: class of transformers.
+      given: what error texts call the folder.
+    """
     import transformers
 
     model_class = getattr(transformers, name)
@@ -147,12 +159,20 @@ def _convert_weights(folder: Path, directory: Path, name: str) -> dict[str, Any]
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
+        raise UserError(f"{given}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
     if loading["missing_keys"] or loading["mismatched_keys"]:
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
-            f"{folder}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
+            f"{given}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
             f"{wrong[0]!r}. They would be random; use weights of that architecture, or the other interface."
+        )
+    own_output = read_json(folder / "config.json").get("tie_word_embeddings") is False and "lm_head" in dict(
+        model.named_children()
+    )
+    if own_output and not any("lm_head.weight" in tensor_shapes(path) for path in folder.glob("*.safetensors")):
+        raise UserError(
+            f"{given}: its config.json says that the output layer is a matrix of its own (tie_word_embeddings: "
+            "false), and the weights hold none (lm_head.weight). They are not whole; use another revision."
         )
     save(model, directory)
     return _compare(model.base_model_prefix, folder, directory / WEIGHTS)

@@ -290,6 +290,20 @@ class TaskModel(nn.Module):
         logits: Tensor = output.logits
         return logits
 
+    def before_scores(self, encoded_BLH: Tensor, mask_BL: Tensor, inputs_BT: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return what the output layer would read (B, T, H), and its matrix (V, H), so that the caller scores in parts.
+
+        None where the layer is cut into pieces over several devices.
+        """
+        layer = self.backbone.lm_head
+        if type(layer.weight.data) is not Tensor or layer.bias is not None:
+            return None
+        self.backbone.lm_head = nn.Identity()
+        try:
+            return self.decode(encoded_BLH, mask_BL, inputs_BT), layer.weight
+        finally:
+            self.backbone.lm_head = layer
+
     def generate(self, encoded_BLH: Tensor, mask_BL: Tensor, max_new_tokens: int) -> list[Generated]:
         """Generate one text per row, greedily, with a cache, sentinels forbidden."""
         from transformers.modeling_outputs import BaseModelOutput

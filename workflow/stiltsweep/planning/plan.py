@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..resources import CPU_TERAFLOPS, Needs
+from ..resources import CPU_TERAFLOPS, STARTUP_SECONDS, Needs
 from ..settings import FROZEN
 from ..sweep import Sweep
 from . import remarks
@@ -146,6 +146,8 @@ class Plan:
     stale: Sequence[Stale]
     attention: Sequence[Attention]
     omitted: Sequence[Mapping[str, str]]
+    elsewhere: str
+    """What a sweep that needs a GPU would take on one, where there is none; else empty."""
     remarks: Sequence[str]
     """What its settings make of the sweep that their author may not have meant."""
     locked_since: float | None
@@ -216,10 +218,28 @@ def make(
         stale=_stale(states),
         attention=_attention(states, blocked, command),
         omitted=[asdict(omitted) for omitted in sweep.omitted],
-        remarks=remarks.of(needs.jobs),
+        remarks=remarks.of(needs),
+        elsewhere=_elsewhere(jobs, needs, machine, hours(jobs)),
         locked_since=marks.locked_since,
         holder="; ".join(marks.holders or [f"an unknown run. If no Snakemake is alive: {command('--unlock')}"]),
     )
+
+
+def _elsewhere(jobs: Sequence[Job], needs: Needs, machine: Machine, hours: float) -> str:
+    if machine.accelerated or not needs.gpus or hours < _HOURS_OF_CORES:
+        return ""
+    speed = 1e12 * needs.sweep.config["resources"]["teraflops"]
+    there = sum(STARTUP_SECONDS + needs.need(job.rule, job.wildcards).flops / speed for job in jobs if job.gpu) / 3600
+    teraflops = needs.sweep.config["resources"]["teraflops"]
+    return (
+        f"This sweep needs a GPU, and there is none here: on one {needs.card[0]} (resources.card, at {teraflops:g} "
+        f"teraflops) about {there:,.0f} GPU-hours, one job after the other {there / 24:,.1f} days; on cores "
+        f"{hours:,.0f} hours."
+    )
+
+
+_HOURS_OF_CORES = 100
+"""Of training and prediction, up to which a plan takes a machine without a GPU as it is."""
 
 
 def _blocked(jobs: Sequence[Job], states: Mapping[Job, Status]) -> dict[Job, list[Job]]:

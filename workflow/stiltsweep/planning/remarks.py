@@ -2,18 +2,87 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from ..jobs import Jobs
 from ..languages import SOURCE_LANGUAGE
-from ..resources import EXAMPLES
+from ..resources import EXAMPLES, Needs
 from ..settings import TrainingSettings
 from ..training.plan import total_updates, warmup_updates
 
 
-def of(jobs: Jobs) -> list[str]:
-    """Return the remarks on a sweep's recipes and trainings, one sentence each."""
-    return [*_recipes(jobs), *_warmups(jobs)]
+def of(needs: Needs) -> list[str]:
+    """Return the remarks on a sweep's recipes, trainings, memory and sources, one sentence each."""
+    return [*_recipes(needs.jobs), *_warmups(needs.jobs), *_memory(needs), *_unpinned(needs.jobs)]
+
+
+def _memory(needs: Needs) -> Iterator[str]:
+    """Yield each model's largest training on a GPU, and what fetching a large one takes of this machine."""
+    sweep = needs.sweep
+    card, there = needs.card
+    for model in sweep.models:
+        jobs = [("intermediate", {"model": model, "intermediate": arm}) for arm in sweep.stages]
+        jobs += [("predict", {"model": model, "target": target}) for target in sweep.languages]
+        jobs += [
+            ("finetune", {"model": model, "intermediate": arm, "training": training})
+            for arm in sweep.intermediates
+            for training in sweep.trainings
+        ]
+        if not needs.gpus or not jobs:
+            continue
+        most, rule, names = max(((needs.gpu_gigabytes(*job), *job) for job in jobs), key=lambda job: job[0])
+        what = " on ".join(names[key] for key in ("model", "intermediate", "training", "target") if key in names)
+        if most > there:
+            count = -(-int(most * needs.training_gpus) // int(there)) if rule != "predict" else 0
+            way = (
+                f"Set resources: {{gpus: {max(2, count)}}}, which share it, or {{gradient_checkpointing: true}}"
+                if count
+                else "A prediction is one process"
+            )
+            yield (
+                f"{model}: {rule} {what} needs about {most:.0f} GB of a GPU, and resources.card: {card} has "
+                f"{there:.0f}. {way}; or name a larger card."
+            )
+        elif most > there / _WORTH_SAYING:
+            yield f"{model}: at most about {most:.0f} GB of a GPU's memory ({rule} {what}); {card} has {there:.0f}."
+        held = needs.fetch_gigabytes(model)
+        if sweep.catalog.models[model].definition["source"]["type"] in ("hub", "files") and held > _LAPTOP:
+            yield f"{model}: fetching it takes about {held:.0f} GB of this machine's memory."
+
+
+_WORTH_SAYING = 2
+"""A training that takes less of a card than one part in as many is not mentioned."""
+_LAPTOP = 8
+"""Gigabytes of memory that a machine is taken to have."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def _unpinned(jobs: Jobs) -> Iterator[str]:
+    """Yield the repositories whose revision is a name that can move."""
+    sweep, catalog = jobs.sweep, jobs.catalog
+    sources = [catalog.models[model].definition["source"] for model in sweep.models]
+    sources += [catalog.task(name).definition["source"] for name in [*sweep.tasks, *sweep.probe_tasks]]
+    found = dict(revision for source in sources if source["type"] == "hub" for revision in _revisions(source))
+    moving = [f"{repo} ({revision})" for repo, revision in found.items() if not _COMMIT.fullmatch(revision)]
+    if moving:
+        yield (
+            f"not pinned to a commit: {', '.join(moving)}. What the name means is looked up when it is read, and "
+            "recorded."
+        )
+
+
+def _revisions(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield repositories and revisions anywhere in a source."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _revisions(item)
+    elif isinstance(value, dict):
+        if "revision" in value and (repo := value.get("dataset") or value.get("repo")):
+            yield str(repo), str(value["revision"])
+        for item in value.values():
+            yield from _revisions(item)
 
 
 def _recipes(jobs: Jobs) -> Iterator[str]:

@@ -57,7 +57,8 @@ def _summary(plan: Plan, heading: str) -> str:
     states = ", ".join(f"{plan.cells[state]} {state}" for state in map(str, State) if plan.cells.get(state))
     jobs = sum(rule.to_do for rule in plan.rules)
     kind = "GPU-hours" if plan.machine.accelerated else "core-hours of training and prediction"
-    lines = [f"# {heading}: {plan.title}", "", f"{_plural(total, 'cell')}: {states}."]
+    lines = [f"# {heading}: {plan.title}", "", *([plan.elsewhere, ""] if plan.elsewhere else [])]
+    lines.append(f"{_plural(total, 'cell')}: {states}.")
     if plan.locked_since is not None:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan.locked_since))
         lines.append(f"Locked since {began} by {plan.holder}.")

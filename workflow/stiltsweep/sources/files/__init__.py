@@ -116,6 +116,24 @@ def paths(definition: Mapping[str, Any], language: str) -> list[Path]:
     return list(dict.fromkeys(path for part in parts for group in _groups(part, definition) for path in group))
 
 
+def missing(definition: Mapping[str, Any], language: str) -> list[str]:
+    """Return the files (or patterns) that a language is read from and that are not there.
+
+    Raises:
+      UserError: the definition is wrong, or says no folder.
+    """
+    found = []
+    for part in for_language(check(definition), definition, language):
+        folder = root(definition)
+        for template in _templates(part) if folder is not None else []:
+            assert folder is not None
+            try:
+                _matches(folder, part.fill(template), part.place)
+            except UserError:
+                found.append(str(inside(folder, part.fill(template))))
+    return list(dict.fromkeys(found))
+
+
 def origin(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return what to record: the format and file names of each split; the rows' own digest says the rest."""
     found: dict[str, list[dict[str, Any]]] = {}
