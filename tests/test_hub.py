@@ -18,10 +18,20 @@ import torch
 from local_hub import Hub
 from safetensors.torch import load_file
 
+import tiny
+from stiltsweep import config
+from stiltsweep.catalog import Model
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
+from stiltsweep.jobs import Jobs
+from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models import pickles
+from stiltsweep.models.fetch import fetch
+from stiltsweep.models.load import Source, build, save_checkpoint, trainable
+from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
+from stiltsweep.resources import Needs
+from stiltsweep.sweep import Sweep
 
 pytestmark = pytest.mark.xdist_group("hub")
 
@@ -349,6 +359,44 @@ def test_rewritten_tensors_are_those_of_the_pickle(
             if (value.dtype != torch.bfloat16)
             else value.equal(made[key])
         )
+
+
+@pytest.mark.parametrize(("width", "rows"), [(16, 0), (32, 2000), (64, 9000)])
+def test_planned_bytes_of_a_checkpoint_are_those_written(
+    tmp_path: Path, width: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of models that write text, at three sizes: they keep their vocabulary, which the catalogue says may be pruned."""
+    monkeypatch.chdir(tmp_path)
+    published.model(tmp_path / "upstream", "mt5", width=width, rows=rows)
+    source = {"type": "files", "path": "upstream"}
+    about = fetch(Model("own", {"interface": "text2text", "source": source}), tmp_path / "model")
+    entry = {"interface": "text2text", "description": "Random weights.", "licence": "none", "source": source}
+    entry |= {"parameters": about["parameters"], "hidden_size": width, "layers": 2, "decoder_layers": 1}
+    (tmp_path / "own" / "models").mkdir(parents=True)
+    (tmp_path / "own" / "models" / "own.yaml").write_text(
+        json.dumps({**entry, "vocabulary": {"size": about["vocabulary_size"], "prune": True}})
+    )
+    settings = {"catalog": ["own"], "models": ["own"], "intermediates": ["none"], "targets": {"intent": ["de"]}}
+    sweep = Sweep(*config.resolve(settings))
+    names = {"model": "own", "intermediate": "none", "training": "intent"}
+    planned = Needs(Jobs(sweep)).need("finetune", names).checkpoint_bytes
+    base = Source.read(tmp_path / "model" / "model.json")
+    data = tiny.classification(tmp_path / "data", train=4, dev=4, test=4)
+    kind = form(
+        read_meta(data["en"]),
+        Tokenizer.from_directory(base.base),
+        interface="text2text",
+        limits=Limits(60, 8, 16),
+        representation=Representation("mean", -1, "mean", ""),
+    )
+    model = build(base, kind, kept=None, seed=0)
+    parameters = trainable(model, freeze_embeddings=False, freeze_layers=0)
+    (tmp_path / "out").mkdir()
+    save_checkpoint(tmp_path / "out", model, base, [name for name, _ in parameters])
+    written = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert planned == 4 * about["parameters"]
+    # Besides: names and shapes, and the numbers of the rows of both matrices.
+    assert 0 <= written - planned - 2 * 8 * about["vocabulary_size"] < 10_000
 
 
 def test_the_index_of_pickles_names_files_beside_it_only(tmp_path: Path) -> None:

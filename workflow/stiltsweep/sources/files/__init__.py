@@ -122,15 +122,17 @@ def missing(definition: Mapping[str, Any], language: str) -> list[str]:
     Raises:
       UserError: the definition is wrong, or says no folder.
     """
+    folder, beside = root(definition), links(definition)
     found = []
-    for part in for_language(check(definition), definition, language):
-        folder = root(definition)
-        for template in _templates(part) if folder is not None else []:
-            assert folder is not None
+    for part in for_language(check(definition), definition, language) if folder is not None else []:
+        assert folder is not None
+        for template in _templates(part):
+            # One that leads out of the folder is refused here too.
+            path = inside(folder, part.fill(template), links=beside)
             try:
-                _matches(folder, part.fill(template), part.place)
+                _matches(folder, beside, part.fill(template), part.place)
             except UserError:
-                found.append(str(inside(folder, part.fill(template))))
+                found.append(str(path))
     return list(dict.fromkeys(found))
 
 
