@@ -301,6 +301,8 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "significance.failed_intermediates": (significance(failed_intermediates="leave_out"), TESTED),
     "significance.groupings": (significance(groupings=["script"]), TESTED - {"diagnose"}),
     "significance.allow_missing": (significance(allow_missing=True), TESTED),
+    "power.power": ({"power": {"power": 0.9}}, TOLD),
+    "power.effects": ({"power": {"effects": [5]}}, TOLD),
     "segmentations": (
         {"segmentations": {"fi": "workflow/catalog/languages.csv"}},
         {"measure", "typology", "diagnose", *TOLD},
