@@ -172,6 +172,7 @@ _PARTS = (
     "config",
     "docs",
     "envs",
+    "examples",
     "kubernetes",
     "profiles",
     "rules",
