@@ -284,14 +284,11 @@ def _check_hub(wanted: Mapping[str, str]) -> None:
         except (OSError, ValueError) as error:
             reason = str(getattr(error, "reason", error))
     if reason:
-        users = ", ".join(dict.fromkeys(wanted.values()))
-        raise UserError(
-            "\n  ".join(
-                [
-                    f"{users}: have to come from the hub, and {endpoint} is out of reach ({reason}). Where there is a "
-                    "network, run this sweep with '--until fetch prepare' and bring its results folder here, or run "
-                    "there what follows and bring data_root and the hub's cache (HF_HOME):",
-                    *wanted,
-                ]
-            )
+        users = list(dict.fromkeys(wanted.values()))
+        verb = "has" if len(users) == 1 else "have"
+        text = (
+            f"{', '.join(users)} {verb} to come from the hub, and {endpoint} is out of reach ({reason}). Where there "
+            "is a network, run this sweep with '--until fetch prepare' and bring its results folder here, or bring "
+            "data_root and the hub's cache (HF_HOME) after running there:"
         )
+        raise UserError(f"{text} {next(iter(wanted))}" if len(wanted) == 1 else "\n  ".join([text, *wanted]))
