@@ -66,7 +66,7 @@ def test_the_others_are_predicted_and_scored(
     evaluate(
         Cell("tiny", "none", "tiny", 0, "en"), data["en"], index, tmp_path / "en.json", family="", contaminated=False
     )
-    with pytest.raises(UserError, match=r"could not be predicted in de: .*logs/predict/tiny/none/tiny/seed0\.log"):
+    with pytest.raises(UserError, match=r"could not be predicted in de \(log: .*logs/predict/tiny/none/tiny/seed0\.log; "):
         evaluate(CELL, data["de"], index, tmp_path / "de.json", family="", contaminated=False)
     assert not (tmp_path / "de.json").exists()
     # The next time it is done, and it alone; the result is that of an undisturbed job.
@@ -95,7 +95,7 @@ def test_nothing_predicted_at_all_is_a_failure(start: Path, tmp_path: Path) -> N
     data = tiny.classification(tmp_path / "data")
     for path in data.values():
         path.write_bytes(b"")
-    with pytest.raises(UserError, match=r"not one language could be predicted; en: .*; de: "):
+    with pytest.raises(UserError, match=r"not one language could be predicted:\n  en: .*\n  de: "):
         predict(start, data, index_of(tmp_path), SETTINGS, identity={})
     assert not index_of(tmp_path).exists()
 

@@ -44,8 +44,8 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     found = about["languages"].get(cell.language, {"error": "the index does not name it"})
     if "error" in found:
         raise UserError(
-            f"{cell.target} could not be predicted in {cell.language}: {found['error']} The log is {_log(index)}. The "
-            f"next run predicts this language again, and only it; or do it now: snakemake --cores 1 {output}"
+            f"{cell.target} could not be predicted in {cell.language} (log: {_log(index)}; the next run predicts it "
+            f"again, and only it, as `snakemake --cores 1 {output}` does): {found['error']}"
         )
     path = index.parent / f"{cell.language}.json"
     predicted = read_record(path, rebuild=again, keys=("data_sha256", "ids", "predictions", "tokens"))

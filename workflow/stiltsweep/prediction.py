@@ -228,8 +228,8 @@ def predict(
         }
         write_json(folder / "timing.json", timing)
     if len(failed) == len(data):
-        reasons = "; ".join(f"{language}: {reason}" for language, reason in failed.items())
-        raise UserError(f"{output}: not one language could be predicted; {reasons}")
+        reasons = "".join(f"\n  {language}: {reason}" for language, reason in failed.items())
+        raise UserError(f"{output}: not one language could be predicted:{reasons}")
     made = {language: _there(folder / f"{language}.json", made_from[language]) for language in metas}
     write_record(
         output,

@@ -71,6 +71,9 @@ class Source:
             return cls(path.parent, read_record(path, keys=_BASE_KEYS))
         about = read_record(path, keys=_CHECKPOINT_KEYS)
         base = path.parent / about["base"]
+        # As a user writes it, and Snakemake: error texts name its files.
+        plain = Path(os.path.normpath(base))
+        base = plain if plain.is_dir() else base
         return cls(base, read_record(base / MODEL_FILE, keys=_BASE_KEYS), path.parent, about)
 
     def check(self) -> None:
