@@ -107,7 +107,8 @@ def test_planned_bytes_of_checkpoints_are_those_written(corner: Place) -> None:
     about = read_json(corner.folder / "results/models/mt5-base/model.json")
     written = corner.folder / "results/finetune/mt5-base/none/xnli/seed0/model.safetensors"
     rows = 2 * 8 * about["vocabulary_size"]  # their ids, of embedding and output layer
-    assert written.stat().st_size == pytest.approx(4 * about["parameters"] + rows, rel=0.02)
+    # Besides: names and shapes.
+    assert 0 <= written.stat().st_size - 4 * about["parameters"] - rows < 10_000
 
 
 def test_files_that_are_not_there_are_named_at_once_and_the_rest_is_prepared(tmp_path: Path, hub: Hub) -> None:
