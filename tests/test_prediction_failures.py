@@ -66,7 +66,9 @@ def test_the_others_are_predicted_and_scored(
     evaluate(
         Cell("tiny", "none", "tiny", 0, "en"), data["en"], index, tmp_path / "en.json", family="", contaminated=False
     )
-    with pytest.raises(UserError, match=r"could not be predicted in de \(log: .*logs/predict/tiny/none/tiny/seed0\.log; "):
+    with pytest.raises(
+        UserError, match=r"could not be predicted in de \(log: .*logs/predict/tiny/none/tiny/seed0\.log; "
+    ):
         evaluate(CELL, data["de"], index, tmp_path / "de.json", family="", contaminated=False)
     assert not (tmp_path / "de.json").exists()
     # The next time it is done, and it alone; the result is that of an undisturbed job.
