@@ -69,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("official", type=Path, nargs="?", default=Path("results/bench/official"), help="the folder")
     parser.add_argument("--only", choices=[*CHECKS, "xquad", "ner"], nargs="+", help="parts to compare; all without")
     parser.add_argument("--model", type=Path, help="a model's directory, whose pieces the oracle reads")
+    parser.add_argument("--every", type=int, default=1, help="the oracle reads every N-th question or sentence")
     parser.add_argument("--write", action="store_true", help="write the tables to docs/scoring.md")
     arguments = parser.parse_args(argv)
     folder: Path = arguments.official.resolve()
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for part, make in (("xquad", oracles.answered), ("ner", oracles.named)):
             if part in there:
-                found[f"oracle {part}"] = make(folder, readers(Path(temporary), arguments.model))
+                found[f"oracle {part}"] = make(folder, readers(Path(temporary), arguments.model), arguments.every)
     page = PAGE.read_text(encoding="utf-8")
     for name, made in found.items():
         print(f"\n{name}\n\n" + "\n".join(made))

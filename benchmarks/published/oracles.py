@@ -133,13 +133,13 @@ def _tags(logits: torch.Tensor, examples: Sequence[Example], rows: Sequence[Row]
             at += 1
 
 
-def answered(folder: Path, readers: Sequence[Reader]) -> list[str]:
-    """Return the table of XQuAD."""
+def answered(folder: Path, readers: Sequence[Reader], every: int = 1) -> list[str]:
+    """Return the table of XQuAD, of all questions or of every so many."""
     t5, strip = official.t5_answers(folder), official.mt5_preprocessors(folder)._pad_punctuation
     heads = [f"{how}, {reader.name}" for reader in readers for how in ("writes", "by mT5's own scoring", "points")]
-    lines = [f"| XQuAD, exact match | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    lines = [f"| XQuAD, exact match | questions | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
     for language in XQUAD:
-        rows = questions(folder, language)
+        rows = questions(folder, language)[::every]
         cells = []
         for reader in readers:
             texts = written("span_qa", rows, reader)
@@ -153,22 +153,24 @@ def answered(folder: Path, readers: Sequence[Reader]) -> list[str]:
             )["em"]
             marked = list(zip(rows, pointed("span_qa", rows, reader), strict=True))
             cells += [score("squad_em", pairs), theirs, score("squad_em", marked)]
-        lines.append(f"| {language} | {' | '.join(f'{one:.1f}' for one in cells)} |")
+        lines.append(f"| {language} | {len(rows)} | {' | '.join(f'{one:.1f}' for one in cells)} |")
+        print(lines[-1], flush=True)
     return lines
 
 
-def named(folder: Path, readers: Sequence[Reader]) -> list[str]:
-    """Return the table of named entities."""
+def named(folder: Path, readers: Sequence[Reader], every: int = 1) -> list[str]:
+    """Return the table of named entities, of all sentences or of every so many."""
     heads = [f"{how}, {reader.name}" for reader in readers for how in ("writes", "`surface_f1`", "points")]
     lines = [f"| names, `span_f1` | sentences | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
     for language in NER:
-        rows = sentences(folder, language)
+        rows = sentences(folder, language)[::every]
         cells = []
         for reader in readers:
             pairs = [(row, one) for row, (one, _) in zip(rows, written("tagging", rows, reader), strict=True)]
             marked = list(zip(rows, pointed("tagging", rows, reader), strict=True))
             cells += [score("span_f1", pairs), score("surface_f1", pairs), score("span_f1", marked)]
         lines.append(f"| {language} | {len(rows)} | {' | '.join(f'{one:.2f}' for one in cells)} |")
+        print(lines[-1], flush=True)
     return lines
 
 
