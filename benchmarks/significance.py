@@ -481,18 +481,13 @@ def _of_all(condition: Condition, sweeps: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _components(condition: Condition, sweeps: int = 200) -> Components:
+def _components(condition: Condition, sweeps: int = 1000) -> Components:
     """Return the mean of the components that some sweeps say."""
     parts = []
     for first in range(0, sweeps, 50):
-        for k in range(first, first + 50):
-            ids = {
-                code: sorted(synthetic.example_ids(code, condition.examples, condition.parallel, k)) for code in CODES
-            }
-            statistics = synthetic.statistics(_answers(k, condition, ids), ids)
-            had = components.components(resample(statistics, Settings(resamples=200, seed=k)), ["task"])
-            if had is not None:
-                parts.append(had[0])
+        resampled, _, pairs = _resampled(first, first + 50, condition)
+        had = [components.components(resampled, [arm], baseline) for arm, baseline in pairs]
+        parts += [one[0] for one in had if one is not None]
     return components.mean(parts)
 
 
@@ -509,7 +504,7 @@ def _types_power(layout: str, sd: float, alpha: float, sweeps: int) -> tuple[flo
     rng = np.random.default_rng([len(codes), round(10 * sd)])
     hits = []
     for sweep in range(sweeps):
-        chosen = names[sweep % len(names)]
+        chosen = names[test.findable[sweep % len(test.findable)]]
         own = rng.normal(0.0, sd, len(codes)) + apart * np.array([families[code] == chosen for code in codes])
         observed = Observations.of([_lifts(rng, codes, own, 0.0)], families)
         typed = Typed(Problem(observed, LANGUAGES_ALONE, lineages), families)

@@ -52,6 +52,9 @@ def test_types_are_an_f_test():
     assert TypesTest(sizes, 1.0, 0.05).power(difference) == pytest.approx(0.8, abs=0.02)
     assert TypesTest(sizes, 1.0, 0.05).power(0.0) == pytest.approx(0.05, abs=1e-6)
     assert "too few" in TypesTest((2, 2), 1.0, 0.05).absent
+    # XNLI's types: of one, two, eight and three languages.
+    assert TypesTest((2, 8, 1, 3), 1.0, 0.05).findable == [0, 1, 3]
+    assert TypesTest((2, 8, 1, 3), 1.0, 0.05 / 8).findable == [1, 3]
     assert TypesTest((1, 1, 1), 1.0, 0.05).absent
 
 

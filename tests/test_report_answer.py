@@ -106,7 +106,7 @@ def test_level_is_the_configured_one(tmp_path):
 def test_contaminated_gain_does_not_count(tmp_path):
     found = answered(tmp_path, [positive(contaminated="true"), comparison(intermediate="typing")])
     assert "No significant effect of English intermediate training was found in 1 comparison;" in found.verdict
-    assert "Not counted, contaminated: pairs → intent." in details(found, "over all")
+    assert "Not counted, contaminated: 1 comparison, marked † in the tables." in details(found, "over all")
 
 
 def test_nothing_tested_says_why(tmp_path):

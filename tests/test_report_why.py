@@ -106,7 +106,7 @@ def folder(tmp_path) -> Path:
         bucket(**long | {"group": "fusional", "lift": 0.25, "ci_low": -2.0, "ci_high": 2.5}),
     ]
     write_rows(tmp_path / "diagnosis/tiny/intent.csv", rows)
-    apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=8.75, p=0.001)
+    apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=8.75, p=0.001, p_holm=0.02)
     write_rows(tmp_path / "diagnosis/tiny/intent.contrasts.csv", [apart])
     found = [probe(code, layer, 60.0 + 10 * (layer == 1)) for code in CODES for layer in range(3)]
     found += [
@@ -158,8 +158,8 @@ def test_everything_measured_is_shown(folder):
     assert "gain of the probe" in explained
     assert [row["lift"] for row in tables["bucket_contrasts"]] == ["8.75"]
     assert len(tables["buckets"]) == 4
-    # In long inputs the family with the lift of 9 has an interval above that of the one with 0.25.
-    assert "lie apart in 1 bucket" in page
+    # In long inputs the family with the lift of 9 has an interval above that of the one with 0.25; after Holm, too.
+    assert "families differ in 1 bucket" in page
     assert "intent after pairs, length 6-9: +9.0 in agglutinative, +0.2 in fusional languages" in page
     drawn = (folder / "report/figures/tiny/intent/buckets.svg").read_text()
     assert "pairs · length" in drawn

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in arguments.inputs:
         identity.made(path)
     documents = table.combine(arguments.inputs)
-    rows = [row for document in documents for row in document["rows"]]
+    rows = [row for document in documents for row in document["rows"]] + table.over_targets(documents)
     table.write_csv(arguments.output, rows)
     table.write_parquet(beside("lift.parquet"), rows)
     apart = [row for document in documents for row in document["controls"]]

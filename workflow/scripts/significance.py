@@ -19,7 +19,7 @@ from stiltsweep import identity, scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.files import digest, write_json
 from stiltsweep.layout import Layout
-from stiltsweep.significance import compare, components, controls, estimands, joint, resample, runs
+from stiltsweep.significance import compare, components, controls, estimands, joint, resample, runs, targets
 from stiltsweep.significance.sensitivity import variants
 
 
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "sensitivity": sensitivity,
         "joint": joint.document(resampled),
         "components": components.document(resampled),
+        "targets": targets.parts(resampled, rows),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     place = Layout(str(arguments.results)).path("tests", model=arguments.model, target=arguments.target)

@@ -261,7 +261,11 @@ def _of_types(
     """Ask a test of types: with more languages, each type has as many times as many."""
     kinds = len(sizes)
     absent = "" if design.seeds >= FEWEST_SEEDS else "one seed: how much runs differ enters with two"
-    absent = absent or TypesTest(tuple(sizes.values()), 1.0, alpha / tests).absent
+    test = TypesTest(tuple(sizes.values()), 1.0, alpha / tests)
+    absent = absent or test.absent
+    lost = [kind for place, kind in enumerate(sizes) if place not in test.findable]
+    if not absent and lost:
+        absent = f"of {', '.join(lost)} are too few languages: at this level no difference of theirs would be found"
     if kinds < 2 or design.seeds < FEWEST_SEEDS:
         return Question(name, design, tests, Seen(None, None, {}), [], source, absent, sizes)
 

@@ -7,9 +7,11 @@ the feature and its control task. docs/probes.md compares it with logistic regre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +124,9 @@ def intervals(
     """Return (layers, 2) percentile intervals, in points, of accuracy and of selectivity.
 
     Whole sentences are resampled, since words of a sentence are not independent; the probes stay as trained. The draws
-    depend on the sentences alone: all layers, checkpoints and poolings meet the same.
+    depend on the sentences alone: all layers, checkpoints and poolings meet the same. Where all answers are alike, all
+    right for example, every draw is, and would say that nothing is uncertain: there the intervals are Wilson's (1927),
+    and for a difference Newcombe's (1998) of two of them, with the sentences as what was counted.
 
     Args:
       hits: (layers, words) 1 where the probe is right.
@@ -141,4 +145,28 @@ def intervals(
         estimate = 100 * values.mean(1)
         resampled = 100 * (values @ member) @ draws.T / words
         found.append(percentile(estimate, resampled - estimate[:, None], CONFIDENCE))
-    return found[0], found[1]
+    of_hits, of_difference = found
+    shares, remembered = hits.mean(1), control.mean(1)
+    for layer in range(len(hits)):
+        own = wilson(float(shares[layer]), len(numbers))
+        if of_hits[layer, 1] - of_hits[layer, 0] < _NOTHING:
+            of_hits[layer] = 100 * own[0], 100 * own[1]
+        if of_difference[layer, 1] - of_difference[layer, 0] < _NOTHING:
+            other = wilson(float(remembered[layer]), len(numbers))
+            apart = float(shares[layer] - remembered[layer])
+            below = math.hypot(shares[layer] - own[0], other[1] - remembered[layer])
+            above = math.hypot(own[1] - shares[layer], remembered[layer] - other[0])
+            of_difference[layer] = 100 * max(-1.0, apart - below), 100 * min(1.0, apart + above)
+    return of_hits, of_difference
+
+
+_NOTHING = 1e-9
+"""Points: an interval narrower than this has no width but for rounding."""
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return Wilson's (1927, JASA 22:209) interval of a share of n."""
+    z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, middle - reach), min(1.0, middle + reach)

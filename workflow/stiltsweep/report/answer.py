@@ -24,6 +24,10 @@ from .text import count, counts, interval, lift, listed, p_equals, percent, poin
 _UNEVEN = 2.0
 """Points by which groups' shares of cut inputs may differ before the answer says so."""
 
+FOLDED = 24
+"""With more comparisons than these the page ranks arms, names the largest effects, and folds the rest."""
+_LARGEST = 3
+
 _SHOWN = 5
 """Comparisons a list spells out before it points to the table."""
 
@@ -56,6 +60,8 @@ class Line:
     lift: str
     interval: str
     conclusion: str
+    remark: str = ""
+    """Of a mean over targets: which."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,22 @@ class Answer:
     """The answer in one clause or two."""
     morphology: str
     """The answer to the second question, whether the lift depends on morphology; empty where it was not asked."""
+    types: str
+    """Which types lie apart, and on how many pairs of arm and target by itself."""
     summary: str
     """The counts behind the verdict."""
     points: list[Point]
     lines: list[Line] = field(default_factory=list)
     """Every comparison over all transfer languages, in the order of lift.csv."""
+    ranking: list[Line] = field(default_factory=list)
+    """Arms by their mean lift over all targets, model by model; empty where there is one target."""
+    largest: list[Line] = field(default_factory=list)
+    """The largest effects after correction; empty where the lines are few enough to see them."""
 
     @property
     def headline(self) -> str:
         """Verdict and summary as one line, for a terminal."""
-        return " ".join(filter(None, (self.verdict, self.morphology, self.summary)))
+        return " ".join(filter(None, (self.verdict, self.morphology, self.types, self.summary)))
 
 
 @dataclass(frozen=True)
@@ -110,9 +122,12 @@ def answer(results: Results) -> Answer:
     """Put what the sweep found into sentences."""
     writer = _Writer(results)
     overall = _tally(writer.select(ALL), results.run.alpha)
+    of_types = morphology.verdict(results)
+    largest = sorted([*overall.up, *overall.down], key=lambda row: -abs(row.lift or 0.0))
     return Answer(
         verdict=_verdict(overall),
-        morphology=morphology.verdict(results),
+        morphology=of_types[0],
+        types=of_types[1],
         summary=writer.summary(overall),
         points=[
             *writer.overall(overall),
@@ -125,6 +140,8 @@ def answer(results: Results) -> Answer:
             *writer.care(),
         ],
         lines=[writer.line(row) for row in writer.select(ALL)],
+        ranking=[writer.line(row) for row in results.means if not is_control(row.intermediate)],
+        largest=[writer.line(row) for row in largest[:_LARGEST]] if len(writer.select(ALL)) > FOLDED else [],
     )
 
 
@@ -173,6 +190,10 @@ class _Writer:
             conclusion = f"no more than {float(self.run.significance.get('margin', 1)):g} either way"
         if not row.tested:
             conclusion = f"n/a: {row.reason}"
+        if row.target == ALL:
+            return Line(
+                row.model, row.intermediate, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion, row.reason
+            )
         return Line(row.target, arm, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion)
 
     def finding(self, row: Comparison) -> Detail:
@@ -221,9 +242,8 @@ class _Writer:
             text = "no evidence of an effect, which is not evidence of no effect." + self.detectable(tally.open)
             details.append(Detail(text, f"{count(len(tally.open), 'comparison')} not settled"))
         if tally.contaminated:
-            details.append(
-                Detail(f"{listed([self.pair(r) for r in tally.contaminated])}.", "Not counted, contaminated")
-            )
+            number = count(len(tally.contaminated), "comparison")
+            details.append(Detail(f"{number}, marked † in the tables.", "Not counted, contaminated"))
         details += self._untested(tally)
         return [Point("Does it help over all transfer languages?", sentences, details)]
 

@@ -41,13 +41,13 @@ def _main(results: Results, random: str, *, pooled: bool) -> list[Omnibus]:
     return [row for row in rows if ALL not in (row.model, row.target, row.intermediate)]
 
 
-def verdict(results: Results) -> str:
-    """Answer the second question in a sentence; empty where nothing was asked."""
+def verdict(results: Results) -> tuple[str, str]:
+    """Answer the second question in a sentence, and say which types and how many pairs; empty if nothing was asked."""
     rows = _main(results, LANGUAGES, pooled=True)
     if not rows:
-        return ""
+        return "", ""
     together = rows[-1] if rows[-1].model == ALL else rows[0]
-    return _sentence(results, together)
+    return _said(results, together)
 
 
 def details(results: Results) -> list[tuple[str, str]]:
@@ -66,9 +66,13 @@ def details(results: Results) -> list[tuple[str, str]]:
 
 
 def _sentence(results: Results, row: Omnibus) -> str:
+    return " ".join(filter(None, _said(results, row)))
+
+
+def _said(results: Results, row: Omnibus) -> tuple[str, str]:
     alpha = results.run.alpha
     if row.p is None:
-        return f"Whether it depends on morphology could not be tested: {row.reason}."
+        return f"Whether it depends on morphology could not be tested: {row.reason}.", ""
     kept = next((one for one in _main(results, LINEAGES, pooled=True) if one.model == row.model), None)
     types = [one for one in results.types if _same(one, row) and one.term != MEAN and one.estimate is not None]
     types.sort(key=lambda one: -(one.estimate or 0.0))
@@ -85,19 +89,17 @@ def _sentence(results: Results, row: Omnibus) -> str:
         high, low = types[0], types[-1]
         ends = f" The lift is {_apart(high)} in {high.term} languages and {_apart(low)} in {low.term} ones."
     if row.p >= alpha:
-        return (
+        said = (
             f"No evidence that the lift depends on the morphological type of a language ({tests}), which is no proof "
-            f"that it does not.{ends}{each}"
         )
+        return f"{said}that it does not.", f"{ends}{each}".strip()
     if kept is None or kept.p is None:
         why = f" Whether that is the type's or the lineage's doing cannot be told: {kept.reason}." if kept else ""
-        return f"The lift differs between morphological types ({tests}).{ends}{why}{each}"
+        return f"The lift differs between morphological types ({tests}).", f"{ends}{why}{each}".strip()
     if kept.p < alpha:
-        return f"The lift depends on the morphological type of a language ({tests}).{ends}{each}"
-    return (
-        f"The lift differs between morphological types, but no more than between lineages ({tests}): the two cannot be "
-        f"told apart here.{ends}{each}"
-    )
+        return f"The lift depends on the morphological type of a language ({tests}).", f"{ends}{each}".strip()
+    said = f"The lift differs between morphological types, but no more than between lineages ({tests}): the two cannot "
+    return f"{said}be told apart here.", f"{ends}{each}".strip()
 
 
 def _same(term: Term, row: Omnibus) -> bool:

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from ..arms import MULTI_TASK
 from ..files import write_json, write_text
-from . import morphology, score_tables, text, why, why_tables
-from .answer import Answer, answer
+from . import methods, morphology, score_tables, text, why, why_tables
+from .answer import FOLDED, Answer, answer
 from .canvas import Figure
 from .figures import draw
 from .jobs import STAGES, costs
@@ -87,6 +87,9 @@ def render(
     return environment.get_template("report.html.j2").render(
         run=run,
         answer=found,
+        folded_from=FOLDED,
+        methods=methods.paragraph(results),
+        bibtex=methods.BIBTEX,
         figures=figures,
         tables={name: table.slim() for name, table in tables.items()},
         text=text,

@@ -19,6 +19,7 @@ from ..significance.controls import Control
 from ..significance.runs import RunScore
 from ..significance.sensitivity import LACKS, Relabelled
 from ..significance.table import read_csv
+from ..significance.targets import SCOPE as TARGETS
 from ..typology.tables import Omnibus, Term
 from .jobs import Job, failure, read_jobs, read_models
 from .measured import Measured
@@ -55,6 +56,7 @@ class Results:
         cells: Mapping[CellId, Mapping[str, Any]],
         *,
         controls: Sequence[Control] = (),
+        means: Sequence[Comparison] = (),
         runs: Sequence[RunScore] = (),
         relabelled: Sequence[Relabelled] = (),
         omnibus: Sequence[Omnibus] = (),
@@ -75,6 +77,9 @@ class Results:
 
         self.comparisons = sorted(comparisons, key=place)
         self.controls = sorted(controls, key=place)
+        # The arms that help most come first.
+        self.means = sorted(means, key=lambda row: (order[0][row.model], -(row.lift or 0.0)))
+        """Rows of all targets together."""
         self.seed_scores = sorted(runs, key=place)
         self.cells = dict(cells)
         self.relabelled = list(relabelled)
@@ -124,10 +129,12 @@ class Results:
         beside, runs, sensitivity = (Path(lift).with_name(name) for name in names)
         controls = read_csv(beside, Control, optional=True)
         relabelled = read_csv(sensitivity, Relabelled, LACKS, optional=True)
+        comparisons = read_csv(lift, Comparison)
         return cls(
             run,
-            [row for row in read_csv(lift, Comparison) if asked(row)],
+            [row for row in comparisons if asked(row)],
             cells,
+            means=[row for row in comparisons if row.scope == TARGETS and row.model in run.models],
             controls=[row for row in controls if asked(row)],
             runs=[row for row in read_csv(runs, RunScore, optional=True) if asked(row)],
             relabelled=[row for row in relabelled if asked(row)],

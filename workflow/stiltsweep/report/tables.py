@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean, stdev
 from typing import Any
 
 from .. import cuts
@@ -67,7 +68,7 @@ _HOW = (
 def build(results: Results) -> dict[str, Table]:
     """Make every table, by name."""
     makers = (
-        *(overall, groups, contrasts, compared, sensitivity, per_language, pretraining, seeds, cost),
+        *(overall, paper, groups, contrasts, compared, sensitivity, per_language, pretraining, seeds, cost),
         *(excluded, cut, sentinels, origins, versions, data, models, training, cells),
     )
     return {table.name: table for table in (make(results) for make in makers)}
@@ -84,6 +85,35 @@ def overall(results: Results) -> Table:
     return Table.of(
         "overall", "Lift over all transfer languages", columns, rows, note=_HOW, marks=_marks(results, rows)
     )
+
+
+def paper(results: Results) -> Table:
+    """Mean score and standard deviation over seeds, arms by targets: the layout of papers."""
+    runs: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for run in results.seed_scores:
+        if run.group == ALL:
+            runs.setdefault((run.model, run.intermediate), {}).setdefault(run.target, []).append(run.score)
+    contaminated = {(row.model, row.intermediate, row.target) for row in results.select(ALL) if row.contaminated}
+
+    def scores(target: str) -> Column:
+        def written(row: tuple[tuple[str, str], dict[str, list[float]]]) -> str:
+            arm, found = row
+            if target not in found:
+                return ""
+            values = found[target]
+            spread = f" ± {text.points(stdev(values))}" if len(values) > 1 else ""
+            return f"{text.points(fmean(values))}{spread}{' †' * ((*arm, target) in contaminated)}"
+
+        return Column(target, target, of=written)
+
+    columns = [
+        Column("model", "model", choose=True, of=lambda row: row[0][0]),
+        Column("intermediate", "intermediate", choose=True, of=lambda row: row[0][1]),
+        *(scores(target) for target in results.run.targets),
+    ]
+    note = "Mean over transfer languages ± standard deviation over seeds, in points."
+    note += " †: contaminated." if contaminated else ""
+    return Table.of("paper", "Scores of targets by arm, as papers print them", columns, list(runs.items()), note=note)
 
 
 def groups(results: Results) -> Table:

@@ -118,14 +118,14 @@ def buckets(results: Results, model: str, target: str) -> Figure | None:
     )
     caption = (
         f"Lift of {model} on {target} by bucket of test examples and family{chance if len(several) > _MOST else ''}. "
-        "Filled: significant after Holm within the attribute."
+        "Filled: significant after Holm, over all attributes."
     )
     return finish(figure, f"{model}/{target}/buckets", looks.title(results, model, target), caption)
 
 
 @dataclass(frozen=True)
 class Parting:
-    """A bucket in which the intervals of two families lie apart."""
+    """A bucket in which the lifts of two families differ after Holm."""
 
     intermediate: str
     about: Mapping[str, Any]
@@ -148,6 +148,7 @@ def partings(results: Results) -> list[Parting]:
         for pair in itertools.combinations(results.groups, 2)
         for intermediate, listed in parting(rows, *pair).items()
         for about in listed
+        if about["p_holm"] is not None and about["p_holm"] < results.run.alpha
     ]
     return sorted(found, key=lambda one: -abs(one.about["difference"]))
 

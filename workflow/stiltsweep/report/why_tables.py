@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..behaviour import Failures
-from ..probing import curves
+from ..probing import curves, gaining
 from ..significance.buckets import BucketLift
+from ..significance.corrections import holm
 from .results import Results
 from .table import Column, Table, Value
 from .tables import GROUP, IDENTITY, LIFT, correlations, minus
@@ -17,7 +18,7 @@ from .why import FERTILITY, PROBE_GAIN
 
 def build(results: Results) -> dict[str, Table]:
     """Make every table, by name; without rows where the sweep has no such stage."""
-    makers = (tokenization, explained, probes, buckets, parting, behaviour, behaviour_languages)
+    makers = (tokenization, explained, probes, probe_gains, buckets, parting, behaviour, behaviour_languages)
     return {table.name: table for table in (make(results) for make in makers)}
 
 
@@ -106,6 +107,41 @@ def probes(results: Results) -> Table:
     return Table.of("probes", "What probes find, by family", columns, peaks, note=note)
 
 
+def probe_gains(results: Results) -> Table:
+    """What training added to what probes find, tested."""
+    found = gaining.mean_gains(results.measured.probes, float(results.run.significance["confidence"]))
+    tested = [row for row in found if row.p is not None]
+    corrected = dict(zip(map(id, tested), holm([row.p or 0.0 for row in tested]), strict=True))
+
+    def p_holm(row: gaining.MeanGain) -> float | None:
+        return float(corrected[id(row)]) if id(row) in corrected else None
+
+    columns = [
+        Column("model", "model", choose=True, of=lambda row: row.checkpoint.model),
+        Column("stage", "stage", choose=True, of=lambda row: row.checkpoint.stage),
+        Column("intermediate", "intermediate", choose=True, of=lambda row: row.checkpoint.intermediate),
+        Column("training", "trained on", choose=True, of=lambda row: row.checkpoint.training),
+        Column("task", "probe", choose=True),
+        Column("pooling", "pieces", choose=True),
+        Column("group", "group", choose=True),
+        Column("gain", "gain", "lift"),
+        Column("ci", "interval", "interval"),
+        Column("p", "p", "p"),
+        Column("p_holm", "p Holm", "p", of=p_holm),
+        Column("layers", "layers", "count"),
+        Column("n_languages", "languages", "count"),
+        Column("n_seeds", "seeds", "count"),
+    ]
+    note = (
+        "Accuracy less that on the checkpoint before (for targets: on the one without an intermediate stage), in "
+        "points, mean over features and over the layers that training changed. Interval and p are over languages and "
+        "runs; bold: "
+        "significant after Holm over this table."
+    )
+    marks = [(p := p_holm(row)) is not None and p < results.run.alpha for row in found]
+    return Table.of("probe_gains", "What training added to what probes find", columns, found, note=note, marks=marks)
+
+
 def _bucket_columns(group: Column) -> list[Column]:
     return [
         *IDENTITY,
@@ -123,7 +159,7 @@ def _bucket_columns(group: Column) -> list[Column]:
 def buckets(results: Results) -> Table:
     """Lift by bucket of test examples."""
     rows = results.measured.buckets
-    note = "Bold: significant after Holm over all buckets, groups and intermediate tasks of the attribute."
+    note = "Bold: significant after Holm over all attributes, buckets, groups and intermediate tasks of the target."
     return _buckets("buckets", "Lift by bucket of test examples", GROUP, rows, results, note)
 
 
@@ -131,7 +167,7 @@ def parting(results: Results) -> Table:
     """Differences between families by bucket."""
     named = Column("contrast", "contrast", choose=True, of=lambda row: minus(row.group))
     rows = results.measured.contrasts
-    note = "lift: lift in the first family less that in the second. Bold: significant after Holm within the attribute."
+    note = "lift: lift in the first family less that in the second. Bold: significant after Holm over all attributes."
     return _buckets("bucket_contrasts", "Where families part, by bucket", named, rows, results, note)
 
 

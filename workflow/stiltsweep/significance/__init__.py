@@ -6,7 +6,7 @@
 docs/statistics.md says what is resampled, what is held fixed, and why.
 """
 
-from . import components, controls, joint, runs
+from . import components, controls, joint, runs, targets
 from .analysis import LEVELS, Settings, compare, resample
 from .cells import Statistics, read
 from .comparison import COLUMNS, Comparison
@@ -29,4 +29,5 @@ __all__ = [
     "read",
     "resample",
     "runs",
+    "targets",
 ]

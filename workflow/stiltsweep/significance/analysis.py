@@ -186,7 +186,7 @@ def settle(rows: Sequence[Row], confidence: float) -> None:
         ones = np.ones(len(members))
         further = drawn.size(ones * alpha / len(members)) - drawn.size(ones * alpha)
         for row, found in zip(members, further, strict=True):
-            row["detectable_lift_holm"] = _rounded(row["detectable_lift"] + found)
+            row["detectable_lift_holm"] = rounded(row["detectable_lift"] + found)
     for row in rows:
         row["conclusion"] = _conclusion(row, alpha)
 
@@ -217,7 +217,7 @@ def correct(rows: Sequence[Row], column: str, method: Any, of: str = "p") -> Non
     """
     for members in _families(rows, of):
         for row, value in zip(members, method([row[of] for row in members]), strict=True):
-            row[column] = _rounded(value)
+            row[column] = rounded(value)
 
 
 def _contributions(statistics: Statistics, arms: Mapping[str, influence.Arm], pair: Pair) -> dict[str, Array]:
@@ -280,7 +280,7 @@ def _scores(resampled: Resampled, pair: Pair, asked: Estimand) -> Row:
             mean = resampled.arms[name].scores.mean(axis=0)
             held = asked.within(code for code, score in zip(languages, mean, strict=True) if np.isfinite(score))
             if not held.absent:
-                found[column] = _rounded((weights([held], languages) @ _zero_filled(mean))[0])
+                found[column] = rounded((weights([held], languages) @ _zero_filled(mean))[0])
     return found
 
 
@@ -308,53 +308,77 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
     lost = undefined.sum(axis=1)
 
     beyond = _beyond_examples(resampled, pair, tested, maps, drawn)
-    alone = deviations.var(axis=1)
-    variance = alone + sum(part.variance for part in beyond.parts)
-    draws = deviations + beyond.spread
-
     both = [code for code in statistics.languages if code in arm.mean and code in baseline.mean]
     cubes, squares = influence.moments(
         resampled.strata, {code: arm.mean[code] - baseline.mean[code] for code in both}, weights(tested, both)
     )
+    columns, fitted = judged(settings, lift, deviations, lost, beyond.spread, beyond.parts, cubes, squares)
+    columns |= {
+        "baseline_score": base,
+        "score": score,
+        "lift": lift,
+        "p_signflip": p_value(lift, maps @ _zero_filled(resampled.flipped[pair])),
+        "seed_correlation": beyond.correlation,
+    }
+    results = []
+    for j, estimand in enumerate(tested):
+        level, note, untested = _verdict(
+            settings, estimand, statistics, pair, int(lost[j]), bool(beyond.unknown[j]), _few(resampled, estimand)
+        )
+        row: Row = {key: rounded(values[j]) for key, values in columns.items()}
+        row |= {"resampling": level, "reason": note, "status": "n/a" if untested else "ok"}
+        row["p_fitted"] = bool(fitted[j]) and not untested
+        results.append(row | dict.fromkeys(untested))
+    return results
+
+
+def judged(
+    settings: Settings,
+    lift: Array,
+    deviations: Array,
+    lost: Array,
+    spread: Array | float,
+    parts: Sequence[Excess],
+    cubes: Array,
+    squares: Array,
+) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+    """Judge lifts by their draws.
+
+    Args:
+      settings: see `Settings`.
+      lift: (estimands,) in points.
+      deviations: (estimands, resamples) draws over examples less the lift.
+      lost: (estimands,) draws without a value.
+      spread: (estimands, resamples) what runs and languages add to the deviations.
+      parts: what it was drawn from.
+      cubes, squares: (estimands,) see `influence.moments`.
+
+    Returns:
+      Column -> (estimands,) values: p-values, intervals, standard errors; and which p lie in a fitted tail.
+    """
+    alone = deviations.var(axis=1)
+    variance = alone + sum(part.variance for part in parts)
+    draws = deviations + spread
     with np.errstate(invalid="ignore", divide="ignore"):
         # Runs and languages are drawn from symmetric distributions: the third moment is the examples' alone.
         acceleration = np.nan_to_num(cubes / (6.0 * np.maximum(variance, squares) ** 1.5))
     columns: dict[str, Array] = {
-        "baseline_score": base,
-        "score": score,
-        "lift": lift,
         "p": p_value(lift, draws, lost),
         "p_margin": within(lift, draws, settings.margin, lost),
-        "p_signflip": p_value(lift, maps @ _zero_filled(resampled.flipped[pair])),
         "examples_p": p_value(lift, deviations, lost),
         "detectable_lift": detectable(draws, settings.confidence),
     }
-    fitted = _fit_tails(columns["p"], lift, draws, lost, alone, beyond.parts)
+    fitted = _fit_tails(columns["p"], lift, draws, lost, alone, parts)
     _fit_tails(columns["examples_p"], lift, deviations, lost, alone, [])
-    runs, degrees = _together(beyond.parts, len(tested))
-    columns |= {
-        "examples_se": np.sqrt(alone),
-        "runs_se": np.sqrt(runs),
-        "runs_degrees": degrees,
-        "seed_correlation": beyond.correlation,
-    }
+    runs, degrees = _together(parts, len(lift))
+    columns |= {"examples_se": np.sqrt(alone), "runs_se": np.sqrt(runs), "runs_degrees": degrees}
     for prefix, interval in (
         ("ci", percentile(lift, draws, settings.confidence)),
         ("bca", bca(lift, np.sort(draws, axis=1), acceleration, settings.confidence)),
         ("examples_ci", percentile(lift, deviations, settings.confidence)),
     ):
         columns |= {f"{prefix}_low": interval[:, 0], f"{prefix}_high": interval[:, 1]}
-
-    results = []
-    for j, estimand in enumerate(tested):
-        level, note, untested = _verdict(
-            settings, estimand, statistics, pair, int(lost[j]), bool(beyond.unknown[j]), _few(resampled, estimand)
-        )
-        row: Row = {key: _rounded(values[j]) for key, values in columns.items()}
-        row |= {"resampling": level, "reason": note, "status": "n/a" if untested else "ok"}
-        row["p_fitted"] = bool(fitted[j]) and not untested
-        results.append(row | dict.fromkeys(untested))
-    return results
+    return columns, fitted
 
 
 def _fit_tails(
@@ -479,7 +503,8 @@ def _beyond_examples(
     spread, parts = np.zeros((len(tested), settings.resamples)), []
     unknown = np.zeros(len(tested), dtype=bool)
     if settings.resampling != LEVELS[0]:
-        components, multipliers, unknown = _run_components(resampled, pair, maps)
+        components, labels, unknown = run_components(resampled, pair, maps)
+        multipliers = [normals(settings.seed, "run", names, settings.resamples) for names in labels]
         if components:
             more, added = draw(components, multipliers, settings.seed, "runs")
             spread += more
@@ -495,10 +520,10 @@ def _beyond_examples(
     return _Beyond(spread, parts, unknown, _correlation(resampled, pair, maps))
 
 
-def _run_components(
+def run_components(
     resampled: Resampled, pair: Pair, maps: Array
-) -> tuple[list[Component], list[Array], NDArray[np.bool_]]:
-    """Return the sets of runs that vary on their own, their draws, and estimands about whose runs nothing is known.
+) -> tuple[list[Component], list[list[str]], NDArray[np.bool_]]:
+    """Return the sets of runs that vary on their own, names for their draws, and estimands whose runs are unknown.
 
     With the same seeds in both arms and `pair_seeds` the runs' differences are one set, else the arms are two. A run
     has the same draws in every comparison it is part of. Of an arm with one run, see `seeds.lent`.
@@ -510,9 +535,8 @@ def _run_components(
         noise = np.einsum("jl,lm,jm->j", maps, arm.noise, maps)
         return component(_zero_filled(arm.scores) @ maps.T, noise)
 
-    def draws_of(name: str) -> Array:
-        labels = [f"{name}\t{s}" for s in statistics.seeds[name]]
-        return normals(settings.seed, "run", labels, settings.resamples)
+    def labels_of(name: str) -> list[str]:
+        return [f"{name}\t{s}" for s in statistics.seeds[name]]
 
     name, other = pair
     several = [arm for arm in pair if len(statistics.seeds[arm]) > 1]
@@ -521,11 +545,11 @@ def _run_components(
         return [], [], unknown | (statistics.planned > 1)
     if len(several) == 1:
         own = component_of(resampled.arms[several[0]])
-        return [lent(own)], [draws_of(several[0])], unknown | (own.variance == 0.0)
+        return [lent(own)], [labels_of(several[0])], unknown | (own.variance == 0.0)
     if settings.pair_seeds and statistics.seeds[name] == statistics.seeds[other]:
         paired = influence.arm(statistics, resampled.strata, name, minus=other)
-        return [component_of(paired)], [draws_of(name)], unknown
-    return [component_of(resampled.arms[arm]) for arm in pair], [draws_of(arm) for arm in pair], unknown
+        return [component_of(paired)], [labels_of(name)], unknown
+    return [component_of(resampled.arms[arm]) for arm in pair], [labels_of(arm) for arm in pair], unknown
 
 
 def _correlation(resampled: Resampled, pair: Pair, maps: Array) -> Array:
@@ -568,7 +592,7 @@ def _language_component(
     return Component(deviations, noise, degrees)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Return a JSON value; nine decimals, so that the last bits of a matrix product do not show."""
     if isinstance(value, (float, np.floating)):
         return round(float(value), 9) + 0.0 if np.isfinite(value) else None  # + 0.0 turns -0.0 into 0.0

@@ -64,7 +64,7 @@ class BucketLift:
     languages: tuple[str, ...]
 
     def significant(self, alpha: float) -> bool:
-        """Whether the lift differs from zero after Holm's correction (within its attribute) at level `alpha`."""
+        """Whether the lift differs from zero after Holm's correction (over all attributes) at level `alpha`."""
         return self.lift is not None and self.p_holm is not None and self.p_holm < alpha
 
 
@@ -240,11 +240,13 @@ def diagnose(
       minimum: distinct examples (ids) of a group in a bucket; a group with fewer, or a contrast with one, is n/a.
 
     Returns:
-      Rows with the keys of `COLUMNS`; `p_holm` and `p_bh` are within one attribute and scope: all its buckets,
-      groups and intermediates.
+      Rows with the keys of `COLUMNS`; `p_holm` and `p_bh` are within one scope: all attributes, buckets, groups and
+      intermediates.
     """
     asked = [estimand for estimand in asked if estimand.scope != "language"]
     rows: list[Row] = []
+    # Looking at seven attributes is looking seven times.
+    every: list[Row] = []
     for name in attributes.values:
         found = buckets(attributes, name, count)
         if len(found) == 1:
@@ -255,9 +257,10 @@ def diagnose(
         tested = [
             row for bucket, part in restricted for row in _tested(statistics, bucket, part, settings, asked, minimum)
         ]
-        correct(tested, "p_holm", holm)
-        correct(tested, "p_bh", benjamini_hochberg)
+        every += tested
         rows += tested
+    correct(every, "p_holm", holm)
+    correct(every, "p_bh", benjamini_hochberg)
     return [{column: row[column] for column in COLUMNS} for row in rows]
 
 
@@ -298,7 +301,7 @@ def _within(estimand: Estimand, restricted: Statistics) -> Estimand:
 
 def _named(bucket: Bucket, row: Row) -> Row:
     about = {"attribute": bucket.attribute, "bucket": bucket.name, "low": bucket.low, "high": bucket.high}
-    # Corrected later, within the attribute.
+    # Corrected later, over all attributes.
     return row | about | {"p_holm": None, "p_bh": None}
 
 
@@ -323,7 +326,7 @@ def parting(rows: Sequence[Mapping[str, Any]], one: str, other: str) -> dict[str
 
     Returns:
       Intermediate -> buckets, the largest difference first: model, target, attribute, bucket, the two families' lifts
-      by name, and difference, ci_low, ci_high and p of the contrast (None where `rows` lacks it).
+      by name, and difference, ci_low, ci_high, p and p_holm of the contrast (None where `rows` lacks it).
     """
     places: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -349,7 +352,8 @@ def parting(rows: Sequence[Mapping[str, Any]], one: str, other: str) -> dict[str
 def _contrast(groups: Mapping[str, Mapping[str, Any]], one: str, other: str) -> dict[str, float | None]:
     """Return interval and p of the difference of two families, which is tested in one direction only."""
     if row := groups.get(f"{one} - {other}"):
-        return {key: float(row[key]) for key in ("ci_low", "ci_high", "p")}
+        return {key: float(row[key]) for key in ("ci_low", "ci_high", "p", "p_holm")}
     if row := groups.get(f"{other} - {one}"):
-        return {"ci_low": -float(row["ci_high"]), "ci_high": -float(row["ci_low"]), "p": float(row["p"])}
-    return dict.fromkeys(("ci_low", "ci_high", "p"))
+        tests = {key: float(row[key]) for key in ("p", "p_holm")}
+        return {"ci_low": -float(row["ci_high"]), "ci_high": -float(row["ci_low"]), **tests}
+    return dict.fromkeys(("ci_low", "ci_high", "p", "p_holm"))

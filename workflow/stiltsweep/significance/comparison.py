@@ -17,7 +17,7 @@ class Comparison:
     metric: str
     intermediate: str
     scope: str
-    """`all`, `group`, `contrast` or `language`; see `estimands`."""
+    """`all`, `group`, `contrast` or `language`, see `estimands`; or `targets`, the mean over all targets."""
     grouping: str
     group: str
     """A value of the grouping, or two of them with ` - ` between."""

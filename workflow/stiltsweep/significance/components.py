@@ -46,22 +46,25 @@ def mean(found: Sequence[Components]) -> Components:
     return Components(*(np.mean([list(asdict(one).values()) for one in found], axis=0).tolist()))
 
 
-def components(resampled: Resampled, arms: Sequence[str]) -> tuple[Components, float, int] | None:
+def components(
+    resampled: Resampled, arms: Sequence[str], baseline: str = BASELINE
+) -> tuple[Components, float, int] | None:
     """Return the components of the mean lift of some arms, the examples a language has on average, and the runs.
 
     Args:
       resampled: see `analysis.resample`.
       arms: one or more.
+      baseline: what they are compared with.
 
     Returns:
       None where an arm or the baseline has fewer than two runs, or there are fewer than two languages.
     """
     statistics = resampled.statistics
-    there = held_by_all(resampled, arms)
-    counts = [len(statistics.seeds[name]) for name in (*arms, BASELINE)]
+    there = held_by_all(resampled, arms, baseline)
+    counts = [len(statistics.seeds[name]) for name in (*arms, baseline)]
     if len(there) < 2 or min(counts) < 2:
         return None
-    weights = {**{arm: 1.0 / len(arms) for arm in arms}, BASELINE: -1.0}
+    weights = {**{arm: 1.0 / len(arms) for arm in arms}, baseline: -1.0}
     drawn = np.asarray(sum(w * resampled.drawn[name][there] for name, w in weights.items()))
     examples = np.atleast_2d(np.cov(drawn[:, np.isfinite(drawn).all(axis=0)]))
     n = float(np.mean([len(resampled.examples[statistics.languages[i]]) for i in there]))

@@ -76,9 +76,9 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
     return Joint(languages, np.asarray(lifts), covariance)
 
 
-def held_by_all(resampled: Resampled, arms: Sequence[str]) -> list[int]:
+def held_by_all(resampled: Resampled, arms: Sequence[str], baseline: str = BASELINE) -> list[int]:
     """Return the places of the languages in which all of some arms and the baseline have a score."""
-    pairs = [(arm, BASELINE) for arm in arms]
+    pairs = [(arm, baseline) for arm in arms]
     return [
         i
         for i in range(len(resampled.statistics.languages))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import UserError
 from ..files import read_json, replacing, write_text
+from . import targets
 from .analysis import Row, correct, settle
 from .comparison import COLUMNS, Comparison
 from .corrections import benjamini_hochberg
@@ -78,6 +79,14 @@ def combine(paths: Iterable[Path]) -> list[dict[str, Any]]:
         settle([row for row in rows if row["scope"] == "all"], documents[0]["settings"]["confidence"])
         correct(rows, "p_bh", benjamini_hochberg)
     return documents
+
+
+def over_targets(documents: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows of all targets together, corrected over models and arms."""
+    rows = targets.means(documents)
+    settle(rows, documents[0]["settings"]["confidence"])
+    correct(rows, "p_bh", benjamini_hochberg)
+    return rows
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> None:

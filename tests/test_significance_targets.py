@@ -1,0 +1,81 @@
+"""The mean lift over all targets: against the targets' own tests, brute force, and a null simulation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+import synthetic
+from stiltsweep.significance import Settings, Statistics, compare, estimands, resample, targets
+from stiltsweep.significance.analysis import settle
+
+CODES = ("a", "b", "c")
+SETTINGS = Settings(resamples=999)
+
+
+def made(seed: int, *, lift: float = 0.0, name: str = "", n: int = 80, sd: float = 2.0) -> Statistics:
+    ids = {code: [f"{name}{i:03d}" for i in range(n)] for code in CODES}
+    expected = {(arm, code): 60.0 + lift * (arm == "i") for arm in ("none", "i", "j") for code in CODES}
+    answers = synthetic.answers(np.random.default_rng(seed), ids, expected, (0, 1, 2), seed_sd=sd)
+    return replace(synthetic.statistics(answers, ids), target=name or "intent")
+
+
+def document(statistics: Statistics, settings: Settings = SETTINGS) -> dict[str, Any]:
+    drawn = resample(statistics, settings)
+    rows = compare(drawn, estimands(CODES, {"family": {"x": list(CODES)}}, "family"))
+    return {
+        "model": statistics.model,
+        "target": statistics.target,
+        "settings": asdict(settings),
+        "rows": rows,
+        "targets": targets.parts(drawn, rows),
+    }
+
+
+def row_of(found: dict[str, Any], arm: str = "i") -> dict[str, Any]:
+    return next(row for row in found["rows"] if row["scope"] == "all" and row["intermediate"] == arm)
+
+
+def test_the_mean_of_a_target_and_its_copy_is_the_target():
+    """The same examples and runs have the same draws, so nothing is averaged away.
+
+    Of the runs' agreement with examples half is: other targets have other examples.
+    """
+    one = made(1, lift=4.0)
+    documents = [document(one), document(replace(one, target="copy"))]
+    mean, *_ = targets.means(documents)
+    own = row_of(documents[0])
+    assert (mean["target"], mean["scope"], mean["reason"]) == ("all", "targets", "2 targets")
+    for name in ("lift", "examples_ci_low", "examples_ci_high", "examples_p", "examples_se", "runs_degrees"):
+        assert abs(mean[name] - own[name]) < 1e-5, name
+    assert own["runs_se"] <= mean["runs_se"] < 1.5 * own["runs_se"]
+
+
+def test_examples_of_other_targets_are_drawn_apart():
+    documents = [document(made(k, name=f"t{k}")) for k in range(4)]
+    mean = targets.means(documents)[0]
+    rows = [row_of(found) for found in documents]
+    assert abs(mean["lift"] - np.mean([row["lift"] for row in rows])) < 1e-6
+    expected = np.sqrt(sum(row["examples_se"] ** 2 for row in rows)) / 4
+    assert abs(mean["examples_se"] / expected - 1.0) < 0.1
+    assert mean["n_examples"] == 320
+
+
+def test_arms_without_a_lift_there_are_named():
+    documents = [document(made(k, name=f"t{k}")) for k in range(3)]
+    del documents[2]["targets"]["j"]
+    found = {row["intermediate"]: row for row in targets.means(documents)}
+    assert found["j"]["reason"] == "2 targets; without t2" and found["i"]["reason"] == "3 targets"
+    settle(list(found.values()), 0.95)
+    assert all(row["p_holm"] >= row["p"] and row["conclusion"] for row in found.values())
+    assert targets.means(documents[:1]) == []
+
+
+def test_nulls_are_rarely_found():
+    hits = []
+    for k in range(20):
+        documents = [document(made(100 * k + t, name=f"t{t}", n=50), Settings(resamples=199, seed=k)) for t in range(2)]
+        hits += [row["p"] < 0.05 for row in targets.means(documents)]
+    assert np.mean(hits) < 0.2
