@@ -270,7 +270,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "arms.mlm.rate": (arms(mlm={"text": "words", "rate": 0.3}), TRAINED),
     "arms.translated.languages": (arms(translated={"languages": ["de"]}), TRAINED),
     "targets": ({"targets": {"commands": ["en", "de", "fi"], "pairs": ["de", "fi"]}}, {"measure", *TESTED}),
-    "without": ({"without": ["pairs"]}, {"lift", "typology", "diagnose", *TOLD}),
+    "without": ({"without": ["pairs"]}, {"lift", "typology", *TOLD}),
     "seeds": ({"seeds": [0, 1, 2]}, TRAINED),
     "families": ({"families": "script"}, {"probes", *SCORED}),
     "minimum_examples": ({"minimum_examples": 36}, {"measure", *TESTED}),
