@@ -482,7 +482,7 @@ def test_describe_keeps_order_and_says_what_is_left_out():
     }
     english = {"en": {"train": 9, "dev": 9}}
     others = {name: Task(name, "intermediate", {**task, "languages": english}) for name in ("b", "a", "more")}
-    model = Model("tiny", {"interface": "encoder", "description": "A model.", "licence": "MIT"})
+    model = Model("tiny", {"interface": "encoder", "description": "A model.", "licence": "MIT", "retrieval": {}})
     catalog = Catalog({"tiny": model}, others, targets, TABLE)
     config = {
         "title": "t",
@@ -493,6 +493,7 @@ def test_describe_keeps_order_and_says_what_is_left_out():
         "targets": {"intent": ["en", "fi", "tr"], "search": ["fi"]},
         "seeds": [3],
         "training": {},
+        "recipe": {},
         "probes": {"tasks": []},
         "families": "family",
         "minimum_examples": 30,
