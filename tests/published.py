@@ -178,20 +178,20 @@ def _append(path: Path, pieces: list[str]) -> None:
 # Data sets.
 
 
-def data_set(folder: Path, configs: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> None:
-    """Write a data set's repository: a card that names the configurations, and Parquet files.
+def data_set(folder: Path, configs: Mapping[str, Mapping[str, pa.Table | list[dict[str, Any]]]]) -> None:
+    """Write a data set's repository: a card that names the configurations, and a Parquet file a split.
 
     Args:
       folder: of the repository.
-      configs: configuration -> split -> rows.
+      configs: configuration -> split -> table, or rows.
     """
     lines = ["---", "configs:"]
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
-        for split, rows in splits.items():
+        for split, table in splits.items():
             path = folder / config / f"{split}-00000-of-00001.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pylist(rows), path)
+            pq.write_table(pa.Table.from_pylist(table) if isinstance(table, list) else table, path)
             lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
     (folder / "README.md").write_text("\n".join([*lines, "---", "# A card", ""]), encoding="utf-8")
 

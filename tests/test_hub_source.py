@@ -11,8 +11,8 @@ from typing import Any
 
 import datasets
 import huggingface_hub
+import published
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -45,17 +45,8 @@ def definition(kind: str, source: dict[str, Any], languages: dict[str, Any], **m
 
 
 def copy_of(root: Path, dataset: str, tables: dict[str, dict[str, pa.Table]], revision: str = COMMIT) -> None:
-    """Write a data set's repository as the hub keeps it: configurations in the README, a Parquet file a split."""
-    folder = root / "hub" / dataset / revision
-    lines = ["---", "configs:"]
-    for config, splits in tables.items():
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split, table in splits.items():
-            path = folder / config / f"{split}-00000-of-00001.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, path)
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
-    (folder / "README.md").write_text("\n".join([*lines, "---", ""]), encoding="utf-8")
+    """Write a data set's repository where copies of the hub's are looked for."""
+    published.data_set(root / "hub" / dataset / revision, tables)
 
 
 XNLI = {

@@ -24,7 +24,7 @@ from .languages import SOURCE_LANGUAGE
 from .metrics import METRICS
 from .metrics.ranking import DEPTH
 from .models.batches import Example, by_budget, collate
-from .models.device import Device
+from .models.device import Device, autocast
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, data_of, read_rows
@@ -69,8 +69,7 @@ def best(
     examples = kind.encode(rows, training=False)
     kept = vocabulary(source, [(kind, examples)], prune=settings.prune)
     model = build(source, kind, kept=kept, seed=0, dropout=0.0).to(device.torch).eval()
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(device.precision)
-    with torch.inference_mode(), torch.autocast(device.torch.type, dtype=dtype, enabled=dtype is not None):
+    with torch.inference_mode(), autocast(device):
         layers = _vectors(model, kind, examples, settings)
     place = {text: str(n) for n, text in enumerate(candidates)}
     gold = [{"gold": {place[text] for text in known[query]}} for query in queries]

@@ -22,7 +22,7 @@ from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, wr
 from .kinds import Form, form
 from .models import frozen
 from .models.batches import Example, by_budget, collate
-from .models.device import Device, choose
+from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
 from .records import SIDED, Meta, Row, data_of, read_meta, read_rows
@@ -175,6 +175,7 @@ def predict(
     for language, path in data.items():
         with _alone(language, failed):
             metas[language] = data_of(path, task, language)
+    chosen_by = None if layer_data is None else asdict(read_meta(layer_data))
     made_from = {
         language: identities.of(
             identities.predicted(
@@ -182,7 +183,7 @@ def predict(
                 start=source.record,
                 base=source.about,
                 meta=asdict(meta),
-                layer_data=None if layer_data is None else asdict(read_meta(layer_data)),
+                layer_data=chosen_by,
             )
         )
         for language, meta in metas.items()
@@ -323,7 +324,7 @@ def _predict_all(
     shared: dict[str, list[Any]] = {key: [] for key, times in encode.times.items() if times > 1}
     for one in work:
         with _alone(one.language, failed):
-            tokens += _predict_language(model, one, folder, settings, device.precision, shared)
+            tokens += _predict_language(model, one, folder, settings, device, shared)
     return tokens
 
 
@@ -345,7 +346,7 @@ def _predict_language(
     work: _Work,
     folder: Path,
     settings: PredictionSettings,
-    precision: str,
+    device: Device,
     shared: dict[str, list[Any]],
 ) -> int:
     """Predict one language, write its file and return its number of tokens.
@@ -354,10 +355,8 @@ def _predict_language(
     the numbers are the same whichever language computes a shared one.
     """
     model.form = work.form
-    device = next(model.parameters()).device
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     raw: list[Any] = [None] * len(work.examples)
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    with autocast(device):
         for key, group in work.groups:
             outputs = shared.get(key) or run(model, [work.examples[i] for i in group], settings.batch_tokens)
             if key in shared:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from .arms import BASELINE
 from .errors import UserError
-from .files import read_record
 from .identity import made
 from .layout import Cell, Layout
+from .report.results import read_cell
 from .report.run import read_run
 from .significance.comparison import Comparison
 from .significance.runs import RunScore
@@ -88,16 +88,8 @@ def _records(layout: Layout, cells: Iterable[Cell]) -> Iterator[Mapping[str, Any
     """Yield the records of cells that are there; those that failed are not."""
     for cell in cells:
         path = Path(layout.cell(cell))
-        if not path.is_file():
-            continue
-        record = read_record(path)
-        names = tuple(record.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
-        if names != (cell.model, cell.intermediate, cell.target, cell.seed, cell.language):
-            raise UserError(
-                f"{path}: the file holds the cell {'/'.join(map(str, names))}. "
-                f"Rebuild it with: snakemake --cores 1 --force {path}"
-            )
-        yield record
+        if path.is_file():
+            yield read_cell(path, cell)
 
 
 def _metrics(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

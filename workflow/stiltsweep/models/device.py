@@ -42,6 +42,12 @@ class Device:
         return int(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
+def autocast(device: Device) -> torch.autocast:
+    """Return the context in which forward passes have a device's precision."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(device.precision)
+    return torch.autocast(device.torch.type, dtype=dtype, enabled=dtype is not None)
+
+
 def _device() -> torch.device:
     """Return the first visible GPU, else the CPU; refuse to go on slowly where a GPU was given and does not work."""
     wanted = os.environ.get(DEVICE, "auto")

@@ -32,6 +32,22 @@ LEARNED_NOTHING, START_LEARNED_NOTHING = "learned nothing", "intermediate learne
 """What an exclusion is called whose run, or whose run's start, ended at chance level."""
 
 
+def read_cell(path: Path, cell: CellId) -> Mapping[str, Any]:
+    """Read the record of a cell.
+
+    Raises:
+      UserError: it is not readable, was changed, or is another cell's.
+    """
+    record = read_record(path)
+    names = tuple(record.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
+    if names != (cell.model, cell.intermediate, cell.target, cell.seed, cell.language):
+        raise UserError(
+            f"{path}: the file holds the cell {'/'.join(map(str, names))}. "
+            f"Rebuild it with: snakemake --cores 1 --force {path}"
+        )
+    return record
+
+
 @dataclass(frozen=True)
 class Exclusion:
     """Something that is not in the averages, or has to be read with care."""
@@ -113,14 +129,7 @@ class Results:
             if not path.exists():
                 failures[cell] = failure(run, layout, cell)
                 continue
-            value = read_record(path)
-            identity = tuple(value.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
-            if identity != (cell.model, cell.intermediate, cell.target, cell.seed, cell.language):
-                raise UserError(
-                    f"{path}: the file holds the cell {'/'.join(map(str, identity))}. "
-                    f"Rebuild it with: snakemake --cores 1 --force {path}"
-                )
-            cells[cell] = value
+            cells[cell] = read_cell(path, cell)
 
         def asked(row: Comparison | RunScore) -> bool:
             return row.model in run.models and row.target in run.targets and row.intermediate in run.arms

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..arms import BASELINE
 from .analysis import Resampled
-from .joint import asked_about, held_by_all, sets_of_runs
+from .joint import asked_about, divided, held_by_all, sets_of_runs
 
 Array = NDArray[np.float64]
 
@@ -75,15 +75,8 @@ def components(
         beyond += weight**2 * (np.atleast_2d(np.cov(arm.scores[:, there], rowvar=False)) - arm.noise[inner])
     runs = round(float(np.mean(counts)))
     parts = [(examples - agreement / runs) * n, agreement * n, beyond]
-    return Components(*(value for part in parts for value in _divided(part))), n, runs
-
-
-def _divided(covariance: Array) -> tuple[float, float]:
-    """Return what the languages have in common and what each has by itself, of a (languages, languages) covariance."""
-    k = len(covariance)
-    alone = float(np.trace(covariance)) / k
-    common = (float(covariance.sum()) - k * alone) / (k * (k - 1))
-    return common, alone - common
+    of_parts = [divided(part) for part in parts]
+    return Components(*(value for common, alone in of_parts for value in (common, alone - common))), n, runs
 
 
 def document(resampled: Resampled) -> dict[str, Any]:

@@ -126,9 +126,19 @@ def _runs(resampled: Resampled, weights: Mapping[str, float], there: Sequence[in
 def common_and_own(excess: Array) -> Array:
     """Return (languages, languages): one variance that is common to all, and one that each has by itself."""
     k = len(excess)
-    alone = float(np.trace(excess)) / k
-    common = alone if k == 1 else max(0.0, (float(excess.sum()) - k * alone) / (k * (k - 1)))
+    common, alone = divided(excess)
+    common = alone if k == 1 else max(0.0, common)
     return np.full((k, k), max(0.0, common)) + max(0.0, alone - common) * np.eye(k)
+
+
+def divided(covariance: Array) -> tuple[float, float]:
+    """Return the mean covariance of two languages and the mean variance of one, of a (languages, languages) covariance.
+
+    The first is what all languages have in common, as estimated: it may be below 0, and is 0 of a single language.
+    """
+    k = len(covariance)
+    alone = float(np.trace(covariance)) / k
+    return (float(covariance.sum()) - k * alone) / max(1, k * (k - 1)), alone
 
 
 def sets_of_runs(resampled: Resampled, weights: Mapping[str, float]) -> list[tuple[influence.Arm, float]]:
