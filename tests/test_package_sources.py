@@ -12,7 +12,7 @@ from stiltsweep.catalog import Task
 from stiltsweep.errors import UserError
 from stiltsweep.records import Row
 from stiltsweep.sources import package
-from stiltsweep.sources.package import commands, django_messages, home_assistant, localisation
+from stiltsweep.sources.package import commands, django_messages, emoji_names, home_assistant, localisation
 
 CATALOG = catalog.read()
 PACKAGED = [
@@ -351,6 +351,109 @@ def test_placeholders_marks_and_quotation_marks_go() -> None:
     clean = django_messages._clean
     assert clean('Enter <strong>%(name)s</strong> or "%s" .') == "Enter … or …."
     assert clean("Value “%(value)r” isn't valid") == "Value … isn't valid"
+
+
+# ------------------------------------------------------------------------------------------------------ names of emoji
+
+
+@pytest.mark.parametrize(
+    ("language", "item", "name"),
+    [
+        ("zh", "1f95a", "蛋"),
+        ("th", "1f95a", "ไข่"),
+        ("km", "1f422", "អណ្តើក"),
+        ("my", "1f422", "လိပ်"),
+        ("ta", "1f422", "ஆமை"),
+        ("fi", "1f422", "kilpikonna"),
+        ("tr", "1f511", "anahtar"),
+        ("ko", "1f511", "열쇠"),
+        ("ru", "1f511", "ключ"),
+        ("el", "1f511", "κλειδί"),
+        ("ar", "1f511", "مفتاح"),
+        ("am", "1f511", "ቁልፍ"),
+        ("hu", "1f9d1-200d-1f3eb", "tanár"),  # published as tanár / tanárnő
+        ("de", "1f9d1-200d-2695", "Arzt"),  # Arzt/Ärztin
+    ],
+)
+def test_names_are_those_that_cldr_publishes(language: str, item: str, name: str) -> None:
+    assert {one.id: one.name for one in emoji_names.items(language)}[item] == name
+
+
+def test_hidden_characters_brackets_and_second_forms_go() -> None:
+    clean = emoji_names.clean
+    assert clean("ໜ້າ\u200bຍິ້ມ") == "ໜ້າຍິ້ມ"
+    assert clean("Student(in)") == "Student" and clean("a (long) name") == "a name"
+    assert clean("סטודנט/ית") == "סטודנט" and clean("tanár / tanárnő") == "tanár"
+    assert clean("نیم\u200cباز") == "نیم\u200cباز"  # a joiner is spelling
+    for language in CATALOG.targets["naming"].languages:
+        names = [one.name for one in emoji_names.items(language) if one.part == "test"]
+        assert not [name for name in names if not name or any(mark in name for mark in "()[]\u200b\u200e\u200f")]
+
+
+def test_an_emoji_is_the_same_item_in_every_language() -> None:
+    topic, naming = CATALOG.targets["topic"], CATALOG.targets["naming"]
+    tested = [(row["id"], row["label"], row["cluster"]) for row in of_split(rows("topic", "en"), "test")]
+    counts = Counter(label for _, label, _ in tested)
+    assert set(counts) == set(topic.definition["labels"]) and len(set(counts.values())) == 1
+    assert topic.definition["chance"] == pytest.approx(100 / len(counts), abs=0.05)
+    assert naming.definition["chance"] == pytest.approx(100 / len(tested), abs=0.05)
+    assert set(naming.languages) == set(topic.languages) - {"en"}
+    candidates = [(row["id"], row["text"]) for row in rows("naming", "zh") if row["side"] == "candidate"]
+    for language in naming.languages:
+        assert [(row["id"], row["label"], row["cluster"]) for row in rows("topic", language)] == tested
+        found = rows("naming", language)
+        assert [(row["id"], row["text"]) for row in found if row["side"] == "candidate"] == candidates
+        queries = [row for row in found if row["side"] == "query"]
+        assert [row["id"] for row in queries] == [name for name, _, _ in tested]
+        assert all(row["gold"] == [row["id"]] for row in queries)
+
+
+def test_no_tested_name_is_english_or_another_items() -> None:
+    import annotations
+
+    english = {row["id"]: row["text"] for row in rows("naming", "zh") if row["side"] == "candidate"}
+    for language in CATALOG.targets["naming"].languages:
+        queries = {row["id"]: row["text"] for row in rows("naming", language) if row["side"] == "query"}
+        assert len({text.casefold() for text in queries.values()}) == len(queries)
+        assert not [key for key, text in queries.items() if annotations.near(text, english[key])]
+
+
+def test_no_emoji_or_variant_of_one_is_in_two_parts() -> None:
+    found = {
+        "train": of_split(rows("topic", "en"), "train"),
+        "dev": of_split(rows("topic", "en"), "dev"),
+        "test": of_split(rows("topic", "en"), "test"),
+        "keywords, train": of_split(rows("keywords", "en"), "train"),
+        "keywords, dev": of_split(rows("keywords", "en"), "dev"),
+    }
+    clusters = {name: {row["cluster"] for row in part} for name, part in found.items()}
+    assert all(clusters.values())
+    for name, own in clusters.items():
+        assert not own & {one for other, more in clusters.items() if other != name for one in more}
+
+
+def test_one_set_of_keywords_fits_and_has_no_word_of_the_name() -> None:
+    keywords = {one.id: set(one.keywords) for one in emoji_names.items("en")}
+    for row in rows("keywords", "en"):
+        assert len(set(row["choices"])) == len(row["choices"]) == emoji_names.CHOICES
+        for number, choice in enumerate(row["choices"]):
+            shared = set(choice.split(", ")) & keywords[row["id"]]
+            assert bool(shared) == (number == row["label"])
+        assert not set(row["context"].lower().split()) & set(row["choices"][row["label"]].lower().split())
+    labels = Counter(row["label"] for row in rows("keywords", "en"))
+    assert min(labels.values()) > len(rows("keywords", "en")) / 8
+
+
+def test_a_language_without_names_is_named() -> None:
+    with pytest.raises(UserError, match=r"none in language 'tl'.*Add a row to languages.csv"):
+        emoji_names.items("tl")
+    with pytest.raises(UserError, match="Did you mean 'objects'"):
+        list(package.read(with_source("topic", groups=["object"]).definition, "fi"))
+
+
+def test_the_licence_of_the_names_lies_beside_them() -> None:
+    text = (emoji_names.TABLE.parent / "LICENSE").read_text(encoding="utf-8")
+    assert "UNICODE LICENSE V3" in text and "Copyright © 2004-2026 Unicode, Inc." in text and "MIT License" in text
 
 
 # -------------------------------------------------------------------------------------------------------------- expect

@@ -1,4 +1,4 @@
-"""Tasks read out of installed Python packages: nothing is downloaded, and the same versions give the same bytes.
+"""Tasks read out of installed packages and a table here: nothing is downloaded, the same versions give the same bytes.
 
 A task's `source` names a `builder` of this package, the `packages` it reads with their exact versions, the `sizes` of
 its splits, and the builder's own keys. Every builder takes (task definition, language) and yields rows.
@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import UserError, nearest
 from ...records import Row
-from . import commands, django_messages, localisation
+from . import commands, django_messages, emoji_names, localisation
 
 Definition = Mapping[str, Any]
 Builder = Callable[[Definition, str], Iterator[Row]]
@@ -26,6 +26,9 @@ BUILDERS: dict[str, tuple[Builder, frozenset[str]]] = {
     "reply_match": (commands.reply_match, commands.REPLY_KEYS),
     "name_types": (localisation.name_types, localisation.KEYS),
     "messages": (django_messages.messages, django_messages.KEYS),
+    "topics": (emoji_names.topics, emoji_names.KEYS),
+    "naming": (emoji_names.naming, emoji_names.KEYS),
+    "keyword_choice": (emoji_names.keyword_choice, emoji_names.KEYWORD_KEYS),
     "message_texts": (django_messages.texts, django_messages.TEXT_KEYS),
 }
 _COMMON = frozenset({"type", "builder", "packages", "sizes"})
