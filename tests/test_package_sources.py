@@ -334,7 +334,7 @@ def test_all_languages_search_the_same_candidates() -> None:
         assert all(row["gold"] == [row["id"]] for row in queries.values())
         assert len({row["text"].casefold() for row in queries.values()}) == len(queries)
         assert not {row["text"].casefold() for row in queries.values()} & {row["text"].casefold() for row in first}
-        assert not any(mark in row["text"] for row in found for mark in ("%", "<", '"'))
+        assert not any(mark in row["text"] for row in found for mark in ("%", "<", "“"))
     assert "en" not in TARGETS["retrieval"].languages
 
 
@@ -351,6 +351,15 @@ def test_placeholders_marks_and_quotation_marks_go() -> None:
     clean = django_messages._clean
     assert clean('Enter <strong>%(name)s</strong> or "%s" .') == "Enter … or …."
     assert clean("Value “%(value)r” isn't valid") == "Value … isn't valid"
+    assert clean("the 'slug' of \"users'\" σ' αυτά") == "the slug of users' σ' αυτά"
+    assert clean('שלח דוא"ל') == 'שלח דוא"ל'  # the mark of an abbreviation, no quotation
+
+
+def test_messages_that_are_no_translations_are_not_asked() -> None:
+    left = set(TARGETS["retrieval"].definition["source"]["leave_out"])
+    assert left and not left & {row["id"] for row in rows("retrieval", "vi")}
+    everything = list(package.read(with_source("retrieval", leave_out=[], sizes={"test": 200}).definition, "vi"))
+    assert left <= {row["id"] for row in everything}
 
 
 # ------------------------------------------------------------------------------------------------------ names of emoji

@@ -15,12 +15,15 @@ from typing import Any
 from ...records import Row
 from .home_assistant import digest
 
-KEYS = frozenset({"words", "locales"})
+KEYS = frozenset({"words", "locales", "leave_out"})
 TEXT_KEYS = frozenset({"words", "locales", "digests_from"})
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)[sdr]|%[sdr]|%%")
 _TAG = re.compile(r"<[^<>]+>")
-_QUOTE = re.compile(r"[“”„«»\"‘’‹›「」`]|(?<!\w)'|'(?!\w)")
+_QUOTE = re.compile(r"[“”„«»‘’‹›「」`]|(?<!\w)\"|\"(?!\w)")
+"""Quotation marks; a straight one within a word is a letter's (Hebrew abbreviations)."""
+_PAIR = re.compile(r"(?<!\w)'([^']*)'(?!\w)")
+"""Apostrophes that quote; others are left out letters."""
 
 
 def messages(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
@@ -29,11 +32,13 @@ def messages(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     The messages are those translated in every language the task offers, so all languages share ids and candidates. An
     id is made from the English message alone: it survives another version with more messages. What is filled into a
     message at run time is written as an ellipsis; mark-up and quotation marks are removed, as they give pairs away.
+    Messages that `leave_out` lists by id are not asked.
     """
     source = definition["source"]
     least, most = source["words"]
     tables = {code: catalogue(source["locales"].get(code, code)) for code in sorted(definition["languages"])}
-    pool = [key for key in sorted(set.intersection(*map(set, tables.values()))) if least <= len(key.split()) <= most]
+    everywhere = sorted(set.intersection(*map(set, tables.values())))
+    pool = [key for key in everywhere if least <= len(key.split()) <= most and _name(key) not in source["leave_out"]]
     english = {key: _clean(key) for key in pool}
     foreign = {code: {key: _clean(table[key]) for key in pool} for code, table in tables.items()}
     # A text that two messages share, in any language, has no one right answer; one left in English asks nothing.
@@ -81,7 +86,7 @@ def _name(key: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = _QUOTE.sub(" ", _TAG.sub(" ", _PLACEHOLDER.sub("…", text)))
+    text = _PAIR.sub(r" \1 ", _QUOTE.sub(" ", _TAG.sub(" ", _PLACEHOLDER.sub("…", text))))
     return re.sub(r"\s+([.,:;?!])", r"\1", " ".join(text.split()))
 
 
