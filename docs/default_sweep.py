@@ -17,12 +17,12 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 BEGIN, END = "<!-- of docs/default_sweep.py -->\n", "<!-- end -->\n"
-MODEL, ARMS = "e5-small", ("reply-choice", "name-typing")
+MODEL, ARMS = "e5-small", ("keywords", "name-typing")
 TYPES = ("isolating", "agglutinative", "fusional", "introflexive")
-TARGETS = {"intent": "accuracy", "slots": "span F1", "qa": "MLQA F1", "retrieval": "accuracy"}
+TARGETS = {"topic": "accuracy", "naming": "accuracy"}
 """Targets in the order of the table, each with what its score is called there."""
 
-PICTURE = "Lift in points of each intermediate task on each target, the mean over twelve languages"
+PICTURE = "Lift in points of each intermediate task on each target, the mean over its languages"
 
 Line = dict[str, str]
 
@@ -59,6 +59,7 @@ def block(results: Path) -> str:
     """Return README's words, picture and table of the default sweep."""
     said = (results / "report" / "headline.txt").read_text(encoding="utf-8").strip()
     run = json.loads((results / "report" / "run.json").read_text(encoding="utf-8"))
+    seeds = len({line["seed"] for line in read(results, "cells")})
     chances = {about["name"]: about["chance"] for about in run["targets"]}
     groups = read(results, "groups")
     quoted = "\n".join(f"> {line}" for line in textwrap.wrap(said, 118))
@@ -76,7 +77,7 @@ def block(results: Path) -> str:
             "",
             f"![{PICTURE}](docs/default_sweep.svg)",
             "",
-            f"Mean scores of the baseline over three seeds, and in brackets the lift after `{'` / `'.join(ARMS)}`:",
+            f"Mean scores of the baseline over {seeds} seeds, and in brackets the lift after `{'` / `'.join(ARMS)}`:",
             "",
             *rows,
             "",

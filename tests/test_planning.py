@@ -660,22 +660,25 @@ MEASURED = {
     ("predict", "none", "qa"): 14.0,
     ("predict", "none", "retrieval"): 12.4,
 }
-"""Mean seconds of the default sweep's jobs on two busy cores, by rule, intermediate and target."""
+"""Mean seconds of jobs of sweeps/commands.yaml on two busy cores, by rule, intermediate and target."""
+
+
+def commands() -> Sweep:
+    return Sweep(*config.resolve(yaml.safe_load((ROOT / "sweeps" / "commands.yaml").read_text())))
 
 
 @pytest.mark.parametrize(("names", "seconds"), MEASURED.items())
 def test_before_anything_has_run_estimates_are_within_twofold(names: tuple[str, str, str], seconds: float) -> None:
     rule, intermediate, target = names
-    default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
     one = job(rule, "never/made.json", gpu=True)
     one.wildcards = {"model": "e5-small", "intermediate": intermediate, "target": target, "training": target}
-    found = Estimates([one], Needs(Jobs(default)), disks.Disk(), 1e12 * CPU_TERAFLOPS).of(one)
+    found = Estimates([one], Needs(Jobs(commands())), disks.Disk(), 1e12 * CPU_TERAFLOPS).of(one)
     assert found.source == "size"
     assert seconds / 2 < found.seconds < seconds * 2
 
 
 def test_tokens_of_a_task_are_for_plans_only() -> None:
-    default = Sweep(*config.resolve(yaml.safe_load((ROOT / "config.yaml").read_text())))
+    default = commands()
     assert default.catalog.targets["qa"].definition["tokens"] == 27
     assert "tokens" not in Jobs(default).task_definition("qa", "fi")
     assert "tokens" not in Jobs(default).target_arguments("e5-small", "none", "qa").replace("batch_tokens", "")

@@ -231,14 +231,14 @@ def test_a_choice_has_no_pair() -> None:
 def test_what_the_default_sweep_measures() -> None:
     root = Path(__file__).parents[1]
     sweep = Sweep(
-        *config.resolve(read_yaml(root / "config.yaml") | {"segmentations": {"fi": "fi.tsv", "pl": "pl.tsv"}})
+        *config.resolve(read_yaml(root / "config.yaml") | {"segmentations": {"fi": "fi.tsv", "eu": "eu.tsv"}})
     )
-    assert sweep.measured("intent") == sweep.languages["intent"]
-    assert sweep.measured("retrieval") == sweep.languages["retrieval"] and "en" not in sweep.measured("retrieval")
+    assert sweep.measured("topic") == sweep.languages["topic"]
+    assert sweep.measured("naming") == sweep.languages["naming"] and "en" not in sweep.measured("naming")
     # The candidates of retrieval are English; morphemes are those of the target's own languages.
-    assert Jobs(sweep).measure_arguments("retrieval").endswith("--candidates-english --segmentations fi=fi.tsv")
-    assert "--candidates-english" not in Jobs(sweep).measure_arguments("intent")
-    assert sweep.segmentations("intent") == {"fi": "fi.tsv"}
+    assert Jobs(sweep).measure_arguments("naming").endswith("--candidates-english --segmentations fi=fi.tsv")
+    assert "--candidates-english" not in Jobs(sweep).measure_arguments("topic")
+    assert sweep.segmentations("topic") == {"fi": "fi.tsv"}
     alone = Sweep(*config.resolve({**read_yaml(root / "config.yaml"), "targets": {"intent": ["fi", "de"]}}))
     assert alone.measured("intent") == ["en", "fi", "de"]
     assert "results/diagnosis/e5-small/intent.csv" in alone.diagnosis_files
