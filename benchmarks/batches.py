@@ -1,4 +1,4 @@
-"""Measure batches: how often examples that share one share one again, and what padding costs, on the default sweep.
+"""Measure batches: how often examples that share one share one again, and what padding costs, on sweeps/commands.yaml.
 
 Three orders of the same encoded training examples: `sorted`, without noise on the lengths (the order of version 0.1
 but for its short batches); `ours`; and `random`. For each the share of pairs of a batch that are in one batch again in
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of the default sweep")
+    parser.add_argument("--results", type=Path, default=Path("results/commands"), help="of sweeps/commands.yaml")
     parser.add_argument("--output", type=Path, default=Path("results/bench/batches.json"))
     arguments = parser.parse_args(argv)
     work = prepared(arguments.results, [MODEL, *(f"data/{task}/en.parquet" for task in arguments.tasks)])

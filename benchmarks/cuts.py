@@ -2,12 +2,12 @@
 
 Prints, by language, the inputs that are cut, the pieces lost (both in per cent), and the windows per input where inputs
 are windowed instead (tagging and question answering on an encoder). `mean` is over the languages, English left out.
-Without data and model it takes the questions of the default sweep and e5-small.
+Without data and model it takes the questions of sweeps/commands.yaml and e5-small.
 
 Example:
   python benchmarks/cuts.py
-  python benchmarks/cuts.py results/data/intent/*.parquet --model results/models/e5-small --max-length 16 32
-  python benchmarks/cuts.py results/data/qa/*.parquet --bytes --interface text2text --max-length 384 1024
+  python benchmarks/cuts.py results/commands/data/intent/*.parquet --model mine/e5-small --max-length 16 32
+  python benchmarks/cuts.py results/commands/data/qa/*.parquet --bytes --interface text2text --max-length 384 1024
 """
 
 from __future__ import annotations

@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default=SIZE, help="of the text-to-text model")
     parser.add_argument("--batch", type=int, default=BATCH, help="of the peers, but for embedding")
     parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of the default sweep")
+    parser.add_argument("--results", type=Path, default=Path("results/commands"), help="of sweeps/commands.yaml")
     parser.add_argument("--output", type=Path, default=Path("results/bench/prediction.json"))
     arguments = parser.parse_args()
     TURNS, SIZE, BATCH = arguments.turns, arguments.size, arguments.batch

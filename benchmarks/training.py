@@ -1,17 +1,17 @@
 """Measure training: real tokens per second of this project's loop against Hugging Face's Trainer with its defaults.
 
-Both sides train multilingual-e5-small from the same weights on the same encoded examples of the default sweep, on one
-CPU thread in fp32, with the same global batch, rate, schedule, clipping and frozen parameters. The Trainer's are its
-own: model class, order, padding, optimizer. Tokens are those of the texts, padding left out; what is timed is the
+Both sides train multilingual-e5-small from the same weights on the same encoded examples of sweeps/commands.yaml, on
+one CPU thread in fp32, with the same global batch, rate, schedule, clipping and frozen parameters. The Trainer's are
+its own: model class, order, padding, optimizer. Tokens are those of the texts, padding left out; what is timed is the
 updates, and what goes through frozen layers before them, not loading, scoring dev or saving. `shared` is the loop on
 inputs that another run has brought through the frozen half (models/frozen.py), as every run after the first in a sweep.
 
-  frozen   embeddings and the lower half frozen, as in the default sweep
+  frozen   embeddings and the lower half frozen, as in sweeps/commands.yaml
   whole    nothing frozen
 
 Example:
   python benchmarks/training.py
-  python benchmarks/training.py --tasks slots --settings frozen --turns 3 --results results
+  python benchmarks/training.py --tasks slots --settings frozen --turns 3 --results results/commands
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from stiltsweep.settings import FROZEN, TrainingSettings
 from stiltsweep.training import loop
 
 TASKS = {"slots": "TokenClassification", "qa": "QuestionAnswering", "intent": "SequenceClassification"}
-"""Task of the default sweep -> what transformers calls its kind."""
+"""Task of sweeps/commands.yaml -> what transformers calls its kind."""
 SETTINGS = {"frozen": {"freeze_embeddings": True, "freeze_layers": 6}, "whole": {}}
 REPRESENTATION = Representation("mean", -1, "mean", "query: ")
 BASE = TrainingSettings(batch_size=16, epochs=2, learning_rate=3e-4, dropout=0.0, evaluations=1)
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="of the default sweep")
+    parser.add_argument("--results", type=Path, default=Path("results/commands"), help="of sweeps/commands.yaml")
     parser.add_argument("--output", type=Path, default=Path("results/bench/training.json"))
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
