@@ -255,7 +255,7 @@ def test_training_by_mt5s_recipe_is_transformers_adafactor_with_t5s_flags(tmp_pa
         optimizer.zero_grad()
     for name, parameter in model.backbone.named_parameters():
         if name in trained:
-            assert torch.equal(parameter, trained[name]), name
+            torch.testing.assert_close(parameter, trained[name], rtol=1e-5, atol=1e-7, msg=name)
     assert any(not torch.equal(p, before[name]) for name, p in model.backbone.named_parameters())
     said = [
         entry["gradient_norm"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import nn
 
 from ..settings import TrainingSettings
+from .adafactor import Adafactor
 from .processes import Team, Whole
 
 
@@ -31,13 +31,5 @@ def build(
         groups.setdefault((rate, decay), []).append(parameter)
     listed = [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
     if settings.optimizer == "adafactor":
-        from transformers.optimization import Adafactor
-
-        def adafactor(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-            # mT5's recipe: constant rate, no relative steps, updates scaled by the parameters' root mean square.
-            return Adafactor(  # type: ignore[no-untyped-call]
-                groups, scale_parameter=True, relative_step=False, warmup_init=False
-            )
-
-        return adafactor(listed) if team.size == 1 else Whole(listed, team, adafactor)
+        return Adafactor(listed) if team.size == 1 else Whole(listed, team, Adafactor)
     return torch.optim.AdamW(listed, fused=True)
