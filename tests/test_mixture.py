@@ -391,7 +391,7 @@ def test_every_batch_is_of_one_task_and_goes_through_it_epoch_by_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[loop._Batch] = []
-    monkeypatch.setattr(loop._Trainer, "_update", lambda self, batch: seen.append(batch))
+    monkeypatch.setattr(loop._Trainer, "update", lambda self, work: seen.append(work.batch))
     loop.train(a_run(tmp_path, mixture(FOUR), settings=replace(SETTINGS, epochs=8, evaluations=1)))
     for task, examples in enumerate([64, 32, 16, 32]):
         batches = [batch for batch in seen if batch.task == task]
@@ -420,16 +420,16 @@ def test_a_stopped_mixture_goes_on_to_the_same_bytes(
     four: loop.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = a_run(tmp_path, mixture(FOUR, cap=40), settings=four.settings)
-    original = loop._Trainer._update
+    original = loop._Trainer.update
     stops = [7, 8, 45]
 
-    def update(self: loop._Trainer, batch: loop._Batch) -> None:
-        original(self, batch)
+    def update(self: loop._Trainer, work: loop._Work) -> None:
+        original(self, work)
         if stops and self.progress.update + 1 == stops[0]:
             stops.pop(0)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Trainer, "_update", update)
+    monkeypatch.setattr(loop._Trainer, "update", update)
     for _ in range(3):
         with pytest.raises(loop.Interrupted):
             loop.train(run)
@@ -439,13 +439,13 @@ def test_a_stopped_mixture_goes_on_to_the_same_bytes(
 
 
 def test_a_state_of_another_mixture_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = loop._Trainer._update
+    original = loop._Trainer.update
 
-    def update(self: loop._Trainer, batch: loop._Batch) -> None:
-        original(self, batch)
+    def update(self: loop._Trainer, work: loop._Work) -> None:
+        original(self, work)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Trainer, "_update", update)
+    monkeypatch.setattr(loop._Trainer, "update", update)
     for mixed in (mixture(FOUR), mixture(FOUR, temperature=2.0), mixture(THREE)):
         with pytest.raises(loop.Interrupted, match="after update 1;"):
             loop.train(a_run(tmp_path, mixed))

@@ -279,6 +279,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
     "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),
     "resources.gradient_checkpointing": ({"resources": {"gradient_checkpointing": True}}, TOLD),
+    "resources.cuda_graphs": ({"resources": {"cuda_graphs": False}}, TOLD),
     "resources.teraflops": ({"resources": {"teraflops": 100.0}}, TOLD),
     "resources.card": ({"resources": {"card": "t4-16"}}, TOLD),
     "prediction.batch_tokens": ({"prediction": {"batch_tokens": 1024}}, {*PROBED, *PREDICTED}),

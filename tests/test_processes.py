@@ -118,15 +118,15 @@ def test_any_number_goes_on_from_where_another_stopped(tmp_path: Path) -> None:
     wanted = settings(warmup=0.2)
     whole, run = a_run(tmp_path / "whole", wanted), a_run(tmp_path / "pieces", wanted)
     loop.train(whole)
-    original = loop._Trainer._update
+    original = loop._Trainer.update
 
     def stop_after(update: int) -> None:
-        def and_signal(self: loop._Trainer, batch: Any) -> None:
-            original(self, batch)
+        def and_signal(self: loop._Trainer, work: Any) -> None:
+            original(self, work)
             if self.progress.update + 1 == update:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        loop._Trainer._update = and_signal  # type: ignore[method-assign]
+        loop._Trainer.update = and_signal  # type: ignore[method-assign]
 
     together(2, tmp_path, run, lambda rank: stop_after(3) if rank == 1 else None)
     assert [path.name for path in sorted(run.output.parent.glob("state/*/*.json"))] == ["00000003.json"]
@@ -135,7 +135,7 @@ def test_any_number_goes_on_from_where_another_stopped(tmp_path: Path) -> None:
         with pytest.raises(loop.Interrupted, match="after update 6"):
             loop.train(run)
     finally:
-        loop._Trainer._update = original  # type: ignore[method-assign]
+        loop._Trainer.update = original  # type: ignore[method-assign]
     together(3, tmp_path, run)
     same(run.output, whole.output)
 

@@ -28,7 +28,8 @@ from stiltsweep import files
 from stiltsweep.errors import UserError, run_script
 from stiltsweep.files import digest_file, read_json, remove_leftovers, replacing, write_json
 from stiltsweep.models import device
-from stiltsweep.models.load import read_tensors
+from stiltsweep.models.batches import Batch
+from stiltsweep.models.load import TaskModel, read_tensors
 from stiltsweep.records import read_rows
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop, mixture
@@ -152,15 +153,15 @@ def test_a_signal_saves_and_the_settings_that_decide_nothing_may_change(
     half = saved.with_name(".00000099.safetensors.1.abcd.tmp")
     half.touch()
     updates: list[int] = []
-    original = loop._Trainer._update
+    original = loop._Trainer.update
 
-    def update(self: loop._Trainer, batch: Any) -> None:
-        original(self, batch)
+    def update(self: loop._Trainer, work: Any) -> None:
+        original(self, work)
         updates.append(self.settings.epochs)
         if self.settings.epochs == 11:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(loop._Trainer, "_update", update)
+    monkeypatch.setattr(loop._Trainer, "update", update)
     with pytest.raises(loop.Interrupted, match="after update 1;"):
         loop.train(a_run(tmp_path, settings(epochs=11)))
     assert saved.exists() and len(list((tmp_path / "out" / "state").glob("*/[0-9]*.json"))) == 2
@@ -399,16 +400,16 @@ def test_damaged_tables_and_weights_are_named_too(damage: str, tmp_path: Path) -
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[int]:
     """Let the device hold micro-batches of so many tokens and no more; return those that were tried."""
-    original, tried = loop.collate, []
+    original, tried = TaskModel.forward, []
 
-    def collate(part: Any, *more: Any, **named: Any) -> Any:
-        size = sum(len(example.inputs) for example in part) * max(example.length for example in part)
+    def forward(self: TaskModel, batch: Batch) -> torch.Tensor:
+        size = batch.ids_BL.numel()
         tried.append(size)
         if size > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return original(part, *more, **named)
+        return original(self, batch)
 
-    monkeypatch.setattr(loop, "collate", collate)
+    monkeypatch.setattr(TaskModel, "forward", forward)
     return tried
 
 
@@ -450,10 +451,10 @@ def test_a_loss_that_is_not_finite_names_step_rate_and_last_good_state(
     original = loop._Trainer._gradients
     taken: list[int] = []
 
-    def gradients(self: loop._Trainer, batch: Any) -> float:
-        loss = original(self, batch)
+    def gradients(self: loop._Trainer, work: Any) -> torch.Tensor:
+        loss = original(self, work)
         taken.append(self.progress.update)
-        return loss if self.progress.update < 3 else float("inf")
+        return loss if self.progress.update < 3 else loss + torch.inf
 
     monkeypatch.setattr(loop._Trainer, "_gradients", gradients)
     run = a_run(tmp_path, settings(save_minutes=0.0, warmup=0.0, schedule="constant"))
@@ -531,17 +532,17 @@ def test_a_collapsed_run_is_made_again_with_fresh_seeds_where_asked(
 def test_a_second_try_that_is_killed_is_not_a_first_one_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = a_run(tmp_path, settings(**NOTHING, retry_collapsed=2))
     loop.train(a_run(tmp_path / "whole", run.settings))
-    original = loop._Trainer._update
+    original = loop._Trainer.update
     total = 0
 
-    def update(self: loop._Trainer, batch: Any) -> None:
+    def update(self: loop._Trainer, work: Any) -> None:
         nonlocal total
-        original(self, batch)
+        original(self, work)
         total += 1
         if total == 11:  # of 8 a try
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Trainer, "_update", update)
+    monkeypatch.setattr(loop._Trainer, "update", update)
     with pytest.raises(loop.Interrupted):
         loop.train(run)
     assert len(read_json(tmp_path / "out" / "state" / "tries.json")["scores"]) == 1

@@ -220,17 +220,17 @@ def test_stopped_and_resumed_is_as_undisturbed(tmp_path: Path, optimizer: str, m
     settings = TrainingSettings(**{**SETTINGS.to_json(), "optimizer": optimizer, "warmup": 0.2})
     loop.train(a_run(tmp_path / "whole", settings))
     run = a_run(tmp_path / "pieces", settings)
-    original = loop._Trainer._update
+    original = loop._Trainer.update
     stops = iter([5, 6, 15])
     upcoming = [next(stops)]
 
-    def update(self: loop._Trainer, batch: list[int]) -> None:
-        original(self, batch)
+    def update(self: loop._Trainer, work: loop._Work) -> None:
+        original(self, work)
         if upcoming and self.progress.update + 1 == upcoming[0]:
             upcoming[:] = [following] if (following := next(stops, None)) is not None else []
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Trainer, "_update", update)
+    monkeypatch.setattr(loop._Trainer, "update", update)
     for _ in range(3):
         with pytest.raises(loop.Interrupted):
             loop.train(run)
@@ -312,8 +312,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None
     weights = torch.full((1,), float("nan"))
     original = loop._Trainer._gradients
 
-    def gradients(self: loop._Trainer, batch: list[int]) -> float:
-        return original(self, batch) if self.progress.update < 2 else float(weights)
+    def gradients(self: loop._Trainer, work: loop._Work) -> torch.Tensor:
+        return original(self, work) if self.progress.update < 2 else weights[0]
 
     loop._Trainer._gradients, keep = gradients, original  # type: ignore[method-assign]
     try:

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument(
         "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
     )
+    parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
     parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -43,6 +44,7 @@ def main() -> None:
             arguments.threads,
             save_minutes=arguments.save_minutes,
             gradient_checkpointing=arguments.gradient_checkpointing,
+            cuda_graphs=not arguments.no_cuda_graphs,
         )
 
 

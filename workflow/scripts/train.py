@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument(
         "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
     )
+    parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -79,6 +80,7 @@ def main() -> int:
         keep_head=arguments.keep_head,
         save_minutes=arguments.save_minutes,
         gradient_checkpointing=arguments.gradient_checkpointing,
+        cuda_graphs=not arguments.no_cuda_graphs,
     )
     train(run, threads=arguments.threads)
     return 0

@@ -131,11 +131,9 @@ class Jobs:
         """
         options = [] if gpus is None else ["--gpus", str(gpus)]
         options += ["--save-minutes", f"{settings.save_minutes:g}"]
-        return shlex.join([*options, *(["--gradient-checkpointing"] if self._checkpointing else [])])
-
-    @property
-    def _checkpointing(self) -> bool:
-        return bool(self.config["resources"]["gradient_checkpointing"])
+        resources = self.config["resources"]
+        options += ["--gradient-checkpointing"] if resources["gradient_checkpointing"] else []
+        return shlex.join([*options, *([] if resources["cuda_graphs"] else ["--no-cuda-graphs"])])
 
     def copies(self, task: str) -> str:
         """Return the option of `prepare.py` that says where copies of hub data sets lie, empty for other tasks.

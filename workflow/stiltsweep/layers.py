@@ -23,7 +23,7 @@ from .kinds.search import nearest
 from .languages import SOURCE_LANGUAGE
 from .metrics import METRICS
 from .metrics.ranking import DEPTH
-from .models.batches import Example, by_budget, collate
+from .models.batches import Example, by_budget
 from .models.device import Device, autocast
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
@@ -118,7 +118,7 @@ def _vectors(
     at = 0
     while at < len(order):
         part = next(by_budget((examples[order[i]] for i in range(at, len(order))), settings.batch_tokens))
-        batch = collate(part, model.dense, device, token_types=model.token_types)
+        batch = model.collate(part, device)
         layers = model.layers(batch)
         found = found or [[None] * len(examples) for _ in layers]
         for layer, hidden_BLH in enumerate(layers):

@@ -20,8 +20,8 @@ from .cuts import describe
 from .errors import UserError
 from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
 from .kinds import Form, form
-from .models import frozen
-from .models.batches import Example, by_budget, collate
+from .models import frozen, unpadded
+from .models.batches import Example, by_budget
 from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
@@ -29,6 +29,8 @@ from .records import SIDED, Meta, Row, data_of, read_meta, read_rows
 from .settings import PredictionSettings
 
 log = logging.getLogger(__name__)
+_GPU_TOKENS = 1 << 16
+"""Of a batch on a GPU, at least: with fewer it waits for its next work."""
 
 
 def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> list[Any]:
@@ -38,6 +40,8 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     in the device's memory, they are half as large from there on.
     """
     device = next(model.parameters()).device
+    if model.unpadded is not None:
+        batch_tokens = max(batch_tokens, _GPU_TOKENS)
     order = sorted(range(len(examples)), key=lambda i: (examples[i].length, i))
     raw: list[Any] = [None] * len(examples)
     was_training = model.training
@@ -45,9 +49,10 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     at = 0
     with torch.inference_mode(), _finite(model):
         while at < len(order):
-            part = next(by_budget((examples[order[i]] for i in range(at, len(order))), batch_tokens))
+            left = (examples[order[i]] for i in range(at, len(order)))
+            part = next(by_budget(left, batch_tokens, padded=model.unpadded is None))
             try:
-                batch = collate(part, model.dense, device, token_types=model.token_types)
+                batch = model.collate(part, device)
                 outputs = model.form.predict(model, batch)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
@@ -76,16 +81,21 @@ def _finite(model: TaskModel) -> Iterator[None]:
     parts = [backbone.get_encoder(), backbone.get_decoder()] if backbone.config.is_encoder_decoder else [backbone]
     seen: list[torch.Tensor] = []
 
-    def look(module: torch.nn.Module, arguments: Any, output: Any) -> None:
-        fine = torch.isfinite(output.last_hidden_state).all()
+    def look(states: torch.Tensor) -> None:
+        fine = torch.isfinite(states).all()
         seen[:] = [seen[0] & fine] if seen else [fine]
 
-    hooks = [part.register_forward_hook(look) for part in parts if part is not None]
+    def hook(module: torch.nn.Module, arguments: Any, output: Any) -> None:
+        look(output.last_hidden_state)
+
+    hooks = [part.register_forward_hook(hook) for part in parts if part is not None]
+    model.look = look
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        model.look = None
+        for one in hooks:
+            one.remove()
     if seen and not bool(seen[0]):
         raise UserError(
             f"{type(backbone).__name__}: its hidden states are not finite (NaN or infinity), so nothing is predicted "
@@ -319,6 +329,8 @@ def _predict_all(
         head_from=_head(source),
     )
     model.to(device.torch)
+    if device.torch.type == "cuda":
+        unpadded.attach(model)
     frozen.share(model, source, (), device.precision)
     tokens = 0
     shared: dict[str, list[Any]] = {key: [] for key, times in encode.times.items() if times > 1}

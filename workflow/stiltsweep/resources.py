@@ -16,7 +16,7 @@ from typing import Any
 from .catalog import Model, Task
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
-from .settings import TrainingSettings
+from .settings import ACTIVATION_BYTES, MICRO_BATCH_TOKENS, TrainingSettings
 
 TOKENS = {
     "classification": 48,
@@ -267,7 +267,7 @@ class Needs:
             flops = 2 * passed + 4 * trained
         else:
             flops = tokens * (2 * size.dense + 4 * dense)
-        read = settings.micro_batch_tokens
+        read = settings.micro_batch_tokens or MICRO_BATCH_TOKENS
         sparing = self.sweep.config["resources"]["gradient_checkpointing"]
         states = 4 + (8 if settings.optimizer == "adamw" else 0)
         held = _gpu(
@@ -333,8 +333,8 @@ def _gpu(
 ) -> int:
     """Return megabytes of a device.
 
-    Activations are those of Korthikanti et al. (2022, arXiv:2205.05198): 34 h bytes a layer and token in 16 bits, twice
-    that here, where norms, residuals and dropouts are kept in 32; and of T5, whose attention scores have a bias, 5 a s.
+    Activations are those that were measured on a GPU (docs/performance.md); Korthikanti et al. (2022, arXiv:2205.05198)
+    count 34 h bytes a layer and token in 16 bits, and norms, residuals and dropouts are in 32 here.
 
     Args:
       size, model: the model.
@@ -346,9 +346,7 @@ def _gpu(
     width, layers = int(model.definition["hidden_size"]), int(model.definition["layers"])
     weights = 4 * (size.parameters if whole else size.dense)
     kept = 1 if sparing or not states else layers
-    activations = (read + written) * width * (68 * kept + (8 * layers if sparing else 0))
-    if model.interface == "text2text":
-        activations += 5 * (width / 64) * 512 * read * kept
+    activations = (read + written) * width * (ACTIVATION_BYTES[model.interface] * kept + (8 * layers if sparing else 0))
     # Scores of the vocabulary, in 16 bits, in 32, and the gradient of them.
     logits = min(written * size.output / width, LOGITS) * 12
     return math.ceil((weights + states + activations + logits) / 1e6) + 1500

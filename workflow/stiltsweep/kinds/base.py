@@ -103,9 +103,11 @@ class Form(ABC):
         """
         return [list(range(len(rows)))]
 
-    def micro_batches(self, examples: Sequence[Example], tokens: int) -> Iterator[list[Example]]:
-        """Cut the examples of one update into what goes through the model at once, in about `tokens` padded slots."""
-        return by_budget(examples, tokens)
+    def micro_batches(
+        self, examples: Sequence[Example], tokens: int, *, padded: bool = True
+    ) -> Iterator[list[Example]]:
+        """Cut the examples of one update into what goes through the model at once (see `by_budget`)."""
+        return by_budget(examples, tokens, padded=padded)
 
     def learn_options(self, rows: Sequence[Row]) -> None:  # noqa: B027 (most kinds have none)
         """Set `options` from the training rows."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..cuts import Cut
-from ..models.batches import Batch, Example
+from ..models.batches import Batch, Example, moved
 from ..records import Row
 from .base import Form, Layout, cut_pair, pool
 from .text2text import TextForm, fill
@@ -54,7 +54,7 @@ class ClassificationForm(Form):
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy."""
-        labels_B = torch.tensor([example.labels for example in batch.examples], device=batch.ids_BL.device)
+        labels_B = moved(torch.tensor([example.labels for example in batch.examples]), batch.ids_BL.device)
         return functional.cross_entropy(self._logits(model, batch).float(), labels_B, reduction="sum")
 
     def predict(self, model: Any, batch: Batch) -> list[int]:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from ..cuts import Cut
 from ..errors import UserError
 from ..files import digest
-from ..models.batches import Batch, Example, Input
+from ..models.batches import Batch, Example, Input, moved
 from ..models.tokenizer import Tokenizer
 from ..records import Row
 from .base import Form, Layout
@@ -129,10 +129,10 @@ class MaskedLanguage(Form):
         flat = [(b, at, piece) for b, example in enumerate(batch.examples) for at, piece in example.labels]
         rows, places, pieces = zip(*flat, strict=True) if flat else ((), (), ())
         device = batch.ids_BL.device
-        where = torch.tensor([rows, places], dtype=torch.long, device=device)
+        where = moved(torch.tensor([rows, places], dtype=torch.long), device)
         hidden_NH = model.hidden(batch)[where[0], where[1]]
         logits_NV = model.match_pieces(model.head(hidden_NH)) + model.head.bias
-        return logits_NV.float(), torch.from_numpy(model.dense.of(pieces)).to(device)
+        return logits_NV.float(), moved(torch.from_numpy(model.dense.of(pieces)), device)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy of the masked pieces over the pieces of the job."""

@@ -82,7 +82,9 @@ class RetrievalForm(Form):
         """One query."""
         return 1.0
 
-    def micro_batches(self, examples: Sequence[Example], tokens: int) -> Iterator[list[Example]]:
+    def micro_batches(
+        self, examples: Sequence[Example], tokens: int, *, padded: bool = True
+    ) -> Iterator[list[Example]]:
         """Keep the update together: every pair is the negative of all others, whatever memory there is."""
         yield list(examples)
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ..cuts import Cut
 from ..metrics.answers import pad_punctuation
-from ..models.batches import Batch, Example
+from ..models.batches import Batch, Example, moved
 from ..records import Row
 from .base import Form, Layout, windows
 from .placing import as_in
@@ -97,7 +97,7 @@ class SpanForm(Form):
 
     def _logits(self, model: Any, batch: Batch) -> Tensor:
         """Return (B, L, 2), very low outside the context and the first position."""
-        allowed_BL = torch.zeros_like(batch.mask_BL, dtype=torch.bool)
+        allowed_BL = torch.zeros(batch.mask_BL.shape, dtype=torch.bool)
         allowed_BL[:, 0] = True
         at = 0
         for example in batch.examples:
@@ -105,7 +105,7 @@ class SpanForm(Form):
                 allowed_BL[at, first : first + len(offsets)] = True
                 at += 1
         logits: Tensor = model.head(model.hidden(batch)).float()
-        return logits.masked_fill(~allowed_BL[..., None], _MINUS)
+        return logits.masked_fill(~moved(allowed_BL, logits.device)[..., None], _MINUS)
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed mean of the start's and the end's cross-entropy.
@@ -118,7 +118,7 @@ class SpanForm(Form):
         else:
             logits_BL2 = self._logits(model, batch)
         flat = [window for example in batch.examples for window in example.labels]
-        starts_B, ends_B = torch.tensor(flat, device=logits_BL2.device).T
+        starts_B, ends_B = moved(torch.tensor(flat), logits_BL2.device).T
         start = functional.cross_entropy(logits_BL2[..., 0], starts_B, reduction="sum")
         end = functional.cross_entropy(logits_BL2[..., 1], ends_B, reduction="sum")
         return (start + end) / 2

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..cuts import Cut
 from ..metrics.spans import chunks
-from ..models.batches import Batch, Example
+from ..models.batches import Batch, Example, moved
 from ..records import Row, text_and_spans
 from .base import Form, Layout, windows
 from .placing import locate
@@ -92,7 +92,7 @@ class TaggingForm(Form):
         """Summed cross-entropy over labelled tokens; only their positions reach the head."""
         flat = [window for example in batch.examples for window in example.labels]
         where = [(b, position, label) for b, window in enumerate(flat) for position, label in window]
-        rows, positions, labels = torch.tensor(where, device=batch.ids_BL.device).T
+        rows, positions, labels = moved(torch.tensor(where), batch.ids_BL.device).T
         logits = model.head(model.hidden(batch)[rows, positions]).float()
         return functional.cross_entropy(logits, labels, reduction="sum")
 

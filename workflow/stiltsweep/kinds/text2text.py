@@ -22,7 +22,7 @@ from torch.nn import functional
 from ..cuts import Cut
 from ..errors import UserError
 from ..models import output_layer
-from ..models.batches import Batch, Example
+from ..models.batches import Batch, Example, Places, moved, rounded_up
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
@@ -186,11 +186,29 @@ class TextToText(Form):
                 labels[i, at:end] = dense
                 texts[i, at:end] = number
                 number, at = number + 1, end
-        inputs_BT, labels_BT, texts_BT = (torch.from_numpy(of).to(device) for of in (inputs, labels, texts))
+        inputs_BT, labels_BT, texts_BT = (moved(torch.from_numpy(of), device) for of in (inputs, labels, texts))
         return inputs_BT, labels_BT, texts_BT
+
+    def _unpadded_targets(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor, Places]:
+        """Return decoder inputs (N,) and labels of the examples' targets one after the other, and where each is."""
+        lengths = [len(example.target) for example in batch.examples]
+        labels = model.dense.of([piece for example in batch.examples for piece in example.target])
+        inputs = np.roll(labels, 1)
+        inputs[np.cumsum([0, *lengths[:-1]])] = model.decoder_start
+        device = batch.ids_BL.device
+        rounded = batch.places is not None and batch.places.real_N is not None
+        width = rounded_up(max(lengths), 1 if rounded else 8)
+        at = Places.of(lengths, width, device, rounded=rounded)
+        if rounded:
+            inputs = np.pad(inputs, (0, len(at.positions_N) - len(inputs)), constant_values=model.dense_pad)
+        return moved(torch.from_numpy(inputs), device), moved(torch.from_numpy(labels), device), at
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy over output tokens."""
+        if model.unpadded is not None and batch.places is not None:
+            inputs_N, labels_N, at = self._unpadded_targets(model, batch)
+            vectors_NH = model.unpadded.written(batch, inputs_N, at)[: len(labels_N)]
+            return output_layer.cross_entropy(vectors_NH, model.backbone.lm_head.weight, labels_N)
         inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], batch.ids_BL.device)
         encoded_BLH = model.encode(batch)
         if labels_BT.numel() * model.backbone.config.vocab_size > output_layer.MOST_LOGITS:
@@ -221,7 +239,7 @@ class TextToText(Form):
         """
         device = batch.ids_BL.device
         packs = [(owner, pack) for owner, e in enumerate(batch.examples) for pack in _packs(e.align, _PACK)]
-        owners_P = torch.tensor([owner for owner, _ in packs], device=device)
+        owners_P = moved(torch.tensor([owner for owner, _ in packs]), device)
         inputs_PT, labels_PT, texts_PT = self._targets(model, [pack for _, pack in packs], device)
         longest = inputs_PT.shape[1]
         logits = longest * model.backbone.config.vocab_size

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from ..cuts import NOTHING, Cut
 
+ALIGNED = 8
+"""Places that kernels of a GPU read at once."""
+_FEW = 256
+"""Tokens that cost a GPU hardly anything."""
 _BUSY = 192
 """Token slots from which a larger batch makes a CPU core hardly faster."""
 
@@ -56,6 +60,123 @@ class Example:
         return self.length * len(self.inputs)
 
 
+def rounded_up(number: int, bits: int, *, least: int = ALIGNED) -> int:
+    """Return the next number that has but its first binary digit and `bits` more, and is a multiple of `least`."""
+    step = max(least, 1 << max(0, (number - 1).bit_length() - 1 - bits))
+    return number + -number % step
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the tokens of a batch's texts are: one after the other (N of them), and in padded texts (B, L)."""
+
+    mask_BL: Tensor
+    """Whether there is a token."""
+    places_N: Tensor
+    """Of each token its place among B * L."""
+    tokens_P: Tensor
+    """Of each of the B * L places its token; some token where there is none."""
+    positions_N: Tensor
+    """Of each token its position in its text, from 0."""
+    starts: Tensor
+    """Where each text begins among the N tokens, and where the last one ends (B + 1, int32)."""
+    longest: int
+    """Tokens of the longest text, or more."""
+    real_N: Tensor | None = None
+    """Where numbers are rounded up: whether a token is one, or fills up; what fills up is the last text of `starts`."""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], width: int, device: torch.device, *, rounded: bool = False) -> Places:
+        """Return the places of texts of so many tokens, each padded to a width.
+
+        Args:
+          lengths: tokens of each text.
+          width: L.
+          device: of the tensors.
+          rounded: have N, the texts in `starts` and `longest` rounded up, so that few sizes occur.
+        """
+        counts = np.asarray(lengths, dtype=np.int64)
+        starts = np.concatenate([[0], counts.cumsum()])
+        real, longest = int(starts[-1]), int(counts.max())
+        places = np.arange(width)
+        mask = places < counts[:, None]
+        # The places of padding stand for the last token of the text before them, or any other: nobody looks.
+        tokens = np.minimum(starts[:-1, None] + places, real - 1)
+        found = np.flatnonzero(mask)
+        of_N: Tensor | None = None
+        if rounded:
+            # Of few tokens many may be added: a GPU is done with them before its host has launched what is next.
+            whole = rounded_up(real + 1, 4, least=_FEW)
+            texts = rounded_up(len(counts), 2)
+            starts = np.concatenate([starts, np.full(texts - len(counts), real), [whole]])
+            longest = rounded_up(max(longest, whole - real, _FEW), 0)
+            found = np.concatenate([found, np.zeros(whole - real, dtype=np.int64)])
+            of_N = moved(torch.from_numpy(np.arange(whole) < real), device)
+        return cls(
+            mask_BL=moved(torch.from_numpy(mask), device),
+            places_N=moved(torch.from_numpy(found), device),
+            tokens_P=moved(torch.from_numpy(tokens.ravel()), device),
+            positions_N=moved(torch.from_numpy(found % width), device),
+            starts=moved(torch.from_numpy(starts.astype(np.int32)), device),
+            longest=longest,
+            real_N=of_N,
+        )
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What `with_tensors` puts back."""
+        some = [self.mask_BL, self.places_N, self.tokens_P, self.positions_N, self.starts]
+        return some if self.real_N is None else [*some, self.real_N]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Places:
+        """Return the same places with other tensors of the same sizes."""
+        mask_BL, places_N, tokens_P, positions_N, starts, *real_N = tensors
+        return Places(mask_BL, places_N, tokens_P, positions_N, starts, self.longest, *real_N)
+
+    def gather(self, of_BL: Tensor) -> Tensor:
+        """Return of padded texts (B, L, ..) the tokens (N, ..)."""
+        flat = of_BL.flatten(0, 1)
+        found: Tensor = _Gather.apply(flat, self) if flat.requires_grad else flat.index_select(0, self.places_N)  # type: ignore[no-untyped-call]
+        return found
+
+    def spread(self, of_N: Tensor) -> Tensor:
+        """Return tokens (N, ..) as padded texts (B, L, ..); what stands for padding is without meaning, but finite."""
+        found: Tensor = _Spread.apply(of_N, self) if of_N.requires_grad else of_N.index_select(0, self.tokens_P)  # type: ignore[no-untyped-call]
+        return found.view(*self.mask_BL.shape, *found.shape[1:])
+
+
+class _Gather(torch.autograd.Function):
+    """Tokens of places; on the way back each place knows its token, so nothing is added up at random."""
+
+    @staticmethod
+    def forward(context: Any, of_P: Tensor, places: Places) -> Tensor:
+        context.places = places
+        return of_P.index_select(0, places.places_N)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        places: Places = context.places
+        back_P = gradients[0].index_select(0, places.tokens_P)
+        return back_P.mul_(places.mask_BL.view(-1, *[1] * (back_P.ndim - 1))), None
+
+
+class _Spread(torch.autograd.Function):
+    """Places of tokens; on the way back what came of padding is dropped."""
+
+    @staticmethod
+    def forward(context: Any, of_N: Tensor, places: Places) -> Tensor:
+        context.places = places
+        return of_N.index_select(0, places.tokens_P)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        places: Places = context.places
+        back_N = gradients[0].index_select(0, places.places_N)
+        if places.real_N is not None:
+            back_N.mul_(places.real_N.view(-1, *[1] * (back_N.ndim - 1)))
+        return back_N, None
+
+
 @dataclass
 class Batch:
     """Padded inputs of some examples; ids are dense (see `vocabulary`)."""
@@ -64,6 +185,8 @@ class Batch:
     ids_BL: Tensor
     mask_BL: Tensor
     types_BL: Tensor | None
+    places: Places | None = None
+    """Where the tokens are, for models that read without padding."""
 
     @property
     def owners(self) -> list[int]:
@@ -102,39 +225,67 @@ class Dense:
         return ids if self.kept is None else torch.from_numpy(self.kept[ids.numpy()])
 
 
-def collate(examples: list[Example], dense: Dense, device: torch.device, *, token_types: bool) -> Batch:
-    """Pad the inputs of some examples to their longest."""
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for what the device has yet to do."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def collate(
+    examples: list[Example],
+    dense: Dense,
+    device: torch.device,
+    *,
+    token_types: bool,
+    places: bool = False,
+    rounded: bool = False,
+) -> Batch:
+    """Pad the inputs of some examples to their longest.
+
+    Args:
+      examples: of the batch.
+      dense: ids of the job.
+      device: of the tensors.
+      token_types: whether the model tells two segments apart.
+      places: say also where the tokens are.
+      rounded: sizes are rounded up, so that few occur.
+    """
     inputs = [one for example in examples for one in example.inputs]
-    longest = max(len(one.ids) for one in inputs)
-    ids = np.full((len(inputs), longest), int(dense.of([dense.pad])[0]), dtype=np.int64)
-    mask = np.zeros((len(inputs), longest), dtype=np.int64)
-    types = np.zeros((len(inputs), longest), dtype=np.int64) if token_types else None
-    for index, one in enumerate(inputs):
-        ids[index, : len(one.ids)] = dense.of(one.ids)
-        mask[index, : len(one.ids)] = 1
-        if types is not None and one.second >= 0:
-            types[index, one.second : len(one.ids)] = 1
+    lengths = np.array([len(one.ids) for one in inputs])
+    width = int(lengths.max())
+    if rounded:
+        width = rounded_up(width, 1, least=64)
+    elif device.type == "cuda":
+        width += -width % ALIGNED
+    there = np.arange(width) < lengths[:, None]
+    ids = np.full(there.shape, int(dense.of([dense.pad])[0]), dtype=np.int64)
+    ids[there] = dense.of([piece for one in inputs for piece in one.ids])
+    types = None
+    if token_types:
+        seconds = np.array([one.second if one.second >= 0 else width for one in inputs])
+        types = (there & (np.arange(width) >= seconds[:, None])).astype(np.int64)
     return Batch(
         examples,
-        torch.from_numpy(ids).to(device),
-        torch.from_numpy(mask).to(device),
-        None if types is None else torch.from_numpy(types).to(device),
+        moved(torch.from_numpy(ids), device),
+        moved(torch.from_numpy(there.astype(np.int64)), device),
+        None if types is None else moved(torch.from_numpy(types), device),
+        Places.of(lengths.tolist(), width, device, rounded=rounded) if places else None,
     )
 
 
-def by_budget(examples: Iterable[Example], tokens: int) -> Iterator[list[Example]]:
+def by_budget(examples: Iterable[Example], tokens: int, *, padded: bool = True) -> Iterator[list[Example]]:
     """Cut a sequence of examples into batches of at most `tokens` padded slots (or one example, if that is longer).
 
-    A batch also ends where its padding would pass a tenth of it, once it is large enough to keep a CPU core busy. So
-    examples in order of length waste little, whatever the budget.
+    Of a model that reads without padding, tokens are counted alone. Otherwise a batch also ends where its padding would
+    pass a tenth of it, once it is large enough to keep a CPU core busy. So examples in order of length waste little,
+    whatever the budget.
     """
     batch: list[Example] = []
     inputs, longest, used = 0, 0, 0
     for example in examples:
         wider, more = max(longest, example.length), inputs + len(example.inputs)
         filled = used + sum(len(one.ids) for one in example.inputs)
-        wasteful = longest * inputs >= _BUSY and filled < 0.9 * wider * more
-        if batch and (wider * more > tokens or wasteful):
+        wasteful = padded and longest * inputs >= _BUSY and filled < 0.9 * wider * more
+        if batch and ((wider * more if padded else filled) > tokens or wasteful):
             yield batch
             batch, wider, more = [], example.length, len(example.inputs)
             filled = sum(len(one.ids) for one in example.inputs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +42,24 @@ class Device:
             return int(torch.cuda.max_memory_allocated(self.torch) / 2**20)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return int(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+@contextlib.contextmanager
+def repeatable(device: Device, *, wanted: bool = True) -> Iterator[None]:
+    """Have a GPU use nothing but algorithms that give the same bytes each time, if that is wanted.
+
+    Otherwise it uses them where it has them, but for attention, which asks for this (`choose`).
+
+    Raises:
+      RuntimeError: it has none for what is computed.
+    """
+    if device.torch.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=not wanted)
+    try:
+        yield
+    finally:
+        if device.torch.type == "cuda":
+            torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def autocast(device: Device) -> torch.autocast:

@@ -30,7 +30,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..files import replacing
 from ..settings import FROZEN
-from .batches import Example, by_budget, collate, packs
+from .batches import Example, by_budget, packs
 from .directory import WEIGHTS
 from .load import Source, TaskModel
 
@@ -116,7 +116,7 @@ class _Frozen:
         if self.draws or 4 * tokens * self.backbone.config.hidden_size > _MEMORY:
             return
         for part in by_budget(sorted(examples, key=lambda example: example.length), _TOKENS):
-            batch = collate(part, model.dense, torch.device("cpu"), token_types=model.token_types)
+            batch = model.collate(part, torch.device("cpu"))
             _, arguments = model.encoder_call(batch)
             full_ids_BL = model.dense.full_tensor(batch.ids_BL)
             states_BLH = self._states(arguments, full_ids_BL)

@@ -28,9 +28,11 @@ from torch.nn import functional
 from ..errors import UserError
 from ..files import check_digest, digest_file, read_json, read_record, replacing
 from ..settings import T5_FAMILY
-from .batches import Batch, Dense, Example, Objective
+from . import generation
+from .batches import Batch, Dense, Example, Objective, collate
 from .directory import WEIGHTS
 from .tokenizer import DIGESTS, MODEL_FILE
+from .unpadded import Unpadded
 
 CHECKPOINT_FILE = "checkpoint.json"
 HEAD = "head.safetensors"
@@ -197,6 +199,12 @@ class TaskModel(nn.Module):
         ]
         # Set by `frozen.share`: the encoder's output where its lower layers' is known, else None.
         self.frozen: Callable[[Mapping[str, Tensor], Tensor], Tensor | None] | None = None
+        # Set by `unpadded.attach`.
+        self.unpadded: Unpadded | None = None
+        # Set where several processes hold pieces of the weights: layers are then called through the whole model alone.
+        self.sharded = False
+        # Is shown the states that do not come out of a call of the encoder or the decoder as a whole.
+        self.look: Callable[[Tensor], None] | None = None
 
     def add_task(self, form: Objective, *, seed: int, head_from: Path | None = None) -> None:
         """Add a task and use it.
@@ -233,6 +241,18 @@ class TaskModel(nn.Module):
         """Return the batch's summed loss."""
         return self.form.loss(self, batch)
 
+    def collate(self, examples: list[Example], device: torch.device) -> Batch:
+        """Return examples as this model reads them."""
+        unpadded = self.unpadded
+        return collate(
+            examples,
+            self.dense,
+            device,
+            token_types=self.token_types,
+            places=unpadded is not None,
+            rounded=unpadded is not None and unpadded.captured is not None and self.training,
+        )
+
     def match_pieces(self, vectors_NH: Tensor) -> Tensor:
         """Return scores (N, V) of every piece: dot products with the input embeddings, tied to the output by that."""
         if self.backbone.config.model_type in T5_FAMILY:
@@ -242,7 +262,14 @@ class TaskModel(nn.Module):
 
     def hidden(self, batch: Batch, layer: int = -1) -> Tensor:
         """Return hidden states (B, L, H) of one layer of the encoder."""
-        if layer == -1:
+        if self.unpadded is not None and batch.places is not None:
+            depth = self.unpadded.depth + 1
+            if -depth <= layer < depth:
+                states_NH = self.unpadded.encode(batch, layer if layer == -1 else layer % depth)
+                if self.look is not None:
+                    self.look(states_NH)
+                return batch.places.spread(states_NH)
+        elif layer == -1:
             encoder, arguments = self.encoder_call(batch)
             shared = self.frozen(arguments, self.dense.full_tensor(batch.ids_BL)) if self.frozen else None
             last: Tensor = encoder(**arguments).last_hidden_state if shared is None else shared
@@ -309,6 +336,19 @@ class TaskModel(nn.Module):
 
     def generate(self, encoded_BLH: Tensor, mask_BL: Tensor, max_new_tokens: int) -> list[Generated]:
         """Generate one text per row, greedily, with a cache, sentinels forbidden."""
+        if generation.can(self.backbone) and not self.sharded:
+            written = generation.greedy(
+                self.backbone,
+                encoded_BLH,
+                mask_BL,
+                start=self.decoder_start,
+                pad=self.dense_pad,
+                eos=self.eos,
+                forbidden=self.forbidden,
+                most=max_new_tokens,
+                look=self.look,
+            )
+            return self._read(written.ids_BT.tolist(), written.tried_B.tolist())
         from transformers.modeling_outputs import BaseModelOutput
 
         forbid = _Forbid(self.forbidden, self.eos)
@@ -324,10 +364,13 @@ class TaskModel(nn.Module):
             use_cache=True,
             logits_processor=[forbid],
         )
+        return self._read([row[1:] for row in out_BT.tolist()], forbid.tried_B.tolist())
+
+    def _read(self, rows: Sequence[Sequence[int]], tried: Sequence[bool]) -> list[Generated]:
+        """Return written pieces as texts of the full vocabulary."""
         special = {self.dense_pad, self.decoder_start, self.eos}
-        rows = [row[1:] for row in out_BT.tolist()]
         ids = [self.dense.full([i for i in row if i not in special]) for row in rows]
-        return list(map(Generated, ids, forbid.tried_B.tolist(), [self.eos in row for row in rows]))
+        return list(map(Generated, ids, tried, [self.eos in row for row in rows]))
 
 
 def _within(text_BT: Tensor) -> Tensor:

@@ -18,19 +18,23 @@ from torch.nn import functional
 
 MOST_LOGITS = 1 << 26
 """Scores that are held at once: a quarter of a gigabyte in 32 bits. Smaller batches are scored whole."""
+_ON_A_GPU = 1 << 28
+"""The same for a GPU, which each part costs a reading of the whole layer."""
 
 
-def cross_entropy(vectors_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, ignored: int) -> Tensor:
+def cross_entropy(vectors_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, ignored: int | None = None) -> Tensor:
     """Return the summed cross-entropy of  vectors @ weight.T  and labels, as `functional.cross_entropy` does.
 
     Args:
       vectors_ND: what the output layer reads.
       weight_VD: the output layer, without a bias.
       labels_N: the pieces that are right.
-      ignored: label of positions that do not count.
+      ignored: label of positions that do not count; None: all do.
     """
-    counted = labels_N != ignored
-    loss: Tensor = _InParts.apply(vectors_ND[counted], weight_VD, labels_N[counted])  # type: ignore[no-untyped-call]
+    if ignored is not None:
+        counted = labels_N != ignored
+        vectors_ND, labels_N = vectors_ND[counted], labels_N[counted]
+    loss: Tensor = _InParts.apply(vectors_ND, weight_VD, labels_N)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -41,15 +45,17 @@ class _InParts(torch.autograd.Function):
     def forward(context: Any, vectors_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
         """Return the sum over positions; keep gradients for it."""
         wanted = context.needs_input_grad
-        rows = max(1, MOST_LOGITS // len(weight_VD))
+        rows = max(1, (_ON_A_GPU if vectors_ND.is_cuda else MOST_LOGITS) // len(weight_VD))
+        # In the precision that the layer itself would have: autocast sees this product as it sees that.
+        kind = vectors_ND.device.type
+        layer_VD = weight_VD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight_VD
         losses_N = torch.zeros(len(labels_N), device=vectors_ND.device)
         to_vectors = torch.empty_like(vectors_ND) if wanted[0] else None
         to_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted[1] else None
         for start in range(0, len(labels_N), rows):
             part = slice(start, start + rows)
             labels = labels_N[part]
-            # In the precision that the layer itself would have: autocast sees this product as it sees that.
-            scores_PV = functional.linear(vectors_ND[part], weight_VD)
+            scores_PV = functional.linear(vectors_ND[part], layer_VD)
             chances_PV = functional.log_softmax(scores_PV.float(), -1)
             losses_N[part] = -chances_PV.gather(1, labels[:, None])[:, 0]
             if any(wanted[:2]):
@@ -57,7 +63,7 @@ class _InParts(torch.autograd.Function):
                 gradient_PV[torch.arange(len(labels), device=labels.device), labels] -= 1
                 gradient_PV = gradient_PV.to(scores_PV.dtype)
                 if to_vectors is not None:
-                    to_vectors[part] = (gradient_PV @ weight_VD.to(gradient_PV.dtype)).to(to_vectors.dtype)
+                    to_vectors[part] = (gradient_PV @ layer_VD).to(to_vectors.dtype)
                 if to_weight is not None:
                     to_weight.addmm_(gradient_PV.T, vectors_ND[part].to(gradient_PV.dtype)) if (
                         gradient_PV.dtype == torch.float32

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..kinds.base import Layout
-from ..models.batches import Batch, Example, by_budget, collate
+from ..models.batches import Batch, Example, by_budget
 from ..models.load import TaskModel
 from ..models.tokenizer import Tokenizer, overlapping
 from ..records import Row, text_and_spans
@@ -123,7 +123,7 @@ def vectors(
     found: dict[str, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for part in by_budget((encoded[index].example for index in order), batch_tokens):
-            batch = collate(part, model.dense, device, token_types=model.token_types)
+            batch = model.collate(part, device)
             states = model.layers(batch)
             length = batch.ids_BL.shape[1]
             places, rows = [], []

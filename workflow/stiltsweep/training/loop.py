@@ -9,7 +9,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -26,15 +27,15 @@ from ..files import digest, digest_file, read_record, remove_leftovers, write_js
 from ..kinds import Limits, Representation, form
 from ..lock import Held, lock
 from ..metrics import compared, metric
-from ..models import frozen
-from ..models.batches import Example, collate
-from ..models.device import Device, choose
+from ..models import frozen, unpadded
+from ..models.batches import Batch, Example
+from ..models.device import Device, choose, repeatable
 from ..models.directory import WEIGHTS
 from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
 from ..records import read_meta
-from ..settings import TrainingSettings
+from ..settings import ACTIVATION_BYTES, MICRO_BATCH_TOKENS, TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor, rows
@@ -73,6 +74,8 @@ class Run:
     """Minutes between saves of the state; None: those of the settings. No number depends on it."""
     gradient_checkpointing: bool = False
     """Compute activations again on the way back instead of keeping them: slower, less memory, the same numbers."""
+    cuda_graphs: bool = True
+    """Replay passes as graphs of a GPU, where it can: faster, the same numbers."""
 
 
 @dataclass
@@ -99,6 +102,19 @@ class _Batch(NamedTuple):
     epoch_seed: int
     examples: list[int]
     """Indices of the task's examples."""
+
+
+class _Work(NamedTuple):
+    """One update, cut into micro-batches that the model reads."""
+
+    batch: _Batch
+    tokens: int
+    longest: int
+    """Tokens of the longest input."""
+    weight: float
+    """What the summed loss is divided by."""
+    parts: Iterable[tuple[Batch, float]]
+    """This process's micro-batches, each with the factor of its loss."""
 
 
 def train(run: Run, threads: int = 1) -> None:
@@ -203,8 +219,9 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
         "learned": trainer.learned,
         "failed_stages": source.failed_stages,
         "precision": device.precision,
-        # Only where memory ran out: the settings say what was asked for.
-        **({"micro_batch_tokens": trainer.budget} if trainer.budget < settings.micro_batch_tokens else {}),
+        # Where it is not what the settings say or a CPU takes: by a GPU's memory, or where memory ran out.
+        **({"micro_batch_tokens": trainer.budget} if trainer.budget != trainer.usual else {}),
+        **({} if trainer.repeatable else {"repeatable": False}),
         "versions": versions(),
     }
     write_record(run.output.with_name(_FINISHED), checkpoint)
@@ -313,6 +330,26 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+_MEMORY_SHARE = 0.7
+"""Of a card's memory that a micro-batch may fill: the activations of a token are an estimate."""
+
+
+_WORTH_CAPTURING = 300
+"""Updates of a run from which on its passes are captured as graphs; every shape costs as much as some updates."""
+
+
+def _room(source: Source, model: TaskModel, device: Device, trained: Mapping[str, Tensor]) -> int:
+    """Return the tokens of a micro-batch that fit on a GPU beside weights, gradients and two moments.
+
+    By what the card has, not by what is free of it: dropout is drawn by micro-batch, so their size decides numbers.
+    """
+    config = model.backbone.config
+    layers = config.num_hidden_layers + (getattr(config, "num_decoder_layers", None) or 0)
+    held = 4 * sum(p.numel() for p in model.parameters()) + 12 * sum(p.numel() for p in trained.values())
+    memory = torch.cuda.get_device_properties(device.torch).total_memory
+    return int((_MEMORY_SHARE * memory - held) / (ACTIVATION_BYTES[source.interface] * config.hidden_size * layers))
+
+
 class _Trainer:
     """The loop over updates."""
 
@@ -342,7 +379,10 @@ class _Trainer:
         self.patience = settings.patience if self.selects and run.more_updates is None else None
         self.evaluations = set(evaluation_points(self.total, settings.evaluations))
         self.accelerator = Accelerator(mixed_precision=device.mixed_precision, cpu=device.torch.type == "cpu")
-        if run.gradient_checkpointing:
+        # On a GPU texts are read without padding; what is left of it on a CPU, `frozen` and small batches take care of.
+        alone = device.torch.type == "cuda" and team.size == 1
+        sparing, replays = run.gradient_checkpointing, run.cuda_graphs and self.total >= _WORTH_CAPTURING
+        if not (alone and unpadded.attach(model, captured=replays, sparing=sparing)) and sparing:
             model.backbone.activation_checkpointing_enable()
         team.shard(model, device.torch)
         parameters = dict(model.backbone.named_parameters())
@@ -355,7 +395,11 @@ class _Trainer:
         # The parameters training changes: what the best state copies and the training state saves.
         self.trained: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best: dict[str, Tensor] = {}
-        self.budget = settings.micro_batch_tokens
+        self.usual = settings.micro_batch_tokens or MICRO_BATCH_TOKENS
+        by_card = _room(source, model, device, self.trained) if alone and settings.micro_batch_tokens is None else 0
+        self.budget = max(self.usual, by_card)
+        self.repeatable = True
+        """Whether nothing was computed so far that a GPU computes otherwise each time."""
         self.progress = _Progress()
 
     def _met_again(self) -> list[Example]:
@@ -370,11 +414,11 @@ class _Trainer:
         progress, began, saved = self.progress, time.monotonic(), time.monotonic()
         before = progress.seconds
         self.model.train()
-        for batch in islice(self._batches(), progress.update, self.total):
+        for work in self.ahead(islice(self._batches(), progress.update, self.total)):
             if self.patience is not None and progress.stale >= self.patience:
                 log.info("stop early: no better dev score in %d evaluations", progress.stale)
                 break
-            self._update(batch)
+            self.update(work)
             progress.update += 1
             if progress.update in self.evaluations:
                 self._evaluate()
@@ -399,16 +443,50 @@ class _Trainer:
         for task in self.sampling.draws(derived_seed(self.run.seed, "tasks")):
             yield _Batch(task, *next(streams[task]))
 
-    def _update(self, batch: _Batch) -> None:
+    def ahead(self, batches: Iterable[_Batch]) -> Iterator[_Work]:
+        """Prepare updates; where a GPU computes, each while it is busy with the one before."""
+        if self.device.torch.type != "cuda":
+            yield from map(self._prepared, batches)
+            return
+        with ThreadPoolExecutor(1) as thread:
+            made = (thread.submit(self._prepared, batch, whole=True) for batch in batches)
+            coming = next(made, None)
+            while coming is not None:
+                work, coming = coming.result(), next(made, None)
+                yield work
+
+    def _prepared(self, batch: _Batch, *, whole: bool = False) -> _Work:
+        """Draw, weigh and cut the examples of an update; make its micro-batches now, or one by one as they are used."""
+        model, task = self.model, self.tasks[batch.task]
+        drawn = (task.form.drawn(task.examples[i], batch.epoch_seed) for i in batch.examples)
+        examples = sorted(drawn, key=lambda e: (e.length, e.row))
+        weight = sum(task.form.weight(example) for example in examples)
+        if self.settings.loss_denominator == "slots" and task.form.text2text:
+            weight = float(rows(self.settings) * self.settings.max_target_length)
+        longest = examples[-1].length
+        budget = self.team.budget(self.budget, longest)
+        cut = self.team.deal(list(task.form.micro_batches(examples, budget, padded=model.unpadded is None)))
+
+        def made() -> Iterator[tuple[Batch, float]]:
+            return ((model.collate(part, self.device.torch), factor) for part, factor in cut)
+
+        parts: Iterable[tuple[Batch, float]] = made()
+        tokens = sum(len(one.ids) for i in batch.examples for one in task.examples[i].inputs)
+        if whole:
+            with contextlib.suppress(torch.OutOfMemoryError):  # then as they are used, where that is answered
+                parts = list(made())
+        return _Work(batch, tokens, longest, weight, parts)
+
+    def update(self, work: _Work) -> None:
         """Make one optimizer step from one global batch, in as many micro-batches as memory asks for."""
-        progress, settings = self.progress, self.settings
-        examples = [self.tasks[batch.task].examples[i] for i in batch.examples]
+        progress, settings, batch = self.progress, self.settings, work.batch
         factor = learning_rate_factor(progress.update, self.total, settings)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         while True:
             try:
-                loss = self._gradients(batch)
+                with repeatable(self.device, wanted=self.repeatable):
+                    loss_0 = self._gradients(work)
                 break
             except torch.OutOfMemoryError:
                 if self.team.size > 1:
@@ -417,18 +495,34 @@ class _Trainer:
                         f"{progress.update + 1}. Lower micro_batch_tokens ({self.budget}) or max_length."
                     ) from None
                 self.optimizer.zero_grad(set_to_none=True)
+                if self.model.unpadded is not None and self.model.unpadded.captured is not None:
+                    self.model.unpadded.captured = None
+                    torch.cuda.empty_cache()
+                    log.warning("out of memory: without graphs from here on, which hold some")
+                    work = self._prepared(batch)
+                    continue
                 torch.cuda.empty_cache()
-                longest = max(example.length for example in examples)
                 self.budget //= 2
-                if self.budget < longest:
+                if self.budget < work.longest:
                     raise UserError(
                         f"{self.run.output}: out of memory on {self.device.name} in update {progress.update + 1}, with "
-                        f"an example of {longest} tokens alone. Lower max_length, or take a smaller model or a larger "
-                        "GPU."
+                        f"an example of {work.longest} tokens alone. Lower max_length, or take a smaller model or a "
+                        "larger GPU."
                     ) from None
                 log.warning("out of memory: micro-batches of %d tokens from here on", self.budget)
+                work = self._prepared(batch)
+            except RuntimeError as error:
+                if "deterministic" not in str(error) or not self.repeatable:
+                    raise
+                self.optimizer.zero_grad(set_to_none=False)
+                self.repeatable = False
+                log.warning("another training will not give the same bytes: %s", str(error).splitlines()[0])
+                work = self._prepared(batch)
         limit = settings.clip_norm or math.inf
-        norm = float(self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit)))
+        norm_0 = self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit))
+        # The one time that an update waits for the device.
+        loss, norm = torch.stack([loss_0.double(), norm_0.double()]).tolist()
+        loss = self.team.sum(loss)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
                 f"{self.run.output}: the loss is {loss} and the gradient's norm {norm} in update {progress.update + 1} "
@@ -437,35 +531,30 @@ class _Trainer:
                 f"delete {self.state.folder} to start anew."
             )
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        progress.tokens += sum(len(one.ids) for example in examples for one in example.inputs)
+        # Graphs add to gradients that stay where they are.
+        self.optimizer.zero_grad(set_to_none=self.model.unpadded is None or self.model.unpadded.captured is None)
+        progress.tokens += work.tokens
         entry = {"update": progress.update + 1, "loss": loss, "gradient_norm": norm, "learning_rate_factor": factor}
         named = {} if len(self.tasks) == 1 else {"task": self.tasks[batch.task].meta.task}
         progress.history.append({**entry, **named})
 
-    def _gradients(self, batch: _Batch) -> float:
-        """Accumulate the gradient of the batch's mean loss and return that loss.
+    def _gradients(self, work: _Work) -> Tensor:
+        """Accumulate the gradient of the batch's mean loss and return this process's part of that loss.
 
         Every micro-batch's summed loss is divided by the weight of the whole batch (or by a constant), so the gradient
         does not depend on how the batch is cut.
         """
-        model, task = self.model, self.tasks[batch.task]
-        model.use(batch.task)
+        self.model.use(work.batch.task)
         # Dropout depends on seed and update alone, so a resumed run draws the same; every process its own.
         own = () if self.team.first else (self.team.rank,)
         torch.manual_seed(derived_seed(self.run.seed, "update", self.progress.update, *own))
-        drawn = (task.form.drawn(task.examples[i], batch.epoch_seed) for i in batch.examples)
-        examples = sorted(drawn, key=lambda e: (e.length, e.row))
-        weight = sum(task.form.weight(example) for example in examples)
-        if self.settings.loss_denominator == "slots" and task.form.text2text:
-            weight = float(rows(self.settings) * self.settings.max_target_length)
-        total = 0.0
-        budget = self.team.budget(self.budget, examples[-1].length)
-        for part, factor in self.team.deal(list(task.form.micro_batches(examples, budget))):
-            loss = model(collate(part, model.dense, self.device.torch, token_types=model.token_types)) / weight
+        total_0 = torch.zeros((), dtype=torch.float64, device=self.device.torch)
+        for part, factor in work.parts:
+            loss = self.model(part) / work.weight
             self.accelerator.backward(loss if factor == 1 else loss * factor)
-            total += float(loss.detach()) * bool(factor)
-        return self.team.sum(total)
+            total_0 += loss.detach() * bool(factor)
+            del loss, part
+        return total_0
 
     def _evaluate(self) -> None:
         """Score dev, the mean over the scored tasks, and keep the state if it is the best so far; a tie keeps the
@@ -498,7 +587,7 @@ class _Trainer:
         task = self.tasks[number]
         self.model.use(number)
         with self.accelerator.autocast(), self.team.together(self.model):
-            raw = predict_examples(self.model, task.dev_examples, self.settings.micro_batch_tokens)
+            raw = predict_examples(self.model, task.dev_examples, self.usual)
         predictions = task.form.decode(task.dev_rows, task.dev_examples, raw)
         main = metric(task.form.metric, task.meta.labels)
         interface = "text2text" if task.form.text2text else "encoder"

@@ -33,6 +33,7 @@ def pretrain(
     *,
     save_minutes: float | None = None,
     gradient_checkpointing: bool = False,
+    cuda_graphs: bool = True,
 ) -> None:
     """Write the canonical directory of a model with `source: {type: pretrain}`; killed and started again, it goes on.
 
@@ -41,7 +42,7 @@ def pretrain(
       output: model.json, written last.
       settings: of training; `max_updates` is the source's number of updates.
       threads: CPU threads.
-      save_minutes, gradient_checkpointing: see `Run`.
+      save_minutes, gradient_checkpointing, cuda_graphs: see `Run`.
 
     Raises:
       UserError: see `fetch` and `train`.
@@ -75,6 +76,7 @@ def pretrain(
             identity={"stage": "pretrain", "model": model.name},
             save_minutes=save_minutes,
             gradient_checkpointing=gradient_checkpointing,
+            cuda_graphs=cuda_graphs,
         ),
         threads,
     )

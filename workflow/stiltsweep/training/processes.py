@@ -124,6 +124,7 @@ class Team:
         """Cut a model's parameters, layer by layer; the forward pass puts one layer at a time together."""
         if self.size == 1:
             return
+        model.sharded = True  # type: ignore[assignment]
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 

@@ -1,0 +1,287 @@
+"""Encoders and decoders over texts that stand one after the other, so that no time goes into padding.
+
+Nearly all the work of a transformer is done token by token, and there the tokens of a batch are one long row. Only
+attention has to know the texts: without a bias FlashAttention reads them by where they begin (Dao 2023,
+arXiv:2307.08691); with one (T5's relative positions, the same for all texts) and on a CPU, queries, keys and values
+are laid out for it as padded texts and its result is picked up again. ModernBERT is trained so (Warner et al. 2024,
+arXiv:2412.13663). The layers are those of transformers, called one by one; what comes out is what the model makes of
+padded texts, within rounding.
+
+Shape letters: B texts of L places each, N tokens of all texts, M tokens of all texts that attention looks at, H width,
+A heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from . import generation
+from .batches import Batch, Places
+from .captured import Captured
+
+if TYPE_CHECKING:
+    from .load import TaskModel
+
+_BERT = ("BertModel", "RobertaModel", "XLMRobertaModel")
+_T5_ENCODERS = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
+_WIDEST_HEAD = 256
+"""Of FlashAttention."""
+
+
+def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, sparing: bool = False) -> bool:
+    """Let a model read without padding; return whether its class can.
+
+    Args:
+      model: on the device it will run on, whole.
+      compiled: compile what is done token by token; the first batches then take some seconds.
+      captured: replay training's passes as graphs of a GPU; not where layers are computed again.
+      sparing: compute each layer again on the way back instead of keeping what is in it.
+    """
+    name, config = type(model.backbone).__name__, model.backbone.config
+    known = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
+    if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
+        known = False
+    model.unpadded = Unpadded(model.backbone, compiled=compiled, sparing=sparing) if known else None
+    if model.unpadded is not None and captured and not sparing:
+        model.unpadded.captured = Captured(model.backbone)
+    return known
+
+
+class Unpadded:
+    """A backbone's layers, run on the tokens of a batch."""
+
+    def __init__(self, backbone: Any, *, compiled: bool = False, sparing: bool = False) -> None:
+        self.backbone = backbone
+        self.sparing = sparing
+        self.captured: Captured | None = None
+        self.bert = type(backbone).__name__ in _BERT
+        parts: list[Callable[..., Any]] = [_bert_project, _bert_after, _t5_project, _t5_add, _t5_feed]
+        if compiled:
+            parts = [torch.compile(part, dynamic=True) for part in parts]
+        self.bert_project, self.bert_after, self.t5_project, self.t5_add, self.t5_feed = parts
+
+    @property
+    def depth(self) -> int:
+        """Layers of the encoder."""
+        return len(self.backbone.encoder.layer if self.bert else self.backbone.get_encoder().block)
+
+    def encode(self, batch: Batch, layer: int = -1) -> Tensor:
+        """Return the hidden states (N, H) of one layer of the encoder; -1 is its output, 0 its embeddings'."""
+        at, ids_N, types_N = self._inputs(batch)
+        if layer == -1 and self._capturing(at):
+
+            def passed(tensors: Sequence[Tensor]) -> Tensor:
+                ids_N, *rest = tensors
+                given = None if types_N is None else rest.pop()
+                return self._encode(ids_N, given, at.with_tensors(rest), self.depth)
+
+            tensors = [ids_N, *at.tensors, *([] if types_N is None else [types_N])]
+            assert self.captured is not None
+            return self.captured(("encode", *_sizes(at)), passed, tensors)
+        return self._encode(ids_N, types_N, at, self.depth if layer == -1 else layer)
+
+    def written(self, batch: Batch, ids_M: Tensor, to: Places) -> Tensor:
+        """Return what the output layer reads (M, H) of texts that are written about those of a batch.
+
+        Args:
+          batch: what the encoder reads.
+          ids_M, to: what the decoder reads, and to which texts that belongs, as many and in the same order.
+        """
+        at, ids_N, types_N = self._inputs(batch)
+        if self._capturing(at):
+            count = 1 + len(at.tensors)
+
+            def passed(tensors: Sequence[Tensor]) -> Tensor:
+                there, here = at.with_tensors(tensors[1:count]), to.with_tensors(tensors[count + 1 :])
+                return self.decode(self._encode(tensors[0], None, there, self.depth), there, tensors[count], here)
+
+            assert self.captured is not None
+            key = ("written", *_sizes(at), *_sizes(to))
+            return self.captured(key, passed, [ids_N, *at.tensors, ids_M, *to.tensors])
+        return self.decode(self._encode(ids_N, types_N, at, self.depth), at, ids_M, to)
+
+    def _inputs(self, batch: Batch) -> tuple[Places, Tensor, Tensor | None]:
+        assert batch.places is not None, "collated without places"
+        at = batch.places
+        return at, at.gather(batch.ids_BL), None if batch.types_BL is None else at.gather(batch.types_BL)
+
+    def _capturing(self, at: Places) -> bool:
+        return self.captured is not None and at.real_N is not None and torch.is_grad_enabled()
+
+    def _encode(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
+        if self.bert:
+            return self._bert(ids_N, types_N, at, layers)
+        return self._t5(self.backbone.get_encoder(), ids_N, at, layers=layers)
+
+    def decode(self, encoded_MH: Tensor, of: Places, ids_N: Tensor, at: Places) -> Tensor:
+        """Return what the output layer reads (N, H) of texts that are written.
+
+        Args:
+          encoded_MH, of: what the encoder made, and of which texts.
+          ids_N, at: what the decoder reads, and to which texts that belongs, as many and in the same order.
+        """
+        decoder = self.backbone.get_decoder()
+        return self._t5(decoder, ids_N, at, layers=len(decoder.block), encoded_MH=encoded_MH, of=of)
+
+    def _bert(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
+        embeddings = self.backbone.embeddings
+        # RoBERTa's numbers of positions begin behind that of the padding.
+        first = embeddings.padding_idx + 1 if hasattr(embeddings, "padding_idx") else 0
+        types_N = torch.zeros_like(ids_N) if types_N is None else types_N
+        x_NH: Tensor = embeddings(
+            input_ids=ids_N[None], token_type_ids=types_N[None], position_ids=at.positions_N[None] + first
+        )[0]
+        for layer in self.backbone.encoder.layer[:layers]:
+            x_NH = self._kept(self._bert_layer, layer, x_NH, at)
+        return x_NH
+
+    def _bert_layer(self, layer: Any, x_NH: Tensor, at: Places) -> Tensor:
+        own = layer.attention.self
+        dropout = own.dropout.p if own.training else 0.0
+        q, k, v = self.bert_project(layer, x_NH)
+        mixed_NH = attend(q, k, v, at, at, scale=q.shape[-1] ** -0.5, dropout=dropout)
+        after: Tensor = self.bert_after(layer, x_NH, mixed_NH)
+        return after
+
+    def _t5(
+        self,
+        stack: Any,
+        ids_N: Tensor,
+        at: Places,
+        *,
+        layers: int,
+        encoded_MH: Tensor | None = None,
+        of: Places | None = None,
+    ) -> Tensor:
+        x_NH: Tensor = stack.dropout(stack.embed_tokens(ids_N))
+        bias = None
+        for block in stack.block[:layers]:
+            attention = block.layer[0].SelfAttention
+            if attention.has_relative_attention_bias:  # T5: of the first layer alone, for all; umT5: of each
+                bias = _bias(attention, at, causal=encoded_MH is not None)
+            x_NH = self._kept(self._t5_block, block, x_NH, at, bias, encoded_MH, of)
+        if layers < len(stack.block):
+            return x_NH
+        whole: Tensor = stack.dropout(stack.final_layer_norm(x_NH))
+        return whole
+
+    def _t5_block(
+        self, block: Any, x_NH: Tensor, at: Places, bias: Tensor | None, encoded_MH: Tensor | None, of: Places | None
+    ) -> Tensor:
+        own = block.layer[0]
+        dropout = own.dropout.p if own.training else 0.0
+        q, k, v = self.t5_project(own, own.SelfAttention, x_NH, None)
+        mixed_NH = attend(q, k, v, at, at, bias=bias, scale=1.0, dropout=dropout)
+        x_NH = self.t5_add(own, own.SelfAttention, x_NH, mixed_NH)
+        if encoded_MH is not None and of is not None:
+            cross = block.layer[1]
+            q, k, v = self.t5_project(cross, cross.EncDecAttention, x_NH, encoded_MH)
+            mixed_NH = attend(q, k, v, at, of, scale=1.0, dropout=dropout)
+            x_NH = self.t5_add(cross, cross.EncDecAttention, x_NH, mixed_NH)
+        fed: Tensor = self.t5_feed(block.layer[-1], x_NH)
+        return fed
+
+    def _kept(self, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        if not self.sparing or not torch.is_grad_enabled():
+            return layer(*arguments)
+        again: Tensor = checkpoint(layer, *arguments, use_reentrant=False)
+        return again
+
+
+def _sizes(at: Places) -> tuple[int, ...]:
+    """Return what two batches of one shape have in common."""
+    return (*at.mask_BL.shape, len(at.positions_N), len(at.starts), at.longest)
+
+
+def _heads(x_NH: Tensor, heads: int) -> Tensor:
+    return x_NH.unflatten(-1, (heads, -1))
+
+
+def _bert_project(layer: Any, x_NH: Tensor) -> tuple[Tensor, ...]:
+    own = layer.attention.self
+    return tuple(_heads(linear(x_NH), own.num_attention_heads) for linear in (own.query, own.key, own.value))
+
+
+def _bert_after(layer: Any, x_NH: Tensor, mixed_NH: Tensor) -> Tensor:
+    x_NH = layer.attention.output(mixed_NH, x_NH)
+    after: Tensor = layer.output(layer.intermediate(x_NH), x_NH)
+    return after
+
+
+def _t5_project(layer: Any, attention: Any, x_NH: Tensor, encoded_MH: Tensor | None) -> tuple[Tensor, ...]:
+    x_NH = layer.layer_norm(x_NH)
+    looked_at = x_NH if encoded_MH is None else encoded_MH
+    heads = attention.n_heads
+    return (
+        _heads(attention.q(x_NH), heads),
+        _heads(attention.k(looked_at), heads),
+        _heads(attention.v(looked_at), heads),
+    )
+
+
+def _t5_add(layer: Any, attention: Any, x_NH: Tensor, mixed_NH: Tensor) -> Tensor:
+    added: Tensor = x_NH + layer.dropout(attention.o(mixed_NH))
+    return added
+
+
+def _t5_feed(layer: Any, x_NH: Tensor) -> Tensor:
+    fed: Tensor = layer(x_NH)
+    return fed
+
+
+def _bias(attention: Any, at: Places, *, causal: bool) -> Tensor:
+    """Return what T5 adds to the scores of attention, (B, A, L, L), minus infinity where nothing is seen."""
+    longest = at.mask_BL.shape[1]
+    bias = attention.compute_bias(longest, longest, device=at.mask_BL.device)
+    seen = at.mask_BL[:, None, None, :]
+    if causal:
+        seen = seen & torch.ones(longest, longest, dtype=torch.bool, device=seen.device).tril()
+    hidden = torch.zeros(seen.shape, dtype=bias.dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+    found: Tensor = bias + hidden
+    return found
+
+
+def attend(
+    q_NAD: Tensor,
+    k_MAD: Tensor,
+    v_MAD: Tensor,
+    at: Places,
+    of: Places,
+    *,
+    bias: Tensor | None = None,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """Return what attention makes (N, A * D): each text looks at its own in `of`, and at nothing else.
+
+    Args:
+      q_NAD, at: queries, and where their texts are.
+      k_MAD, v_MAD, of: keys and values, and where theirs are.
+      bias: (B, A, L, L) to add to the scores; None: all of a text is seen alike.
+      scale: of the scores.
+      dropout: of the weights.
+    """
+    half = q_NAD.dtype in (torch.bfloat16, torch.float16)
+    if bias is None and q_NAD.is_cuda and half and q_NAD.shape[-1] <= _WIDEST_HEAD:
+        # torch.nn.attention.varlen, which is public, calls the same kernel, but cannot drop weights.
+        found = torch.ops.aten._flash_attention_forward(
+            q_NAD, k_MAD, v_MAD, at.starts, of.starts, at.longest, of.longest, dropout, False, False, scale=scale
+        )
+        mixed_NAD: Tensor = found[0]
+        return mixed_NAD.flatten(1)
+    q, k, v = (
+        places.spread(x.flatten(1)).unflatten(-1, x.shape[1:]).transpose(1, 2)
+        for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of))
+    )
+    mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
+    return at.gather(mixed.transpose(1, 2).flatten(2))
+
+
+__all__ = ["Unpadded", "attach", "attend"]
