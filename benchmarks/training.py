@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -87,7 +86,7 @@ class Ours:
 
         with (
             tempfile.TemporaryDirectory(dir=self.work) as folder,
-            patch.object(loop._Trainer, "_update", timing(loop._Trainer._update)),
+            patch.object(loop._Trainer, "update", timing(loop._Trainer.update)),
             patch.object(frozen._Frozen, "read", timing(frozen._Frozen.read)),
         ):
             output = Path(folder) / "run" / "checkpoint.json"
@@ -241,46 +240,6 @@ def _products(rate: float, settings: TrainingSettings) -> float:
     return rate * per_token * float(np.median(times)) / (2 * 192 * hidden * wide)
 
 
-def utilisation(updates: int = 30) -> list[dict[str, Any]]:
-    """Measure model FLOPs utilisation: mT5-base's encoder, bf16, texts of 128 tokens, random weights, on an H100.
-
-    Per token and layer 2 (4 H^2 + 3 H F) operations forward (T5's gated feed-forward layer has three matrices) and
-    4 L H for attention over L tokens, twice as many backward; the peak is 989e12 a second, dense bf16 (NVIDIA H100 SXM
-    data sheet).
-    """
-    if not torch.cuda.is_available():
-        return []
-    length, batch, peak = 128, 256, 989e12
-    config = transformers.MT5Config(
-        vocab_size=32_000, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12, dropout_rate=0.0
-    )
-    model = transformers.MT5EncoderModel(config).cuda()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    ids = torch.randint(10, 32_000, (batch, length), device="cuda")
-    found = []
-    for compiled in (False, True):
-        step = torch.compile(model) if compiled else model
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(updates + 1)]
-        for number in range(updates + 10):
-            if number >= 9:
-                events[number - 9].record()
-            if number == updates + 9:
-                break
-            with torch.autocast("cuda", torch.bfloat16):
-                loss = step(input_ids=ids).last_hidden_state.float().square().mean()
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        torch.cuda.synchronize()
-        seconds = float(np.median([a.elapsed_time(b) for a, b in pairwise(events)])) / 1000
-        inner = config.num_heads * config.d_kv
-        weights = 4 * config.d_model * inner + 3 * config.d_model * config.d_ff
-        per_token = 3 * config.num_layers * (2 * weights + 4 * length * inner)
-        done = per_token * batch * length / seconds
-        found.append({"compiled": compiled, "tokens/s": round(batch * length / seconds), "MFU": round(done / peak, 3)})
-    return found
-
-
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -293,10 +252,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     files = ["models/e5-small/model.json", *(f"data/{task}/en.parquet" for task in arguments.tasks)]
     work = prepared(arguments.results, files)
-    found = {
-        "Trainer": against_trainer(work, arguments.tasks, arguments.settings, arguments.turns),
-        "H100": utilisation(),
-    }
+    found = {"Trainer": against_trainer(work, arguments.tasks, arguments.settings, arguments.turns)}
     write(arguments.output, "Training, measured", found)
 
 
