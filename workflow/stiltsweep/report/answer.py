@@ -104,6 +104,15 @@ class _Tally:
     def tested(self) -> list[Comparison]:
         return [*self.up, *self.down, *self.open]
 
+    @property
+    def within(self) -> list[Comparison]:
+        """Those shown to be no more than the margin either way."""
+        return [row for row in self.open if row.conclusion == WITHIN]
+
+    @property
+    def unsettled(self) -> list[Comparison]:
+        return [row for row in self.open if row.conclusion != WITHIN]
+
 
 def _tally(rows: Sequence[Comparison], alpha: float) -> _Tally:
     clean = [row for row in rows if not row.contaminated]
@@ -187,7 +196,7 @@ class _Writer:
         arm = f"{model}{row.intermediate}" + (" †" if row.contaminated else "")
         conclusion = row.conclusion
         if conclusion == WITHIN:
-            conclusion = f"no more than {float(self.run.significance.get('margin', 1)):g} either way"
+            conclusion = f"no more than {self._margin} either way"
         if not row.tested:
             conclusion = f"n/a: {row.reason}"
         if row.target == ALL:
@@ -195,6 +204,22 @@ class _Writer:
                 row.model, row.intermediate, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion, row.reason
             )
         return Line(row.target, arm, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion)
+
+    @property
+    def _margin(self) -> str:
+        return f"{float(self.run.significance.get('margin', 1)):g}"
+
+    def _others(self, tally: _Tally) -> str:
+        """Say how many comparisons are no more than the margin, and how many are open."""
+        said = []
+        if tally.within:
+            number, unit = len(tally.within), "point" if self._margin == "1" else "points"
+            few = f"no more than {self._margin} {unit} either way"
+            said.append(f"{count(number, 'comparison')} {_is(number)} shown to be {few}.")
+        if tally.unsettled:
+            number = len(tally.unsettled)
+            said.append(f"{count(number, 'comparison')} {_is(number)} not settled.")
+        return " ".join(said)
 
     def finding(self, row: Comparison) -> Detail:
         """Write a comparison with its lift, interval, p and counts."""
@@ -223,7 +248,7 @@ class _Writer:
             return _reasons(tally.untested) or "lift.csv holds no such comparison."
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
-        rest = _unsettled(len(tally.open), "comparison") if tally.up or tally.down else ""
+        rest = self._others(tally) if tally.up or tally.down or tally.within else ""
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
             f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level). {rest}"
@@ -238,9 +263,13 @@ class _Writer:
             *_first([self.finding(row) for row in tally.down]),
         ]
         sentences = "Significant after correction, largest first:" if found else "No comparison is significant."
-        if tally.open:
-            text = "no evidence of an effect, which is not evidence of no effect." + self.detectable(tally.open)
-            details.append(Detail(text, f"{count(len(tally.open), 'comparison')} not settled"))
+        if tally.within:
+            text = "; ".join(f"{self.pair(row)} {lift(row.lift)}" for row in tally.within) + "."
+            number = count(len(tally.within), "comparison")
+            details.append(Detail(text, f"{number} no more than {self._margin} either way"))
+        if tally.unsettled:
+            text = "no evidence of an effect, which is not evidence of no effect." + self.detectable(tally.unsettled)
+            details.append(Detail(text, f"{count(len(tally.unsettled), 'comparison')} not settled"))
         if tally.contaminated:
             number = count(len(tally.contaminated), "comparison")
             details.append(Detail(f"{number}, marked † in the tables.", "Not counted, contaminated"))
@@ -274,8 +303,8 @@ class _Writer:
             f"of {count(n, 'comparison')}, significantly up in {len(tally.up) or 'none'}{self._largest(tally.up)} "
             f"and down in {len(tally.down) or 'none'}{self._largest(tally.down)}."
         )
-        text += f" {_unsettled(len(tally.open), 'comparison')}" if tally.open else ""
-        return text + self.detectable(tally.open, what)
+        text += f" {self._others(tally)}" if tally.open else ""
+        return text + self.detectable(tally.unsettled, what)
 
     def by_family(self) -> list[Point]:
         column = self.run.families
@@ -503,10 +532,6 @@ def _range(values: Sequence[float]) -> str:
 
 def _is(number: int) -> str:
     return "is" if number == 1 else "are"
-
-
-def _unsettled(number: int, noun: str) -> str:
-    return f"{count(number, noun)} {_is(number)} not settled." if number else ""
 
 
 def _reasons(rows: Sequence[Comparison]) -> str:
