@@ -675,7 +675,7 @@ def _ours(bench: Bench, case: Case, examples: list[Example], batch: int, variant
         counted: list[int] = []
         pace.begin()
         if variant == "padded":  # as it was before
-            trainer.budget = settings.micro_batch_tokens
+            trainer.budget = trainer.usual
         works = trainer.ahead(trainer._batches())
         for work in works:
             if pace.counts:
