@@ -20,6 +20,8 @@ from stiltsweep.files import write_json, write_text  # noqa: E402
 from stiltsweep.models import tokenizer_files  # noqa: E402
 from stiltsweep.models.tokenizer import Tokenizer  # noqa: E402
 
+COMMANDS = "sweeps/commands.yaml"
+"""The sweep whose data and model benchmarks read."""
 Side = Callable[[], tuple[float, float]]
 """Does one side's work once and returns the seconds it took: CPU and wall, without what is not measured."""
 
@@ -49,17 +51,17 @@ def take_turns(sides: Mapping[str, Side], turns: int) -> dict[str, tuple[float, 
 
 
 def prepared(results: Path, files: Sequence[str]) -> Path:
-    """Copy files of the default sweep into a folder of the benchmarks' own, making what is not there; return it.
+    """Copy files of sweeps/commands.yaml into a folder of the benchmarks' own, making what is not there; return it.
 
     Args:
-      results: of the default sweep.
+      results: of that sweep.
       files: below it, such as models/e5-small/model.json (whose whole folder is meant).
     """
     missing = [name for name in files if not (results / name).is_file()]
     if missing:
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
-        subprocess.run([*command, *(str(Path("results") / name) for name in missing)], cwd=ROOT, check=True)
-        results = ROOT / "results"
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--configfile", COMMANDS, "--"]
+        subprocess.run([*command, *(f"results/commands/{name}" for name in missing)], cwd=ROOT, check=True)
+        results = ROOT / "results" / "commands"
     work = Path("results/bench/work")
     for name in files:
         folder = Path(name).parent

@@ -200,7 +200,7 @@ def _sizes(at: Places) -> tuple[int, ...]:
 
 
 def _heads(x_NH: Tensor, heads: int) -> Tensor:
-    return x_NH.unflatten(-1, (heads, -1))
+    return x_NH.view(-1, heads, x_NH.shape[-1] // heads)
 
 
 def _bert_project(layer: Any, x_NH: Tensor) -> tuple[Tensor, ...]:
@@ -276,7 +276,7 @@ def attend(
         mixed_NAD: Tensor = found[0]
         return mixed_NAD.flatten(1)
     q, k, v = (
-        places.spread(x.flatten(1)).unflatten(-1, x.shape[1:]).transpose(1, 2)
+        places.spread(x.flatten(1)).view(*places.mask_BL.shape, *x.shape[1:]).transpose(1, 2)
         for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of))
     )
     mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
