@@ -22,7 +22,7 @@ from torch.nn import functional
 from ..cuts import Cut
 from ..errors import UserError
 from ..models import output_layer
-from ..models.batches import Batch, Example, Places, moved, rounded_up
+from ..models.batches import Batch, Example, Places, in_parts, moved, rounded_up
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
@@ -34,20 +34,6 @@ _MOST_LOGITS = 1 << 27
 """Logits the decoder makes at once when it scores choices: half a gigabyte of them."""
 _PACK, _MOST_PAIRS = 128, 1 << 22
 """Positions of choices in one sequence, for its attention grows with their square; pairs of positions at once."""
-
-
-def _packs(choices: Sequence[list[int]], room: int) -> Iterator[list[list[int]]]:
-    """Cut a row's choices into sequences of at most `room` positions, or one choice, if that is longer."""
-    pack: list[list[int]] = []
-    used = 0
-    for choice in choices:
-        if pack and used + len(choice) > room:
-            yield pack
-            pack, used = [], 0
-        pack.append(choice)
-        used += len(choice)
-    if pack:
-        yield pack
 
 
 def fill(template: str, row: Mapping[str, Any], *, strip: bool = True) -> str:
@@ -166,13 +152,14 @@ class TextToText(Form):
         return float(len(example.target))
 
     def _targets(
-        self, model: Any, rows: Sequence[Sequence[Sequence[int]]], device: torch.device
+        self, model: Any, rows: Sequence[Sequence[Sequence[int]]], device: torch.device, width: int | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return decoder inputs, labels and the texts' numbers (rows, T) of one text or several after another in a row.
 
         Each text's labels are shifted right behind the start token. Texts are numbered over all rows; -1 is padding.
+        T is that of the longest row, or a `width` that is not less.
         """
-        shape = len(rows), max(sum(map(len, row)) for row in rows)
+        shape = len(rows), width or max(sum(map(len, row)) for row in rows)
         inputs = np.full(shape, model.dense_pad, dtype=np.int64)
         labels = np.full(shape, _IGNORED, dtype=np.int64)
         texts = np.full(shape, -1, dtype=np.int64)
@@ -189,27 +176,17 @@ class TextToText(Form):
         inputs_BT, labels_BT, texts_BT = (moved(torch.from_numpy(of), device) for of in (inputs, labels, texts))
         return inputs_BT, labels_BT, texts_BT
 
-    def _unpadded_targets(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor, Places]:
-        """Return decoder inputs (N,) and labels of the examples' targets one after the other, and where each is."""
-        lengths = [len(example.target) for example in batch.examples]
-        labels = model.dense.of([piece for example in batch.examples for piece in example.target])
-        inputs = np.roll(labels, 1)
-        inputs[np.cumsum([0, *lengths[:-1]])] = model.decoder_start
-        device = batch.ids_BL.device
-        rounded = batch.places is not None and batch.places.real_N is not None
-        width = rounded_up(max(lengths), 1 if rounded else 8)
-        at = Places.of(lengths, width, device, rounded=rounded)
-        if rounded:
-            inputs = np.pad(inputs, (0, len(at.positions_N) - len(inputs)), constant_values=model.dense_pad)
-        return moved(torch.from_numpy(inputs), device), moved(torch.from_numpy(labels), device), at
-
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy over output tokens."""
+        device, lengths = batch.ids_BL.device, [len(example.target) for example in batch.examples]
+        rounded = batch.places is not None and batch.places.real_N is not None
+        width = None if batch.places is None else rounded_up(max(lengths), 1 if rounded else 8)
+        inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], device, width)
         if model.unpadded is not None and batch.places is not None:
-            inputs_N, labels_N, at = self._unpadded_targets(model, batch)
-            vectors_NH = model.unpadded.written(batch, inputs_N, at)[: len(labels_N)]
+            at = Places.of(lengths, inputs_BT.shape[1], device, rounded=rounded)
+            vectors_NH = model.unpadded.written(batch, at.gather(inputs_BT), at)[: sum(lengths)]
+            labels_N = at.gather(labels_BT)[: sum(lengths)]
             return output_layer.cross_entropy(vectors_NH, model.backbone.lm_head.weight, labels_N)
-        inputs_BT, labels_BT, _ = self._targets(model, [[e.target] for e in batch.examples], batch.ids_BL.device)
         encoded_BLH = model.encode(batch)
         if labels_BT.numel() * model.backbone.config.vocab_size > output_layer.MOST_LOGITS:
             found = model.before_scores(encoded_BLH, batch.mask_BL, inputs_BT)
@@ -238,7 +215,7 @@ class TextToText(Form):
         row's text became once for all of them, and nothing is padded to the longest choice.
         """
         device = batch.ids_BL.device
-        packs = [(owner, pack) for owner, e in enumerate(batch.examples) for pack in _packs(e.align, _PACK)]
+        packs = [(owner, pack) for owner, e in enumerate(batch.examples) for pack in in_parts(e.align, len, _PACK)]
         owners_P = moved(torch.tensor([owner for owner, _ in packs]), device)
         inputs_PT, labels_PT, texts_PT = self._targets(model, [pack for _, pack in packs], device)
         longest = inputs_PT.shape[1]

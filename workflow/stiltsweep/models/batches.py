@@ -5,9 +5,9 @@ Shape letters: B inputs of a batch, L token positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..cuts import NOTHING, Cut
 
+Item = TypeVar("Item")
 ALIGNED = 8
 """Places that kernels of a GPU read at once."""
 _FEW = 256
@@ -135,46 +136,41 @@ class Places:
 
     def gather(self, of_BL: Tensor) -> Tensor:
         """Return of padded texts (B, L, ..) the tokens (N, ..)."""
-        flat = of_BL.flatten(0, 1)
-        found: Tensor = _Gather.apply(flat, self) if flat.requires_grad else flat.index_select(0, self.places_N)  # type: ignore[no-untyped-call]
-        return found
+        return _take(of_BL.flatten(0, 1), self.places_N, self.tokens_P, self.mask_BL.flatten())
 
     def spread(self, of_N: Tensor) -> Tensor:
         """Return tokens (N, ..) as padded texts (B, L, ..); what stands for padding is without meaning, but finite."""
-        found: Tensor = _Spread.apply(of_N, self) if of_N.requires_grad else of_N.index_select(0, self.tokens_P)  # type: ignore[no-untyped-call]
+        found = _take(of_N, self.tokens_P, self.places_N, self.real_N)
         return found.view(*self.mask_BL.shape, *found.shape[1:])
 
 
-class _Gather(torch.autograd.Function):
-    """Tokens of places; on the way back each place knows its token, so nothing is added up at random."""
+def _take(of: Tensor, index: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+    """Return  of[index]  where each row that counts is taken once, so that nothing is added up on the way back.
+
+    Args:
+      of: rows.
+      index: which to take.
+      back: of each row of `of`, where it stands in what is taken.
+      real: which rows of `of` count; None: all. What came back for others is dropped.
+    """
+    taken: Tensor = _Take.apply(of, index, back, real)  # type: ignore[no-untyped-call]
+    return taken
+
+
+class _Take(torch.autograd.Function):
+    """See `_take`."""
 
     @staticmethod
-    def forward(context: Any, of_P: Tensor, places: Places) -> Tensor:
-        context.places = places
-        return of_P.index_select(0, places.places_N)
+    def forward(context: Any, of: Tensor, index: Tensor, back: Tensor, real: Tensor | None) -> Tensor:
+        context.back, context.real = back, real
+        return of.index_select(0, index)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        places: Places = context.places
-        back_P = gradients[0].index_select(0, places.tokens_P)
-        return back_P.mul_(places.mask_BL.view(-1, *[1] * (back_P.ndim - 1))), None
-
-
-class _Spread(torch.autograd.Function):
-    """Places of tokens; on the way back what came of padding is dropped."""
-
-    @staticmethod
-    def forward(context: Any, of_N: Tensor, places: Places) -> Tensor:
-        context.places = places
-        return of_N.index_select(0, places.tokens_P)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        places: Places = context.places
-        back_N = gradients[0].index_select(0, places.places_N)
-        if places.real_N is not None:
-            back_N.mul_(places.real_N.view(-1, *[1] * (back_N.ndim - 1)))
-        return back_N, None
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient = gradients[0].index_select(0, context.back)
+        if context.real is not None:
+            gradient.mul_(context.real.view(-1, *[1] * (gradient.ndim - 1)))
+        return gradient, None, None, None
 
 
 @dataclass
@@ -293,6 +289,20 @@ def by_budget(examples: Iterable[Example], tokens: int, *, padded: bool = True) 
         inputs, longest, used = more, wider, filled
     if batch:
         yield batch
+
+
+def in_parts(items: Iterable[Item], size_of: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Cut a sequence into parts of at most a size, or of one item, if that is larger."""
+    part: list[Item] = []
+    used = 0
+    for item in items:
+        if part and used + size_of(item) > most:
+            yield part
+            part, used = [], 0
+        part.append(item)
+        used += size_of(item)
+    if part:
+        yield part
 
 
 def packs(lengths: Sequence[int], room: int) -> list[list[int]]:

@@ -243,15 +243,19 @@ class TaskModel(nn.Module):
 
     def collate(self, examples: list[Example], device: torch.device) -> Batch:
         """Return examples as this model reads them."""
-        unpadded = self.unpadded
         return collate(
             examples,
             self.dense,
             device,
             token_types=self.token_types,
-            places=unpadded is not None,
-            rounded=unpadded is not None and unpadded.captured is not None and self.training,
+            places=self.unpadded is not None,
+            rounded=self.replays and self.training,
         )
+
+    @property
+    def replays(self) -> bool:
+        """Whether passes of training are captured and replayed."""
+        return self.unpadded is not None and self.unpadded.captured is not None
 
     def match_pieces(self, vectors_NH: Tensor) -> Tensor:
         """Return scores (N, V) of every piece: dot products with the input embeddings, tied to the output by that."""

@@ -275,10 +275,7 @@ def attend(
         )
         mixed_NAD: Tensor = found[0]
         return mixed_NAD.flatten(1)
-    q, k, v = (
-        places.spread(x.flatten(1)).view(*places.mask_BL.shape, *x.shape[1:]).transpose(1, 2)
-        for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of))
-    )
+    q, k, v = (places.spread(x).transpose(1, 2) for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of)))
     mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
     mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
     return at.gather(mixed.transpose(1, 2).flatten(2))

@@ -8,11 +8,13 @@ first moment. The update is that of transformers' class of this name (`scale_par
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..models.batches import in_parts
 
 _DECAY = -0.8
 _SMALLEST_SQUARE, _SMALLEST_SCALE = 1e-30, 1e-3
@@ -35,7 +37,7 @@ class Adafactor(torch.optim.Optimizer):
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
             for matrices in (True, False):
                 alike = [parameter for parameter in with_gradient if (parameter.ndim > 1) == matrices]
-                for part in _parts(alike):
+                for part in in_parts(alike, torch.Tensor.numel, _TOGETHER):
                     self._update(part, matrices, float(group["lr"]), float(group["weight_decay"]))
 
     def _update(self, parameters: list[nn.Parameter], matrices: bool, rate: float, weight_decay: float) -> None:
@@ -97,19 +99,6 @@ def _root_mean_squares(tensors: list[Any]) -> list[Tensor]:
     norms = list(torch._foreach_norm(tensors))
     torch._foreach_div_(norms, [math.sqrt(tensor.numel()) for tensor in tensors])
     return norms
-
-
-def _parts(parameters: list[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    part: list[nn.Parameter] = []
-    elements = 0
-    for parameter in parameters:
-        if part and elements + parameter.numel() > _TOGETHER:
-            yield part
-            part, elements = [], 0
-        part.append(parameter)
-        elements += parameter.numel()
-    if part:
-        yield part
 
 
 __all__ = ["Adafactor"]

@@ -495,7 +495,7 @@ class _Trainer:
                         f"{progress.update + 1}. Lower micro_batch_tokens ({self.budget}) or max_length."
                     ) from None
                 self.optimizer.zero_grad(set_to_none=True)
-                if self.model.unpadded is not None and self.model.unpadded.captured is not None:
+                if self.model.replays:
                     self.model.unpadded.captured = None
                     torch.cuda.empty_cache()
                     log.warning("out of memory: without graphs from here on, which hold some")
@@ -532,7 +532,7 @@ class _Trainer:
             )
         self.optimizer.step()
         # Graphs add to gradients that stay where they are.
-        self.optimizer.zero_grad(set_to_none=self.model.unpadded is None or self.model.unpadded.captured is None)
+        self.optimizer.zero_grad(set_to_none=not self.model.replays)
         progress.tokens += work.tokens
         entry = {"update": progress.update + 1, "loss": loss, "gradient_norm": norm, "learning_rate_factor": factor}
         named = {} if len(self.tasks) == 1 else {"task": self.tasks[batch.task].meta.task}
