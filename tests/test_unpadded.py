@@ -12,9 +12,10 @@ import pytest
 import torch
 import transformers
 
+from stiltsweep import prediction
 from stiltsweep.kinds.text2text import TextToText
 from stiltsweep.models import unpadded
-from stiltsweep.models.batches import Dense, Example, Input, Places
+from stiltsweep.models.batches import Batch, Dense, Example, Input, Places
 from stiltsweep.models.load import TaskModel
 
 CPU = torch.device("cpu")
@@ -239,3 +240,23 @@ def test_rounding_up_leaves_few_sizes() -> None:
             assert places.longest >= max(lengths) and places.longest >= len(places.positions_N) - sum(lengths)
         assert len(seen) < 15
         assert wasted < most_wasted * real
+
+
+def test_memory_that_runs_out_ends_in_smaller_batches() -> None:
+    """Texts of very different lengths: half of a batch's padded places are more than all of its tokens."""
+    model = network("xlm-roberta").eval()
+    assert unpadded.attach(model)
+    some = [Example(number, [Input([2] * length)]) for number, length in enumerate([1] * 40 + [60])]
+    tried: list[int] = []
+
+    def predict(of: TaskModel, batch: Batch) -> list[int]:
+        tried.append(len(batch.examples))
+        if len(tried) > 20:
+            raise AssertionError("the same batch again and again")
+        if len(batch.examples) > 12:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [example.row for example in batch.examples]
+
+    model.form = SimpleNamespace(predict=predict)  # type: ignore[assignment]
+    assert prediction.run(model, some, 1000) == list(range(41))
+    assert tried[0] == 41

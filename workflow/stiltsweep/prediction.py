@@ -21,7 +21,7 @@ from .errors import UserError
 from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
 from .kinds import Form, form
 from .models import frozen, unpadded
-from .models.batches import Example, by_budget
+from .models.batches import Example, by_budget, size
 from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
@@ -40,7 +40,8 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     in the device's memory, they are half as large from there on.
     """
     device = next(model.parameters()).device
-    if model.unpadded is not None:
+    padded = model.unpadded is None
+    if not padded:
         batch_tokens = max(batch_tokens, _GPU_TOKENS)
     order = sorted(range(len(examples)), key=lambda i: (examples[i].length, i))
     raw: list[Any] = [None] * len(examples)
@@ -50,7 +51,7 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
     with torch.inference_mode(), _finite(model):
         while at < len(order):
             left = (examples[order[i]] for i in range(at, len(order)))
-            part = next(by_budget(left, batch_tokens, padded=model.unpadded is None))
+            part = next(by_budget(left, batch_tokens, padded=padded))
             try:
                 batch = model.collate(part, device)
                 outputs = model.form.predict(model, batch)
@@ -58,7 +59,7 @@ def run(model: TaskModel, examples: Sequence[Example], batch_tokens: int) -> lis
                 if len(part) == 1:
                     raise
                 torch.cuda.empty_cache()
-                batch_tokens = max(example.length for example in part) * sum(len(e.inputs) for e in part) // 2
+                batch_tokens = size(part, padded=padded) // 2
                 log.warning("out of memory: batches of %d tokens from here on", batch_tokens)
                 continue
             for index, output in zip(order[at : at + len(part)], outputs, strict=True):

@@ -268,6 +268,12 @@ def collate(
     )
 
 
+def size(examples: Sequence[Example], *, padded: bool) -> int:
+    """Return what `by_budget` counts of a batch: its slots, padding included, or its tokens alone."""
+    lengths = [len(one.ids) for example in examples for one in example.inputs]
+    return max(lengths) * len(lengths) if padded else sum(lengths)
+
+
 def by_budget(examples: Iterable[Example], tokens: int, *, padded: bool = True) -> Iterator[list[Example]]:
     """Cut a sequence of examples into batches of at most `tokens` padded slots (or one example, if that is longer).
 
