@@ -272,3 +272,27 @@ def test_unknown_key_of_the_run_description_is_named(tmp_path):
     write_json(tmp_path / "run.json", description(colour="blue"))
     with pytest.raises(UserError, match="colour"):
         read_run(tmp_path / "run.json")
+
+
+def test_what_is_within_the_margin_is_not_called_open(tmp_path):
+    """In the summary and its details, by family and of contrasts; with findings beside it and without."""
+
+    def both(**more: str) -> list[Row]:
+        small = comparison(intermediate="pairs", conclusion="no more than the margin", **more)
+        return [small, comparison(intermediate="typing", conclusion="not settled", **more)]
+
+    groups = [in_group(row, "fusional") for row in both(languages="de ru")]
+    contrasts = [contrast(row) for row in both()]
+    found = answered(tmp_path / "none", [*both(), *groups, *contrasts])
+    told = "1 comparison is shown to be no more than 1 point either way."
+    assert found.summary.endswith(f"{told} 1 comparison is not settled.")
+    said = details(found, "over all transfer languages")
+    assert "1 comparison no more than 1 either way: pairs → intent" in said and "1 comparison not settled: " in said
+    assert f"no significant lift in 2 comparisons. {told}" in details(found, "grouped by family")
+    said = details(found, "differ between")
+    assert "1 contrast is shown to be no more than 1 point either way" in said
+
+    beside = contrast(negative(model="other"))
+    found = answered(tmp_path / "one", [comparison(), *contrasts, beside], models=("tiny", "other"))
+    said = details(found, "differ between")
+    assert "1 contrast no more than 1 either way: " in said and "1 contrast not settled: " in said

@@ -209,17 +209,27 @@ class _Writer:
     def _margin(self) -> str:
         return f"{float(self.run.significance.get('margin', 1)):g}"
 
+    def _small(self, tally: _Tally, noun: str = "comparison") -> str:
+        """Say how many comparisons are no more than the margin."""
+        number, unit = len(tally.within), "point" if self._margin == "1" else "points"
+        small = f"shown to be no more than {self._margin} {unit} either way"
+        return f" {count(number, noun)} {_is(number)} {small}." if number else ""
+
     def _others(self, tally: _Tally) -> str:
         """Say how many comparisons are no more than the margin, and how many are open."""
-        said = []
+        number = len(tally.unsettled)
+        return self._small(tally) + (f" {count(number, 'comparison')} {_is(number)} not settled." if number else "")
+
+    def _open(self, tally: _Tally, noun: str, text: str, what: str) -> list[Detail]:
+        """Tell those that are no more than the margin apart from those of which nothing is known."""
+        details = []
         if tally.within:
-            number, unit = len(tally.within), "point" if self._margin == "1" else "points"
-            few = f"no more than {self._margin} {unit} either way"
-            said.append(f"{count(number, 'comparison')} {_is(number)} shown to be {few}.")
+            small = "; ".join(f"{self.pair(row)} {lift(row.lift)}" for row in tally.within) + "."
+            details.append(Detail(small, f"{count(len(tally.within), noun)} no more than {self._margin} either way"))
         if tally.unsettled:
-            number = len(tally.unsettled)
-            said.append(f"{count(number, 'comparison')} {_is(number)} not settled.")
-        return " ".join(said)
+            text += self.detectable(tally.unsettled, what)
+            details.append(Detail(text, f"{count(len(tally.unsettled), noun)} not settled"))
+        return details
 
     def finding(self, row: Comparison) -> Detail:
         """Write a comparison with its lift, interval, p and counts."""
@@ -251,8 +261,8 @@ class _Writer:
         rest = self._others(tally) if tally.up or tally.down or tally.within else ""
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
-            f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level). {rest}"
-        ).strip()
+            f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level).{rest}"
+        )
 
     def overall(self, tally: _Tally) -> list[Point]:
         if not tally.tested:
@@ -263,13 +273,8 @@ class _Writer:
             *_first([self.finding(row) for row in tally.down]),
         ]
         sentences = "Significant after correction, largest first:" if found else "No comparison is significant."
-        if tally.within:
-            text = "; ".join(f"{self.pair(row)} {lift(row.lift)}" for row in tally.within) + "."
-            number = count(len(tally.within), "comparison")
-            details.append(Detail(text, f"{number} no more than {self._margin} either way"))
-        if tally.unsettled:
-            text = "no evidence of an effect, which is not evidence of no effect." + self.detectable(tally.unsettled)
-            details.append(Detail(text, f"{count(len(tally.unsettled), 'comparison')} not settled"))
+        text = "no evidence of an effect, which is not evidence of no effect."
+        details += self._open(tally, "comparison", text, "lift")
         if tally.contaminated:
             number = count(len(tally.contaminated), "comparison")
             details.append(Detail(f"{number}, marked † in the tables.", "Not counted, contaminated"))
@@ -298,13 +303,14 @@ class _Writer:
         """Count what tests say, and name the largest of either sign."""
         n = len(tally.tested)
         if not tally.up and not tally.down:
-            return f"no significant {what} in {count(n, 'comparison')}." + self.detectable(tally.open, what)
+            return f"no significant {what} in {count(n, 'comparison')}.{self._small(tally)}" + self.detectable(
+                tally.unsettled, what
+            )
         text = (
             f"of {count(n, 'comparison')}, significantly up in {len(tally.up) or 'none'}{self._largest(tally.up)} "
             f"and down in {len(tally.down) or 'none'}{self._largest(tally.down)}."
         )
-        text += f" {self._others(tally)}" if tally.open else ""
-        return text + self.detectable(tally.unsettled, what)
+        return text + self._others(tally) + self.detectable(tally.unsettled, what)
 
     def by_family(self) -> list[Point]:
         column = self.run.families
@@ -347,14 +353,13 @@ class _Writer:
         if not found:
             sentences = (
                 f"None of {count(n, 'contrast')} is significant after Holm: no evidence that the lift depends on the "
-                f"group, and no evidence that it does not.{self.detectable(tally.open, 'difference')}"
+                f"group, and no evidence that it does not.{self._small(tally, 'contrast')}"
+                f"{self.detectable(tally.unsettled, 'difference')}"
             )
             return [Point(question, sentences, self._untested(tally))]
         details = _first([self._contrast(row) for row in found])
-        if tally.open:
-            rest = "no evidence of a difference, which is not evidence of none."
-            rest += self.detectable(tally.open, "difference")
-            details.append(Detail(rest, f"{count(len(tally.open), 'contrast')} not settled"))
+        text = "no evidence of a difference, which is not evidence of none."
+        details += self._open(tally, "contrast", text, "difference")
         sentences = f"{len(found)} of {count(n, 'contrast')} {_is(len(found))} significant after Holm:"
         return [Point(question, sentences, details + self._untested(tally))]
 
