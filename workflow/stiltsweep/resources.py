@@ -16,7 +16,7 @@ from typing import Any
 from .catalog import Model, Task
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
-from .settings import ACTIVATION_BYTES, MICRO_BATCH_TOKENS, TrainingSettings
+from .settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
 
 TOKENS = {
     "classification": 48,
@@ -348,12 +348,8 @@ def _gpu(
     kept = 1 if sparing or not states else layers
     activations = (read + written) * width * (ACTIVATION_BYTES[model.interface] * kept + (8 * layers if sparing else 0))
     # Scores of the vocabulary, in 16 bits, in 32, and the gradient of them.
-    logits = min(written * size.output / width, LOGITS) * 12
+    logits = min(written * size.output / width, GPU_LOGITS) * 12
     return math.ceil((weights + states + activations + logits) / 1e6) + 1500
-
-
-LOGITS = 1 << 27
-"""Scores that the output layer makes at once, at most (`kinds.text2text`, `models.output_layer`)."""
 
 
 def _memory(parameters: int, learnt: int) -> int:

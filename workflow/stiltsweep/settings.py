@@ -20,6 +20,8 @@ FROZEN = "frozen"
 ACTIVATION_BYTES = {"encoder": 100, "text2text": 200}
 """Of a token, a layer and a place of its width, kept for the way back, by interface; T5 keeps its attention's biases
 for every pair of tokens. Measured: 75 (XLM-R large) and 101 (base), 140 to 200 (mT5 base, inputs of up to 512)."""
+GPU_LOGITS = 1 << 28
+"""Scores of the vocabulary that the output layer makes at once on a GPU, at most."""
 MICRO_BATCH_TOKENS = 4096
 """Token slots of one forward pass on a CPU, and at least on a GPU, where nothing is said."""
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..settings import GPU_LOGITS
+
 MOST_LOGITS = 1 << 26
 """Scores that are held at once: a quarter of a gigabyte in 32 bits. Smaller batches are scored whole."""
-_ON_A_GPU = 1 << 28
-"""The same for a GPU, which each part costs a reading of the whole layer."""
 
 
 def cross_entropy(vectors_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, ignored: int | None = None) -> Tensor:
@@ -45,7 +45,8 @@ class _InParts(torch.autograd.Function):
     def forward(context: Any, vectors_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
         """Return the sum over positions; keep gradients for it."""
         wanted = context.needs_input_grad
-        rows = max(1, (_ON_A_GPU if vectors_ND.is_cuda else MOST_LOGITS) // len(weight_VD))
+        # On a GPU each part costs a reading of the whole layer.
+        rows = max(1, (GPU_LOGITS if vectors_ND.is_cuda else MOST_LOGITS) // len(weight_VD))
         # In the precision that the layer itself would have: autocast sees this product as it sees that.
         kind = vectors_ND.device.type
         layer_VD = weight_VD.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight_VD
