@@ -34,7 +34,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from measuring import ROOT
+from measuring import ROOT, peer_rows
 from torch import nn
 
 from stiltsweep.files import write_json, write_text
@@ -328,23 +328,8 @@ class Case:
             return getattr(transformers, name)(config)
 
     def rows(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """Return examples as transformers' classes want them, without padding."""
-        rows = []
-        for example in examples:
-            ids = example.inputs[0].ids
-            row: dict[str, Any] = {"input_ids": ids, "attention_mask": [1] * len(ids)}
-            if self.shape.text2text:
-                row["labels"] = example.target
-            elif self.lengths.kind == "classification":
-                row["labels"] = example.labels
-            elif self.lengths.kind == "tagging":
-                row["labels"] = [-100] * len(ids)
-                for place, label in example.labels[0]:
-                    row["labels"][place] = label
-            else:
-                row["start_positions"], row["end_positions"] = example.labels[0]
-            rows.append(row)
-        return rows
+        """Return examples as transformers' classes want them."""
+        return peer_rows(examples, "text2text" if self.shape.text2text else self.lengths.kind)
 
 
 @dataclass(frozen=True)
@@ -750,23 +735,16 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> di
         "remove_unused_columns": False,
         "logging_steps": 1_000_000,
         "logging_nan_inf_filter": False,
+        "train_sampling_strategy": "group_by_length",
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
         "use_cpu": not bench.cuda,
     }
-    known = {one.name for one in fields(transformers.TrainingArguments)}
-    if "train_sampling_strategy" in known:
-        options["train_sampling_strategy"] = "group_by_length"
-    else:  # transformers 4
-        options["group_by_length"] = True
-    lacking = sorted(set(options) - known)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Counting(
             case.peer(bench.device.torch),
-            transformers.TrainingArguments(
-                output_dir=folder, **{key: value for key, value in options.items() if key in known}
-            ),
+            transformers.TrainingArguments(output_dir=folder, **options),
             data_collator=Padding(case.about["special"]["pad"]),
             train_dataset=rows,
             callbacks=[Steps()],
@@ -779,7 +757,7 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> di
             torch.cat([written for _, written in lengths]).cpu().numpy(),
         )
         del trainer
-    return {**row, **({"note": f"without {', '.join(lacking)}"} if lacking else {})}
+    return row
 
 
 @dataclass(frozen=True)
@@ -915,7 +893,7 @@ def _timed_answers(
 ) -> dict[str, Any]:
     warm = examples[: max(8, len(examples) // 16)]
     if side.startswith("ours"):
-        _variant(model, side.partition(" ")[2] or "padded")
+        _variant(model, side.partition(" ")[2])
 
         def work(some: list[Example]) -> list[Any]:
             with autocast(device):
@@ -989,11 +967,10 @@ def _labelled(bench: Bench, name: str, side: str, count: int) -> dict[str, Any]:
 
 def _generation(bench: Bench, until: float) -> None:
     """Ours against transformers' own."""
-    ours = ["ours unpadded"]
     count = 16 if bench.toy else 256
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = []
     names = ("mt5-small", "byt5-small") if bench.toy else ("mt5-base", "mt5-small", "byt5-small")
-    sides = (*ours, f"generate {PEER_BATCH}")
+    sides = ("ours unpadded", f"generate {PEER_BATCH}")
 
     def answers(longest: int, sides: Sequence[str], count: int) -> None:
         for name in names:
@@ -1134,11 +1111,9 @@ def _repeatable(bench: Bench, until: float) -> None:
             "warnings": told,
         }
 
-    sides = ["captured"]
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        (f"{name} {side} {fixed}", lambda a=(name, task, side, fixed): measure(*a))
+        (f"{name} {fixed}", lambda a=(name, task, "captured", fixed): measure(*a))
         for name, task in (("xlm-r base", "SQuAD"), ("mt5-small", "QA"))
-        for side in sides
         for fixed in ("only", "where there are", "free")
     ]
     _all(bench, "repeatable", work, until)

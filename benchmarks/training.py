@@ -30,7 +30,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import transformers
-from measuring import clock, prepared, take_turns, write
+from measuring import clock, peer_rows, prepared, take_turns, write
 
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models import frozen
@@ -38,7 +38,7 @@ from stiltsweep.models.batches import Example
 from stiltsweep.models.device import choose
 from stiltsweep.models.load import Source
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.records import read_meta, read_rows
+from stiltsweep.records import Meta, read_meta, read_rows
 from stiltsweep.settings import FROZEN, TrainingSettings
 from stiltsweep.training import loop
 
@@ -49,8 +49,8 @@ REPRESENTATION = Representation("mean", -1, "mean", "query: ")
 BASE = TrainingSettings(batch_size=16, epochs=2, learning_rate=3e-4, dropout=0.0, evaluations=1)
 
 
-def examples(work: Path, task: str) -> tuple[list[Example], int]:
-    """Return the encoded training examples of a task and its number of labels."""
+def examples(work: Path, task: str) -> tuple[list[Example], Meta]:
+    """Return the encoded training examples of a task and what its data say of themselves."""
     source = Source.read(work / "models/e5-small/model.json")
     meta = read_meta(work / f"data/{task}/en.parquet")
     made = form(
@@ -60,7 +60,7 @@ def examples(work: Path, task: str) -> tuple[list[Example], int]:
         limits=Limits(BASE.max_length, BASE.stride, BASE.max_target_length),
         representation=REPRESENTATION,
     )
-    return made.encode(read_rows(work / f"data/{task}/en.parquet", "train"), training=True), len(meta.labels)
+    return made.encode(read_rows(work / f"data/{task}/en.parquet", "train"), training=True), meta
 
 
 class Ours:
@@ -76,16 +76,18 @@ class Ours:
             shutil.rmtree(self.work / "models/e5-small" / FROZEN, ignore_errors=True)
         spent = np.zeros(2)
 
-        def timing(work: Callable[..., None]) -> Any:
-            def timed(*arguments: Any) -> None:
+        def timing(work: Callable[..., Any]) -> Any:
+            def timed(*arguments: Any) -> Any:
                 began = np.array(clock())
-                work(*arguments)
+                made = work(*arguments)
                 spent[:] += np.array(clock()) - began
+                return made
 
             return timed
 
         with (
             tempfile.TemporaryDirectory(dir=self.work) as folder,
+            patch.object(loop._Trainer, "_prepared", timing(loop._Trainer._prepared)),
             patch.object(loop._Trainer, "update", timing(loop._Trainer.update)),
             patch.object(frozen._Frozen, "read", timing(frozen._Frozen.read)),
         ):
@@ -113,26 +115,9 @@ class Theirs:
 
     def __init__(self, work: Path, task: str, settings: TrainingSettings) -> None:
         self.folder, self.settings = work / "models/e5-small", settings
-        self.found, self.labels = examples(work, task)
+        self.found, self.meta = examples(work, task)
         self.kind = TASKS[task]
         self.losses: list[float] = []
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the inputs as transformers' collators want them; a window of a context is a row of its own."""
-        rows = []
-        for example in self.found:
-            for number, one in enumerate(example.inputs):
-                row: dict[str, Any] = {"input_ids": one.ids, "attention_mask": [1] * len(one.ids)}
-                if self.kind == "SequenceClassification":
-                    row["labels"] = example.labels
-                elif self.kind == "TokenClassification":
-                    row["labels"] = [-100] * len(one.ids)
-                    for position, label in example.labels[number]:
-                        row["labels"][position] = label
-                else:
-                    row["start_positions"], row["end_positions"] = example.labels[number]
-                rows.append(row)
-        return rows
 
     def __call__(self) -> tuple[float, float]:
         """Train; return the seconds of its updates."""
@@ -140,7 +125,7 @@ class Theirs:
         choose("fp32", "bert", 1)
         torch.manual_seed(0)
         model_class = getattr(transformers, f"BertFor{self.kind}")
-        options = {} if self.kind == "QuestionAnswering" else {"num_labels": self.labels}
+        options = {} if self.kind == "QuestionAnswering" else {"num_labels": len(self.meta.labels)}
         dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         model = model_class.from_pretrained(self.folder, **options, **dropout)
         if settings.freeze_embeddings:
@@ -173,7 +158,7 @@ class Theirs:
                     use_cpu=True,
                 ),
                 data_collator=padding,
-                train_dataset=self.rows(),
+                train_dataset=peer_rows(self.found, self.meta.kind),
             )
             trainer.remove_callback(transformers.PrinterCallback)
             began = clock()

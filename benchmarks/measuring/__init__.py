@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from stiltsweep.files import write_json, write_text  # noqa: E402
 from stiltsweep.models import tokenizer_files  # noqa: E402
+from stiltsweep.models.batches import Example  # noqa: E402
 from stiltsweep.models.tokenizer import Tokenizer  # noqa: E402
 
 COMMANDS = "sweeps/commands.yaml"
@@ -67,6 +68,31 @@ def prepared(results: Path, files: Sequence[str]) -> Path:
         folder = Path(name).parent
         shutil.copytree(results / folder, work / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("frozen"))
     return work
+
+
+def peer_rows(examples: Iterable[Example], kind: str) -> list[dict[str, Any]]:
+    """Return inputs as transformers' classes want them, without padding; a window of a context is a row of its own.
+
+    Args:
+      examples: of training.
+      kind: of the task; text2text where the model writes.
+    """
+    rows = []
+    for example in examples:
+        for number, one in enumerate(example.inputs):
+            row: dict[str, Any] = {"input_ids": one.ids, "attention_mask": [1] * len(one.ids)}
+            if kind == "text2text":
+                row["labels"] = example.target
+            elif kind == "classification":
+                row["labels"] = example.labels
+            elif kind == "tagging":
+                row["labels"] = [-100] * len(one.ids)
+                for place, label in example.labels[number]:
+                    row["labels"][place] = label
+            else:
+                row["start_positions"], row["end_positions"] = example.labels[number]
+            rows.append(row)
+    return rows
 
 
 def byte_tokenizer(folder: Path) -> Tokenizer:

@@ -11,7 +11,6 @@ Example:
 
 import argparse
 import difflib
-import hashlib
 import json
 import subprocess
 import tarfile
@@ -150,23 +149,22 @@ def archives(folder: Path, bring: bool) -> dict[str, Path]:
                 ) from None
         if not path.is_file():
             raise UserError(f"{path} is missing. Bring it with: npm pack {package}")
-        if (actual := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
+        if (actual := files.digest_file(path)) != expected:
             raise UserError(f"{path} has the digest {actual}, not {expected}. Remove it and bring it again.")
         found[package.partition("@")[0]] = path
     return found
 
 
-def read(archive: Path, name: str) -> Any:
+def read(archive: tarfile.TarFile, name: str) -> Any:
     """Return one JSON file of an archive; None where it has none."""
-    with tarfile.open(archive) as packed:
-        try:
-            member = packed.extractfile(f"package/{name}")
-        except KeyError:
-            return None
-        return None if member is None else json.load(member)
+    try:
+        member = archive.extractfile(f"package/{name}")
+    except KeyError:
+        return None
+    return None if member is None else json.load(member)
 
 
-def annotations(archive: Path, language: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+def annotations(archive: tarfile.TarFile, language: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return emoji -> its name and keywords in one language, as published."""
     locale = LOCALES.get(language, language)
     document = read(archive, f"annotations/{locale}/annotations.json") or {"annotations": {}}
@@ -174,7 +172,7 @@ def annotations(archive: Path, language: str) -> dict[str, tuple[str, tuple[str,
     return {key: (value["tts"][0], tuple(value.get("default", ()))) for key, value in table.items() if "tts" in value}
 
 
-def groups(archive: Path) -> dict[str, tuple[str, str]]:
+def groups(archive: tarfile.TarFile) -> dict[str, tuple[str, str]]:
     """Return emoji -> Unicode's group and subgroup, in Unicode's order; without the selector of its picture."""
     meta = read(archive, "meta/groups.json")
     listed = [one for one in read(archive, "en/data.json") if "group" in one]
@@ -243,11 +241,14 @@ def parts(
 def table(sources: Mapping[str, Path]) -> str:
     """Return the whole table as text."""
     languages = Languages.read([catalog.BUILT_IN / "languages.csv"]).rows
-    names = {code: annotations(sources["cldr-annotations-full"], code) for code in sorted(languages)}
+    with tarfile.open(sources["cldr-annotations-full"]) as archive:
+        names = {code: annotations(archive, code) for code in sorted(languages)}
+    with tarfile.open(sources["emojibase-data"]) as archive:
+        grouped = groups(archive)
     english = names[SOURCE_LANGUAGE]
     variants: set[str] = set()
     kept: dict[str, tuple[str, str]] = {}
-    for key, (group, subgroup) in groups(sources["emojibase-data"]).items():
+    for key, (group, subgroup) in grouped.items():
         if key not in english or group not in GROUPS or subgroup in GROUPS[group] or english[key][0] in LEFT_OUT:
             continue
         if (head := without(english[key][0], GENDERS)) not in variants:
