@@ -134,7 +134,7 @@ def test_texts_do_not_see_each_other() -> None:
         together = hidden(model, model.collate(some, CPU))
         for number, one in enumerate(some):
             alone = hidden(model, model.collate([one], CPU))[0]
-            torch.testing.assert_close(together[number, : len(alone)], alone, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(together[number, : len(alone)], alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["xlm-roberta", "mt5"])

@@ -346,7 +346,7 @@ def _gpu(
     width, layers = int(model.definition["hidden_size"]), int(model.definition["layers"])
     weights = 4 * (size.parameters if whole else size.dense)
     kept = 1 if sparing or not states else layers
-    activations = (read + written) * width * (ACTIVATION_BYTES[model.interface] * kept + (8 * layers if sparing else 0))
+    activations = (read + written) * width * (ACTIVATION_BYTES * kept + (8 * layers if sparing else 0))
     # Scores of the vocabulary, in 16 bits, in 32, and the gradient of them.
     logits = min(written * size.output / width, GPU_LOGITS) * 12
     return math.ceil((weights + states + activations + logits) / 1e6) + 1500

@@ -9,6 +9,7 @@ tensors that stay too, so all graphs of a model share them and one pool of memor
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 _MOST = 32
 """Shapes that are captured; others run as they are."""
-_WARM = 2
-"""Passes before a capture, in which libraries and compilers get ready."""
+_FULL = 0.75
+"""Share of a card's memory from which on nothing more is captured: what lies between two passes stays reserved."""
 
 Pass = Callable[[Sequence[Tensor]], Tensor]
 
@@ -33,6 +34,9 @@ class Captured:
         self.met: set[Hashable] = set()
         """Shapes that occurred: one that does not come back is not worth a capture."""
         self.pool = torch.cuda.graph_pool_handle()
+        self.stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        """One for all captures: each stream has memory of its own."""
+        self.full = _FULL * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         self.anchor = torch.zeros((), device="cuda", requires_grad=True)
 
     def __call__(self, key: Hashable, function: Pass, tensors: Sequence[Tensor]) -> Tensor:
@@ -45,10 +49,10 @@ class Captured:
         """
         pair = self.pairs.get(key)
         if pair is None:
-            if key not in self.met or len(self.pairs) >= _MOST:
+            if key not in self.met or len(self.pairs) >= _MOST or torch.cuda.memory_reserved() >= self.full:
                 self.met.add(key)
                 return function(tensors)
-            pair = self.pairs[key] = _Pair(function, tensors, self.model, self.pool)
+            pair = self.pairs[key] = _Pair(function, tensors, self)
         for static, tensor in zip(pair.tensors, tensors, strict=True):
             static.copy_(tensor)
         made: Tensor = _Replay.apply(self.anchor, pair)  # type: ignore[no-untyped-call]
@@ -58,14 +62,12 @@ class Captured:
 class _Pair:
     """A pass forward and the one back."""
 
-    def __init__(self, function: Pass, tensors: Sequence[Tensor], model: nn.Module, pool: Any) -> None:
-        with _stand_ins(model) as leaves:
-            self._capture(function, tensors, leaves, pool)
-
-    def _capture(
-        self, function: Pass, tensors: Sequence[Tensor], leaves: Sequence[tuple[nn.Parameter, nn.Parameter]], pool: Any
-    ) -> None:
+    def __init__(self, function: Pass, tensors: Sequence[Tensor], owner: Captured) -> None:
         self.tensors = [tensor.clone() for tensor in tensors]
+        with _stand_ins(owner.model) as leaves:
+            self._capture(function, leaves, owner)
+
+    def _capture(self, function: Pass, leaves: Sequence[tuple[nn.Parameter, nn.Parameter]], owner: Captured) -> None:
         kind = "cuda"
 
         def passed() -> Tensor:
@@ -74,30 +76,51 @@ class _Pair:
             with torch.autocast(kind, dtype=dtype, enabled=on, cache_enabled=False):
                 return function(self.tensors)
 
-        parameters = [leaf for _, leaf in leaves]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM):
-                out = passed()
-                gradients = torch.autograd.grad(out, parameters, torch.zeros_like(out), allow_unused=True)
-        torch.cuda.current_stream().wait_stream(stream)
+        # Once before the capture: libraries get ready, and which parameters take part is seen.
+        owner.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(owner.stream):
+            out = passed()
+            parameters = [leaf for _, leaf in leaves]
+            gradients = torch.autograd.grad(out, parameters, torch.zeros_like(out), allow_unused=True)
+        torch.cuda.current_stream().wait_stream(owner.stream)
         used = [pair for pair, found in zip(leaves, gradients, strict=True) if found is not None]
         del out, gradients
         for parameter, _ in used:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.forward = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, pool=pool):
+        with _recorded(owner) as self.forward:
             out = passed()
         self.gradient = torch.zeros_like(out)
-        self.backward = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.backward, pool=pool):
+        with _recorded(owner) as self.backward:
             new = torch.autograd.grad(out, [leaf for _, leaf in used], self.gradient)
             sums: list[Tensor] = [parameter.grad for parameter, _ in used if parameter.grad is not None]
             torch._foreach_add_(sums, new)
         del new
         self.out = out.detach()
+
+
+@contextlib.contextmanager
+def _recorded(owner: Captured) -> Iterator[torch.cuda.CUDAGraph]:
+    """Record what a block does as a graph.
+
+    `torch.cuda.graph` would also give all memory that is free back to the driver, each time, to be asked for again by
+    the next passes: with 32 shapes that took longer than what the graphs saved. What other threads do, who bring the
+    next texts to the GPU, is none of the graph's business.
+    """
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of the GPU's may be let go of while a graph is recorded
+    try:
+        with torch.cuda.stream(owner.stream):
+            graph.capture_begin(pool=owner.pool, capture_error_mode="thread_local")
+            try:
+                yield graph
+            finally:
+                graph.capture_end()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -158,7 +158,8 @@ def _biases(decoder: Any, most: int) -> list[Tensor]:
     found: list[Tensor] = []
     for block in decoder.block:
         attention = block.layer[0].SelfAttention
-        found.append(attention.compute_bias(most, most) if attention.has_relative_attention_bias else found[-1])
+        bias = attention.compute_bias(most, most).contiguous() if attention.has_relative_attention_bias else found[-1]
+        found.append(bias)
     return found
 
 

@@ -35,7 +35,7 @@ from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, train
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
 from ..records import read_meta
-from ..settings import ACTIVATION_BYTES, MICRO_BATCH_TOKENS, TrainingSettings
+from ..settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
 from . import optimizer as optimizers
 from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor, rows
@@ -338,16 +338,17 @@ _WORTH_CAPTURING = 300
 """Updates of a run from which on its passes are captured as graphs; every shape costs as much as some updates."""
 
 
-def _room(source: Source, model: TaskModel, device: Device, trained: Mapping[str, Tensor]) -> int:
-    """Return the tokens of a micro-batch that fit on a GPU beside weights, gradients and two moments.
+def _room(model: TaskModel, device: Device, trained: Mapping[str, Tensor]) -> int:
+    """Return the tokens of a micro-batch that fit on a GPU beside weights, gradients, two moments and an output layer.
 
     By what the card has, not by what is free of it: dropout is drawn by micro-batch, so their size decides numbers.
     """
     config = model.backbone.config
-    layers = config.num_hidden_layers + (getattr(config, "num_decoder_layers", None) or 0)
-    held = 4 * sum(p.numel() for p in model.parameters()) + 12 * sum(p.numel() for p in trained.values())
+    held = (
+        12 * GPU_LOGITS + 4 * sum(p.numel() for p in model.parameters()) + 12 * sum(p.numel() for p in trained.values())
+    )
     memory = torch.cuda.get_device_properties(device.torch).total_memory
-    return int((_MEMORY_SHARE * memory - held) / (ACTIVATION_BYTES[source.interface] * config.hidden_size * layers))
+    return int((_MEMORY_SHARE * memory - held) / (ACTIVATION_BYTES * config.hidden_size * config.num_hidden_layers))
 
 
 class _Trainer:
@@ -396,7 +397,7 @@ class _Trainer:
         self.trained: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best: dict[str, Tensor] = {}
         self.usual = settings.micro_batch_tokens or MICRO_BATCH_TOKENS
-        by_card = _room(source, model, device, self.trained) if alone and settings.micro_batch_tokens is None else 0
+        by_card = _room(model, device, self.trained) if alone and settings.micro_batch_tokens is None else 0
         self.budget = max(self.usual, by_card)
         self.repeatable = True
         """Whether nothing was computed so far that a GPU computes otherwise each time."""
