@@ -1,4 +1,5 @@
-"""Write the pages that follow from the code: configuration.md from the schemas, columns.md from the classes of rows.
+"""Write the pages that follow from the code: configuration.md from the schemas, columns.md from the classes of rows,
+and in catalog.md the rows of its tables, from the catalogue's files.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    says whether they are as they would be written
@@ -7,6 +8,7 @@ python docs/generate.py --check    says whether they are as they would be writte
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -134,7 +136,101 @@ def _fields(path: Path, name: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-PAGES = {"configuration.md": configuration, "columns.md": columns}
+CATALOGUE = DOCS.parent / "workflow" / "catalog"
+_ORIGINS = re.compile(r"\b([SDM](?=:)|ours(?=:)|ours$)")
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def catalogue() -> str:
+    """Return catalog.md with the rows of its tables as the catalogue's files have them; the text between them stays."""
+    lines = (DOCS / "catalog.md").read_text(encoding="utf-8").splitlines()
+    found: list[str] = []
+    section = ""
+    for number, line in enumerate(lines):
+        section = line if line.startswith("## ") else section
+        rule = lines[number - 1] if number else ""
+        if line.startswith("| `") and section in _SECTIONS:
+            continue
+        found.append(line)
+        if line.startswith("| ---") and section in _SECTIONS:
+            roles, packaged = _SECTIONS[section]
+            role = "intermediate" if section == "## Packaged tasks, no network" and "holds data of" in rule else roles
+            kept = {cells[0]: cells for cells in map(_cells, lines) if len(cells) > 4}
+            found += [
+                _row(path, role, kept.get(f"`{path.stem}`", []))
+                for path in sorted((CATALOGUE / role).glob("*.yaml"))
+                if role == "models" or (_source(path)["type"] in ("package", "templates")) == packaged
+            ]
+    return "\n".join(found) + "\n"
+
+
+_SECTIONS = {
+    "## Targets": ("target", False),
+    "## Intermediate tasks": ("intermediate", False),
+    "## Probing tasks": ("probe", False),
+    "## Packaged tasks, no network": ("target", True),
+    "## Models": ("models", False),
+}
+"""Heading -> the folder of the files below it, and whether those whose texts are packaged."""
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split(" | ")] if line.startswith("| `") else []
+
+
+def _source(path: Path) -> Mapping[str, Any]:
+    source: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["source"]
+    return source
+
+
+def _row(path: Path, role: str, kept: list[str]) -> str:
+    """Return a file's row; what is said of a packaged source is kept from the page."""
+    about = yaml.safe_load(path.read_text(encoding="utf-8"))
+    source, licence = about["source"], about["licence"]
+    pinned = "commit" in source or all(_COMMIT.fullmatch(found) for found in _named(source, "revision"))
+    origins = ", ".join(
+        f"{key} {' '.join(dict.fromkeys(_ORIGINS.findall(text) or ['S']))}"
+        + " **to pin**" * (key == ("revision" if role == "models" else "source") and not pinned)
+        for key, text in about.get("provenance", {}).items()
+    )
+    if role == "models":
+        size = f"{about['hidden_size']:,}, {about['layers']}"
+        said = f"`{source['repo']}`" if source["type"] == "hub" else (kept[4] if kept else source["type"])
+        return _line(f"`{path.stem}`", about["interface"], f"{about['parameters']:,}", size, said, licence, origins)
+    sets = list(dict.fromkeys(_named(source, "dataset")))
+    said = ", ".join(f"`{name}`" for name in sets) if sets else "your files" if source["type"] == "files" else ""
+    train = about["languages"].get("en", {}).get("train")
+    held = ", ".join(about.get("contaminates", []))
+    member = ", ".join(f"{name} {len(codes)}" for name, codes in about.get("benchmarks", {}).items())
+    return _line(
+        f"`{path.stem}`",
+        about["kind"],
+        str(len(about["languages"])),
+        f"{train:,}" if train else "–",
+        said or (kept[4] if kept else source["type"]),
+        licence,
+        member or held,
+        origins,
+    )
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _named(source: Any, key: str) -> Iterator[str]:
+    """Yield what a source and its parts give for a key."""
+    if isinstance(source, Mapping):
+        if key in source:
+            yield source[key]
+        for value in source.values():
+            yield from _named(value, key)
+    elif isinstance(source, list):
+        for value in source:
+            yield from _named(value, key)
+
+
+PAGES = {"configuration.md": configuration, "columns.md": columns, "catalog.md": catalogue}
 
 
 def main() -> None:

@@ -122,6 +122,8 @@ def test_pages_that_follow_from_the_code() -> None:
 
     page = written["columns"]()
     assert all(f"| `{column}` |" in page for column in COLUMNS)
+    for name, write in written["PAGES"].items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == write(), f"{name}: python docs/generate.py"
 
 
 def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
