@@ -480,7 +480,7 @@ def test_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("STILTSWEEP_DEVICE", raising=False)
-    with pytest.raises(UserError, match=r"training\.precision: fp16 needs a GPU\. Use fp32 or bf16"):
+    with pytest.raises(UserError, match=r"training\.precision: fp16 needs a GPU that runs CUDA\. Use fp32"):
         device.choose("fp16", "bert")
     assert device.choose("auto", "bert").torch.type == "cpu"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -489,7 +489,29 @@ def test_a_missing_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILTSWEEP_DEVICE", "cpu")
     assert device.choose("auto", "bert").torch.type == "cpu"
     monkeypatch.setenv("STILTSWEEP_DEVICE", "gpu")
-    with pytest.raises(UserError, match=r"STILTSWEEP_DEVICE: 'gpu' is not allowed; allowed: auto, cpu"):
+    with pytest.raises(UserError, match=r"STILTSWEEP_DEVICE: 'gpu' is not allowed; allowed: auto, cpu, mps"):
+        device.choose("auto", "bert")
+
+
+def test_the_gpu_of_a_mac_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Mac was there: what is chosen is tested, with what it lacks (64-bit numbers), not what it computes."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.delenv("STILTSWEEP_DEVICE", raising=False)
+    assert device.choose("auto", "bert").torch.type == "cpu"
+    monkeypatch.setenv("STILTSWEEP_DEVICE", "mps")
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        chosen = device.choose("auto", "bert")
+        assert (chosen.torch.type, chosen.precision, chosen.widest) == ("mps", "fp32", torch.float32)
+        assert device.choose("bf16", "t5").mixed_precision == "bf16"
+        with pytest.raises(UserError, match=r"fp16 needs a GPU that runs CUDA"):
+            device.choose("fp16", "bert")
+    finally:
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"STILTSWEEP_DEVICE=mps: torch .* finds no GPU of a Mac here"):
         device.choose("auto", "bert")
 
 

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..models.device import place
+
 QUERIES, CANDIDATES = 1024, 65_536
 """Compared at once: the block of scores takes 256 MB."""
 
@@ -37,7 +39,9 @@ def nearest(
     Returns:
       Products and indices of the candidates, both (Q, min(depth, C)).
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = place()
+    if device.type == "mps":  # lacks a stable sort of whole numbers
+        device = torch.device("cpu")
     depth = min(depth, len(candidates))
     best = torch.full((len(queries), depth), -torch.inf)
     found = torch.zeros((len(queries), depth), dtype=torch.int64)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import dtype as DType
 
 from ..errors import UserError
 from ..settings import T5_FAMILY
 
 DEVICE = "STILTSWEEP_DEVICE"
-"""`cpu` keeps jobs off a GPU; `auto`, the default, takes the first visible one."""
+"""`cpu` keeps jobs off a GPU; `auto`, the default, takes the first visible one; `mps` is the GPU of a Mac."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,20 @@ class Device:
     @property
     def name(self) -> str:
         """The device's name, for the record."""
-        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else "cpu"
+        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else self.torch.type
 
     @property
     def mixed_precision(self) -> str:
         """Accelerate's name of the precision."""
         return "no" if self.precision == "fp32" else self.precision
 
+    @property
+    def widest(self) -> DType:
+        """The widest floating-point numbers it has; sums over a batch are taken in them."""
+        return torch.float32 if self.torch.type == "mps" else torch.float64
+
     def peak_memory_mb(self) -> int:
-        """Return the peak memory so far: the GPU's, or the process's resident set."""
+        """Return the peak memory so far: the GPU's, or the process's resident set, which a Mac's GPU shares."""
         if self.torch.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.torch) / 2**20)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -68,13 +74,22 @@ def autocast(device: Device) -> torch.autocast:
     return torch.autocast(device.torch.type, dtype=dtype, enabled=dtype is not None)
 
 
-def _device() -> torch.device:
-    """Return the first visible GPU, else the CPU; refuse to go on slowly where a GPU was given and does not work."""
+def place() -> torch.device:
+    """Return the first visible GPU, else the CPU; refuse to go on slowly where a GPU was given and does not work.
+
+    A Mac's GPU has to be asked for: it computes other bytes than the CPU, and several jobs at once share it.
+    """
     wanted = os.environ.get(DEVICE, "auto")
-    if wanted not in ("auto", "cpu"):
-        raise UserError(f"{DEVICE}: {wanted!r} is not allowed; allowed: auto, cpu. CUDA_VISIBLE_DEVICES chooses a GPU.")
+    if wanted not in ("auto", "cpu", "mps"):
+        raise UserError(
+            f"{DEVICE}: {wanted!r} is not allowed; allowed: auto, cpu, mps. CUDA_VISIBLE_DEVICES chooses a GPU."
+        )
     if wanted == "cpu":
         return torch.device("cpu")
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError(f"{DEVICE}=mps: torch {torch.__version__} finds no GPU of a Mac here. Leave {DEVICE} out.")
+        return torch.device("mps")
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -96,20 +111,20 @@ def choose(precision: str, model_type: str, threads: int = 1) -> Device:
       UserError: fp16 for a T5-like model, whose activations overflow in it, a precision the device lacks, or a GPU that
         was given to this job and cannot be used.
     """
-    device = _device()
+    device = place()
     if precision == "fp16" and model_type in T5_FAMILY:
         raise UserError(
             f"training.precision: fp16 is refused for {model_type}: its activations overflow to inf. Use bf16 or fp32."
         )
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("training.precision: fp16 needs a GPU. Use fp32 or bf16.")
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError("training.precision: fp16 needs a GPU that runs CUDA. Use fp32 or bf16.")
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if device.type == "cpu":
-        torch.set_num_threads(threads)
-    else:
+    if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    else:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
     # It would also fill all new memory with NaN, 2% of a training on a CPU, to show up what reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return Device(device, precision)

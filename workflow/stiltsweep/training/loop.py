@@ -522,7 +522,7 @@ class _Trainer:
         limit = settings.clip_norm or math.inf
         norm_0 = self.team.whole(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit))
         # The one time that an update waits for the device.
-        loss, norm = torch.stack([loss_0.double(), norm_0.double()]).tolist()
+        loss, norm = torch.stack([loss_0, norm_0.to(loss_0.dtype)]).tolist()
         loss = self.team.sum(loss)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
@@ -549,7 +549,7 @@ class _Trainer:
         # Dropout depends on seed and update alone, so a resumed run draws the same; every process its own.
         own = () if self.team.first else (self.team.rank,)
         torch.manual_seed(derived_seed(self.run.seed, "update", self.progress.update, *own))
-        total_0 = torch.zeros((), dtype=torch.float64, device=self.device.torch)
+        total_0 = torch.zeros((), dtype=self.device.widest, device=self.device.torch)
         for part, factor in work.parts:
             loss = self.model(part) / work.weight
             self.accelerator.backward(loss if factor == 1 else loss * factor)
