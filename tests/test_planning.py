@@ -282,6 +282,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "resources.cuda_graphs": ({"resources": {"cuda_graphs": False}}, TOLD),
     "resources.teraflops": ({"resources": {"teraflops": 100.0}}, TOLD),
     "resources.card": ({"resources": {"card": "t4-16"}}, TOLD),
+    "tracking": ({"tracking": "tensorboard"}, TOLD),
     "prediction.batch_tokens": ({"prediction": {"batch_tokens": 1024}}, {*PROBED, *PREDICTED}),
     "probes.tasks": (probes(tasks=["forms", "forms2"]), {"prepare", *PROBED, *TOLD}),
     "probes.languages": (probes(languages=["fi"]), {*PROBED, *TOLD}),

@@ -29,6 +29,7 @@ def main() -> None:
         "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
     )
     parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
+    parser.add_argument("--tracking", help="where to send losses and dev scores: tensorboard, trackio, wandb or mlflow")
     parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -45,6 +46,7 @@ def main() -> None:
             save_minutes=arguments.save_minutes,
             gradient_checkpointing=arguments.gradient_checkpointing,
             cuda_graphs=not arguments.no_cuda_graphs,
+            tracking=arguments.tracking,
         )
 
 

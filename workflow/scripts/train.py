@@ -50,6 +50,7 @@ def main() -> int:
         "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
     )
     parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
+    parser.add_argument("--tracking", help="where to send losses and dev scores: tensorboard, trackio, wandb or mlflow")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -81,6 +82,7 @@ def main() -> int:
         save_minutes=arguments.save_minutes,
         gradient_checkpointing=arguments.gradient_checkpointing,
         cuda_graphs=not arguments.no_cuda_graphs,
+        tracking=arguments.tracking,
     )
     train(run, threads=arguments.threads)
     return 0

@@ -133,7 +133,8 @@ class Jobs:
         options += ["--save-minutes", f"{settings.save_minutes:g}"]
         resources = self.config["resources"]
         options += ["--gradient-checkpointing"] if resources["gradient_checkpointing"] else []
-        return shlex.join([*options, *([] if resources["cuda_graphs"] else ["--no-cuda-graphs"])])
+        options += [] if resources["cuda_graphs"] else ["--no-cuda-graphs"]
+        return shlex.join([*options, *(["--tracking", self.config["tracking"]] if self.config["tracking"] else [])])
 
     def copies(self, task: str) -> str:
         """Return the option of `prepare.py` that says where copies of hub data sets lie, empty for other tasks.

@@ -26,6 +26,7 @@ from .settings import T5_FAMILY, TrainingSettings
 from .sources import READERS
 from .sources.parts import root, rooted
 from .sweep import Sweep
+from .training import tracking
 
 _SECONDS = 2.0
 """How long a hub may take to answer."""
@@ -147,8 +148,14 @@ def _check_heads(sweep: Sweep) -> None:
 
 
 def _check_trainings(jobs: Jobs) -> None:
-    """Check what trainings need: English development data, windows that go on, a precision that holds."""
+    """Check what trainings need: English development data, windows that go on, a precision that holds, a tracker."""
     sweep, catalog = jobs.sweep, jobs.catalog
+    service = jobs.config["tracking"]
+    if service and (package := tracking.missing(service)):
+        raise UserError(
+            f"tracking: {service}: the package {package} is not installed. Hint: "
+            f"pip --python {sys.executable} install {package}, or leave tracking out."
+        )
     for name in dict.fromkeys([*(task for tasks in sweep.trainings.values() for task in tasks), *_scored(sweep)]):
         task = catalog.task(name)
         english = task.languages.get(SOURCE_LANGUAGE, {})

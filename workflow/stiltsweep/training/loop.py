@@ -37,6 +37,7 @@ from ..prediction import run as predict_examples
 from ..records import read_meta
 from ..settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
 from . import optimizer as optimizers
+from . import tracking
 from .mixture import Choice, Mixture, Task, choices, load, sampling
 from .plan import derived_seed, evaluation_points, learning_rate_factor, rows
 from .processes import Team
@@ -76,6 +77,8 @@ class Run:
     """Compute activations again on the way back instead of keeping them: slower, less memory, the same numbers."""
     cuda_graphs: bool = True
     """Replay passes as graphs of a GPU, where it can: faster, the same numbers."""
+    tracking: str | None = None
+    """Where to send losses and dev scores meanwhile (`training.tracking`); None: nowhere."""
 
 
 @dataclass
@@ -379,7 +382,13 @@ class _Trainer:
         self.selects = run.mixture is None or not run.mixture.shuffle_labels
         self.patience = settings.patience if self.selects and run.more_updates is None else None
         self.evaluations = set(evaluation_points(self.total, settings.evaluations))
-        self.accelerator = Accelerator(mixed_precision=device.mixed_precision, cpu=device.torch.type == "cpu")
+        watched = run.tracking if team.first else None
+        self.accelerator = Accelerator(
+            mixed_precision=device.mixed_precision,
+            cpu=device.torch.type == "cpu",
+            log_with=watched,
+            project_dir=tracking.folder(run.output) if watched else None,
+        )
         # On a GPU texts are read without padding; what is left of it on a CPU, `frozen` and small batches take care of.
         alone = device.torch.type == "cuda" and team.size == 1
         sparing, replays = run.gradient_checkpointing, run.cuda_graphs and self.total >= _WORTH_CAPTURING
@@ -402,6 +411,10 @@ class _Trainer:
         self.repeatable = True
         """Whether nothing was computed so far that a GPU computes otherwise each time."""
         self.progress = _Progress()
+        place = "/".join(run.output.parent.parts[-5:])
+        self.tracker = tracking.Tracker(
+            self.accelerator, watched, place, {**run.identity, **settings.to_json(), "seed": run.seed}
+        )
 
     def _met_again(self) -> list[Example]:
         """Return the training examples that every epoch meets as they are, if there is a whole epoch to come."""
@@ -415,6 +428,14 @@ class _Trainer:
         progress, began, saved = self.progress, time.monotonic(), time.monotonic()
         before = progress.seconds
         self.model.train()
+        with contextlib.closing(self.tracker):
+            self._updates(stop, before, began, saved)
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(self.best[name])
+
+    def _updates(self, stop: list[int], before: float, began: float, saved: float) -> None:
+        progress = self.progress
         for work in self.ahead(islice(self._batches(), progress.update, self.total)):
             if self.patience is not None and progress.stale >= self.patience:
                 log.info("stop early: no better dev score in %d evaluations", progress.stale)
@@ -430,9 +451,6 @@ class _Trainer:
                 saved = time.monotonic()
                 if signalled:
                     raise Interrupted(f"signal {signalled} after update {progress.update}; the training state is saved")
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                parameter.copy_(self.best[name])
 
     def _batches(self) -> Iterator[_Batch]:
         """Yield what each update learns from: a task is drawn, and its own next batch taken."""
@@ -538,6 +556,7 @@ class _Trainer:
         entry = {"update": progress.update + 1, "loss": loss, "gradient_norm": norm, "learning_rate_factor": factor}
         named = {} if len(self.tasks) == 1 else {"task": self.tasks[batch.task].meta.task}
         progress.history.append({**entry, **named})
+        self.tracker.update(progress.update + 1, entry, work.tokens)
 
     def _gradients(self, work: _Work) -> Tensor:
         """Accumulate the gradient of the batch's mean loss and return this process's part of that loss.
@@ -570,6 +589,7 @@ class _Trainer:
         entry: dict[str, Any] = {"update": progress.update, "dev": score, "metric": self._metric}
         progress.history.append(entry if len(self.tasks) == 1 else {**entry, "tasks": scores})
         log.info("update %d of %d: dev %s %.2f", progress.update, self.total, self._metric, score)
+        self.tracker.evaluated(progress.update, self._metric, scores)
         if score > progress.best_score or not self.selects:
             progress.best_score, progress.best_update, progress.stale = score, progress.update, 0
             progress.best_parts = scores

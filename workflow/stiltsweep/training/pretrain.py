@@ -34,6 +34,7 @@ def pretrain(
     save_minutes: float | None = None,
     gradient_checkpointing: bool = False,
     cuda_graphs: bool = True,
+    tracking: str | None = None,
 ) -> None:
     """Write the canonical directory of a model with `source: {type: pretrain}`; killed and started again, it goes on.
 
@@ -42,7 +43,7 @@ def pretrain(
       output: model.json, written last.
       settings: of training; `max_updates` is the source's number of updates.
       threads: CPU threads.
-      save_minutes, gradient_checkpointing, cuda_graphs: see `Run`.
+      save_minutes, gradient_checkpointing, cuda_graphs, tracking: see `Run`.
 
     Raises:
       UserError: see `fetch` and `train`.
@@ -77,6 +78,7 @@ def pretrain(
             save_minutes=save_minutes,
             gradient_checkpointing=gradient_checkpointing,
             cuda_graphs=cuda_graphs,
+            tracking=tracking,
         ),
         threads,
     )
