@@ -18,7 +18,7 @@ from stiltsweep.significance import Joint, resample
 from stiltsweep.significance.joint import joint
 from stiltsweep.typology import Settings, compare_types, levels, permutation, predictors, regress
 from stiltsweep.typology.mixed import fit
-from stiltsweep.typology.models import Problem, Typed, omnibus, type_terms
+from stiltsweep.typology.models import Problem, Typed, omnibus, slope_terms, type_terms
 from stiltsweep.typology.observations import Observations
 from stiltsweep.typology.tables import LANGUAGES, LINEAGES
 
@@ -315,6 +315,33 @@ def test_what_cannot_be_asked_says_why():
         assert why in one(tests, random="languages", **PAIR)["reason"]
     few, _ = rows_of([0.1, 0.2, 1.0, 1.4], ["fi", "tr", "de", "ar"])
     assert "ways to deal" in one(few, random="languages", **PAIR)["reason"] or few[0]["p"] is None
+
+
+def test_lifts_without_any_error():
+    """A target that every run solves whole is left out of what is pooled; a language of it that does not weigh is named."""
+    rng = np.random.default_rng(3)
+    types, lineages = ({code: TABLE.value(code, column) for code in XNLI} for column in ("family", "genealogy"))
+    usual = Joint(tuple(XNLI), rng.normal(size=14), 0.2 * np.eye(14) + 0.1)
+    solved = Joint(tuple(XNLI), np.zeros(14), np.zeros((14, 14)))
+    alone = Typed(Problem(Observations.of([solved], types), LANGUAGES, lineages), types)
+    found = omnibus(alone, Settings(permutations=199))
+    assert (found["status"], found["n_languages"]) == ("n/a", 0)
+    assert found["reason"] == "no language has a lift that differs between resamples"
+    assert {row["reason"] for row in type_terms(alone, None, Settings())} == {found["reason"]}
+    both, one_alone = (
+        omnibus(Typed(Problem(Observations.of(blocks, types), LANGUAGES, lineages), types), Settings(permutations=199))
+        for blocks in ([usual, solved], [usual])
+    )
+    assert both == one_alone
+    # Two languages whose lifts are exact and the same as all others'.
+    errors = np.diag([0.0, 0.0, *[0.2] * 12])
+    exact = Observations.of([Joint(tuple(XNLI), np.zeros(14), errors)], types)
+    found = omnibus(Typed(Problem(exact, LANGUAGES, lineages), types), Settings(permutations=199))
+    assert found["status"] == "n/a"
+    assert found["reason"].startswith("lifts of ar bg come out the same in every resample")
+    sizes = {code: float(number) for number, code in enumerate(XNLI)}
+    row = slope_terms(Problem(exact, LANGUAGES, lineages), "number", sizes, None, Settings())
+    assert (row["status"], row["reason"]) == ("n/a", found["reason"])
 
 
 def test_slope_on_a_number_is_found():

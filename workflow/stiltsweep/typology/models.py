@@ -23,6 +23,14 @@ _FEWEST_DEALS = 20
 """With fewer deals no p can reach 0.05."""
 
 
+_SINGULAR = 1e-9
+"""Least eigenvalue of the lifts' covariance, of its largest variance, that is taken for more than rounding."""
+
+
+class Undetermined(Exception):
+    """The model does not say how lifts are to be weighed; the text says why."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to test."""
@@ -66,10 +74,22 @@ class Problem:
         return ""
 
     def fitted(self, X: Array) -> Fit:
-        """Fit with (languages, p) regressors, besides an intercept for every block but the last."""
+        """Fit with (languages, p) regressors, besides an intercept for every block but the last.
+
+        Raises:
+          Undetermined: some lifts have no error at all.
+        """
         o = self.observations
         design = np.concatenate([X[o.language], o.intercepts], axis=1)
-        return fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+        found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+        if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
+            exact = sorted({o.languages[place] for place in o.language[o.S.diagonal() < 1e-12]})
+            whose = f" of {' '.join(exact)}" if exact else ""
+            raise Undetermined(
+                f"lifts{whose} come out the same in every resample, and languages differ by no more: there are no "
+                "weights"
+            )
+        return found
 
     def scaled(self, found: Fit) -> bool:
         """Whether Knapp and Hartung's factor is used: it is made for one observation a language."""
@@ -102,7 +122,7 @@ class Typed:
     def absent(self) -> str:
         """Why types cannot be compared; empty where they can."""
         if not self.problem.observations.languages:
-            return "no language has a lift"
+            return "no language has a lift that differs between resamples"
         if len(self.names) < 2:
             return f"every language is {self.names[0]}: there is no other type to compare with"
         if self.problem.absent:
@@ -154,8 +174,11 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
     if typed.absent:
         return row
     kinds = len(typed.names)
-    null = problem.fitted(np.ones((len(o.languages), 1)))
-    found = problem.fitted(typed.dummies)
+    try:
+        null = problem.fitted(np.ones((len(o.languages), 1)))
+        found = problem.fitted(typed.dummies)
+    except Undetermined as error:
+        return row | {"reason": str(error)}
     contrasts = np.eye(kinds, found.X.shape[1])[1:] - np.eye(kinds, found.X.shape[1])[0]
     f = found.wald(contrasts, scaled=problem.scaled(found))
     df = problem.units - kinds
@@ -217,7 +240,10 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
     X = np.concatenate(columns, axis=1)
     if reason := _untold(X, typed.problem, "types"):
         return empty(reason)
-    found = typed.problem.fitted(X)
+    try:
+        found = typed.problem.fitted(X)
+    except Undetermined as error:
+        return empty(str(error))
     p = found.X.shape[1]
     mean = np.zeros((1, p))
     mean[0, :kinds] = 1.0 / kinds
@@ -264,13 +290,17 @@ def slope_terms(
     reason = problem.absent or _untold(X, problem, name)
     if reason:
         return row | {"reason": reason}
-    found = problem.fitted(X)
+    try:
+        found = problem.fitted(X)
+        null = problem.fitted(X[:, :1]) if covariate is None and problem.random == LANGUAGES else None
+    except Undetermined as error:
+        return row | {"reason": str(error)}
     L = np.zeros((1, found.X.shape[1]))
     L[0, 1] = 1.0
     row |= _tested(problem, found, L, None, problem.units - X.shape[1], settings)
-    if covariate is None and problem.random == LANGUAGES:
-        null = permutation.Reduced.of(problem.fitted(X[:, :1]), o.language)
-        row["p_permutation"] = permutation.number(null, own, most=settings.permutations, seed=settings.seed).p
+    if null is not None:
+        reduced = permutation.Reduced.of(null, o.language)
+        row["p_permutation"] = permutation.number(reduced, own, most=settings.permutations, seed=settings.seed).p
     return row
 
 

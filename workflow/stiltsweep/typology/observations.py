@@ -30,7 +30,12 @@ class Observations:
 
     @classmethod
     def of(cls, blocks: Sequence[Joint], known: Collection[str]) -> Observations:
-        """Stack blocks, of each the languages that are `known`."""
+        """Stack blocks, of each the languages that are `known`.
+
+        A block in which nothing varies (a target that every run solves whole, say) is left out: its lifts would weigh
+        infinitely much and say nothing of languages.
+        """
+        blocks = [one for one in blocks if one.covariance.any()]
         kept = [[i for i, code in enumerate(one.languages) if code in known] for one in blocks]
         kept = [places for places in kept if places]
         full = [one for one in blocks if any(code in known for code in one.languages)]
