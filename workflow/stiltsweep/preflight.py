@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import Catalog, Model, Task
-from .errors import UserError, nearest
+from .errors import UserError
 from .files import unique
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
@@ -226,19 +226,16 @@ def _check_directory(model: Model) -> None:
         )
     for path in [folder / "config.json", *weights]:
         _check_readable(path)
-    from .models.directory import CLASSES  # not needed by a sweep without such models
+    from .models import architectures  # not needed by a sweep without such models
 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"), object_pairs_hook=unique)
     except (ValueError, KeyError) as error:
         raise UserError(f"{folder / 'config.json'}: not a whole JSON file ({error}). Get it again.") from None
-    kind = str(config.get("model_type")) if isinstance(config, dict) else ""
-    offered = sorted(name for interface, name in CLASSES if interface == model.interface)
-    if kind not in offered:
-        raise UserError(
-            f"{where}: model type {kind!r} cannot be used with interface {model.interface!r}; supported: "
-            f"{', '.join(offered)}.{nearest(kind, offered)}"
-        )
+    try:
+        architectures.class_name(model.interface, config if isinstance(config, dict) else {})
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _check_readable(path: Path) -> None:

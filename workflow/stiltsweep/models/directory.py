@@ -18,28 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..files import read_json, replacing, write_json
-from . import pickles, sentencepiece_files, tokenizer_files
+from . import architectures, pickles, sentencepiece_files, tokenizer_files
+from .tokenizer import ROLES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS = "model.safetensors"
-CLASSES = {
-    ("encoder", "bert"): "BertModel",
-    ("encoder", "xlm-roberta"): "XLMRobertaModel",
-    ("encoder", "xlm-roberta-xl"): "XLMRobertaXLModel",
-    ("encoder", "deberta-v2"): "DebertaV2Model",
-    ("encoder", "t5"): "T5EncoderModel",
-    ("encoder", "mt5"): "MT5EncoderModel",
-    ("encoder", "umt5"): "UMT5EncoderModel",
-    ("text2text", "t5"): "T5ForConditionalGeneration",
-    ("text2text", "mt5"): "MT5ForConditionalGeneration",
-    ("text2text", "umt5"): "UMT5ForConditionalGeneration",
-}
-"""(interface, model type) -> class of transformers."""
-_WITHOUT_POOLER = ("BertModel", "XLMRobertaModel", "XLMRobertaXLModel")
 _SENTENCEPIECE = ("spiece.model", "sentencepiece.model", "spm.model", "sentencepiece.bpe.model")
 # What the classes of transformers take for granted where the directory does not say.
 _BERT = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
@@ -54,6 +41,10 @@ _TOKENS = {
     "mt5": _T5,
     "umt5": _T5,
 }
+"""Model type -> names. Of any other type they are those that the directory's own files say."""
+_READS_SENTENCEPIECE = ("deberta-v2", "mt5", "t5", "umt5", "xlm-roberta", "xlm-roberta-xl")
+"""Types whose SentencePiece model is turned into ids here; of the others transformers does it, beforehand."""
+_PROBE = "a b c d e f"
 _BYT5_EXTRA = 125
 
 
@@ -72,21 +63,20 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
       interface: decides the class, and so which of the weights are kept.
 
     Returns:
-      What model.json adds: class, checks, and `pooler` (False) for classes that would make one of random weights.
+      What model.json adds: class, checks, `pooler` (False) for classes that would make one of random weights, and of
+      encoders the embedding's name, width and number of layers.
 
     Raises:
       UserError: something is missing, damaged or does not fit; the text says what.
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; a Hugging Face model directory is expected (see save_pretrained).")
-    model_type = str(read_json(folder / "config.json").get("model_type"))
-    name = CLASSES.get((interface, model_type))
-    if name is None:
-        offered = sorted(kind for i, kind in CLASSES if i == interface)
-        raise UserError(
-            f"{folder}: model type {model_type!r} cannot be used with interface {interface!r}; supported: "
-            f"{', '.join(offered)}.{nearest(model_type, offered)}"
-        )
+    config = read_json(folder / "config.json")
+    model_type = str(config.get("model_type"))
+    try:
+        name = architectures.class_name(interface, config)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from None
     pickled = [] if any(folder.glob("*.safetensors")) else pickles.files(folder)
     if not pickled and not any(folder.glob("*.safetensors")):
         raise UserError(
@@ -95,16 +85,18 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
         )
     tokenizer, tokens = read_tokenizer(folder, model_type)
     tokenizer_files.save(tokenizer, tokens, directory)
+    tried = (interface, model_type) in architectures.CLASSES
+    probe = None if tried else tokenizer.encode(_PROBE).ids
     if pickled:
         # Beside the result, which is as large: a folder for temporary files may lie in memory.
         with tempfile.TemporaryDirectory(dir=directory, prefix=".rewriting.") as scratch:
             shutil.copy(folder / "config.json", scratch)
             rewritten = pickles.rewrite(pickled, Path(scratch))
-            checks = {"tensors_unpickled": rewritten, **_convert_weights(Path(scratch), directory, name, folder)}
+            facts = _convert_weights(Path(scratch), directory, name, folder, probe)
+            facts["checks"] = {"tensors_unpickled": rewritten, **facts["checks"]}
     else:
-        checks = _convert_weights(folder, directory, name, folder)
-    facts = {"class": name, "checks": checks}
-    return {**facts, "pooler": False} if name in _WITHOUT_POOLER else facts
+        facts = _convert_weights(folder, directory, name, folder, probe)
+    return {"class": name, **facts}
 
 
 def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
@@ -117,8 +109,9 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             config |= read_json(folder / name)
-    tokens = dict(_TOKENS[model_type])
-    for key in tokens.keys() & config.keys():
+    tokens = dict(_TOKENS.get(model_type, {}))
+    known = tokens.keys() if tokens else {f"{role}_token" for role in ROLES}
+    for key in sorted(known & config.keys()):
         value = config[key]
         value = value.get("content") if isinstance(value, dict) else value
         if isinstance(value, str):
@@ -126,13 +119,14 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     found = next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
     if (folder / "tokenizer.json").is_file():
         try:
-            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")), tokens
+            read = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library raises bare Exception
             raise UserError(f"{folder / 'tokenizer.json'}: not a readable tokenizer ({error}).") from None
+        return read, _with_padding(folder, read, tokens)
     if str(config.get("tokenizer_class", "")).startswith("ByT5"):
         extra = [f"<extra_id_{n}>" for n in range(int(config.get("extra_ids", _BYT5_EXTRA)))]
         return tokenizer_files.byte_level([_T5["pad_token"], _T5["eos_token"], _T5["unk_token"]], extra), tokens
-    if found is not None and model_type != "bert":
+    if found is not None and model_type in _READS_SENTENCEPIECE:
         return sentencepiece_files.read(found, model_type, sentinels=int(config.get("extra_ids", 0))), tokens
     raise UserError(
         f"{folder}: no tokenizer.json (nor a SentencePiece model, such as spiece.model). Make one where transformers "
@@ -141,7 +135,27 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     )
 
 
-def _convert_weights(folder: Path, directory: Path, name: str, given: Path) -> dict[str, Any]:
+def _with_padding(folder: Path, tokenizer: tokenizers.Tokenizer, tokens: dict[str, str]) -> dict[str, str]:
+    """Return special tokens with the one that pads: named by the tokenizer's files, else by config.json.
+
+    Raises:
+      UserError: neither names one that the vocabulary holds.
+    """
+    if tokenizer.token_to_id(tokens.get("pad_token", "")) is not None:
+        return tokens
+    number = read_json(folder / "config.json").get("pad_token_id")
+    piece = tokenizer.id_to_token(number) if isinstance(number, int) and number >= 0 else None
+    if piece is None:
+        raise UserError(
+            f"{folder}: no padding token: tokenizer_config.json names no pad_token of its vocabulary, config.json no "
+            'pad_token_id. Write one there, for example {"pad_token": "[PAD]"}.'
+        )
+    return {**tokens, "pad_token": piece}
+
+
+def _convert_weights(
+    folder: Path, directory: Path, name: str, given: Path, probe: list[int] | None = None
+) -> dict[str, Any]:
     """Load the weights with their class, save them under its names, and compare with what was read.
 
     Args:
@@ -149,11 +163,15 @@ def _convert_weights(folder: Path, directory: Path, name: str, given: Path) -> d
       directory: gets config.json and model.safetensors.
       name: class of transformers.
       given: what error texts call the folder.
+      probe: ids of a text, to try a class that tests do not run.
+
+    Returns:
+      What model.json says of the class and its weights.
     """
     import transformers
 
     model_class = getattr(transformers, name)
-    options = {"add_pooling_layer": False} if name in _WITHOUT_POOLER else {}
+    options = architectures.options(model_class)
     try:
         model, loading = model_class.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
@@ -174,8 +192,14 @@ def _convert_weights(folder: Path, directory: Path, name: str, given: Path) -> d
             f"{given}: its config.json says that the output layer is a matrix of its own (tie_word_embeddings: "
             "false), and the weights hold none (lm_head.weight). They are not whole; use another revision."
         )
+    facts = {} if model.config.is_encoder_decoder else architectures.facts(model)
+    if probe is not None and (wrong_form := architectures.check(model, probe, int(model.config.pad_token_id or 0))):
+        raise UserError(
+            f"{given}: {name} cannot be used as an encoder: {wrong_form}. Use one of the types in docs/catalog.md."
+        )
     save(model, directory)
-    return _compare(model.base_model_prefix, folder, directory / WEIGHTS)
+    checks = _compare(model.base_model_prefix, folder, directory / WEIGHTS)
+    return {**({"pooler": False} if options else {}), **facts, "checks": checks}
 
 
 def save(model: PreTrainedModel, directory: Path) -> None:

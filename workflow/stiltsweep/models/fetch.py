@@ -19,6 +19,7 @@ from .. import identity
 from ..catalog import Model
 from ..errors import UserError
 from ..files import digest_file, read_json, read_record, write_record
+from . import architectures
 from .directory import tensor_shapes
 from .tokenizer import DIGESTS, FILE, MODEL_FILE, Tokenizer, digests
 
@@ -40,13 +41,18 @@ def fetch(model: Model, output: Path) -> dict[str, Any]:
     (output / MODEL_FILE).unlink(missing_ok=True)
     facts = importlib.import_module(f".{WRITERS[source['type']]}", __package__).write(source, output, model.interface)
     made_from = identity.of(identity.fetched(model.name, model.definition, identity.model_files(source)))
-    about = {"name": model.name, "interface": model.interface, **describe(output), **facts, **made_from}
+    told = describe(output, facts.get("embedding"))
+    about = {"name": model.name, "interface": model.interface, **told, **facts, **made_from}
     write_record(output / MODEL_FILE, about)
     return read_record(output / MODEL_FILE)
 
 
-def describe(directory: Path) -> dict[str, Any]:
+def describe(directory: Path, embedding: str | None = None) -> dict[str, Any]:
     """Return what a canonical directory says of itself.
+
+    Args:
+      directory: holds all files but model.json.
+      embedding: name of the tensor with one row per piece; None looks for one of the names of T5 and BERT.
 
     Raises:
       UserError: the tokenizer has pieces without a row in the embedding.
@@ -54,17 +60,13 @@ def describe(directory: Path) -> dict[str, Any]:
     config = read_json(directory / "config.json")
     shapes = tensor_shapes(directory / WEIGHTS)
     tokenizer = Tokenizer.from_directory(directory)
-    embedding = next(name for name in _EMBEDDINGS if name in shapes)
+    embedding = embedding or next(name for name in _EMBEDDINGS if name in shapes)
     rows, width = shapes[embedding]
     if tokenizer.size > rows:
         raise UserError(
             f"{directory}: the tokenizer has {tokenizer.size} pieces, the embedding {rows} rows. Tokenizer and weights "
             "are of different models, or tokens were added without resizing the embedding."
         )
-    positions = config.get("max_position_embeddings")
-    if positions is not None and config["model_type"] in ("xlm-roberta", "xlm-roberta-xl"):
-        # Their positions are numbered from pad + 1.
-        positions -= config["pad_token_id"] + 1
     return {
         "weights_sha256": digest_file(directory / WEIGHTS),
         "tokenizer_sha256": (tokenizer_files := digests(directory))[FILE],
@@ -73,11 +75,11 @@ def describe(directory: Path) -> dict[str, Any]:
         "parameters": sum(math.prod(shape) for shape in shapes.values()),
         "vocabulary_size": rows,
         "hidden_size": width,
-        "layers": config.get("num_hidden_layers") or config["num_layers"],
+        "layers": config.get("num_hidden_layers") or config.get("num_layers") or config["n_layers"],
         "embedding": embedding,
         # None for an encoder, and where the embedding serves as the output layer too.
         "output_embedding": "lm_head.weight" if "lm_head.weight" in shapes else None,
-        "max_positions": positions,
+        "max_positions": architectures.positions(config),
         "token_types": tokenizer.token_types,
         "special": tokenizer.special,
         "sentinels": tokenizer.sentinels,

@@ -28,7 +28,7 @@ from torch.nn import functional
 from ..errors import UserError
 from ..files import check_digest, digest_file, read_json, read_record, replacing
 from ..settings import T5_FAMILY
-from . import generation
+from . import architectures, generation
 from .batches import Batch, Dense, Example, Objective, collate
 from .directory import WEIGHTS
 from .tokenizer import DIGESTS, MODEL_FILE
@@ -50,6 +50,16 @@ _CHECKPOINT_KEYS = ("base", "weights_sha256", "seed")
 """What a record of each holds at least."""
 _ROWS = ".rows"
 """Suffix of the tensor that holds the ids of a pruned embedding's rows."""
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout_rate",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+"""Keys of configurations."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +161,13 @@ def stage_name(checkpoint: Mapping[str, Any]) -> str:
 
 
 def kept_ids(used: Iterable[int], source: Source) -> NDArray[np.int64]:
-    """Return the sorted ids a job needs: those its examples use, the special ones, and all up to the padding id.
+    """Return the sorted ids a job needs: those its examples use and the special ones.
 
-    The last keeps the padding id where it is, on which XLM-R's position numbers depend.
+    Of models that number positions from the padding id, as XLM-R does, also all ids up to that one, so that it stays.
     """
     special = source.about["special"]
-    needed = {*used, *range(special["pad"] + 1), *(i for i in special.values() if i is not None)}
+    before = special["pad"] if architectures.counts_from_padding(source.model_type) else 0
+    needed = {*used, *range(before), *(i for i in special.values() if i is not None)}
     return np.array(sorted(needed), dtype=np.int64)
 
 
@@ -215,7 +226,7 @@ class TaskModel(nn.Module):
           head_from: checkpoint directory to load the head from; None makes a new one.
         """
         config = self.backbone.config
-        rates = (getattr(config, key, None) for key in ("hidden_dropout_prob", "dropout_rate"))
+        rates = (getattr(config, key, None) for key in ("hidden_dropout_prob", "dropout_rate", "dropout"))
         dropout = next((float(rate) for rate in rates if rate is not None), 0.0)
         head = form.new_head(config.hidden_size, config.vocab_size, seed, dropout)
         if head is not None:
@@ -262,6 +273,10 @@ class TaskModel(nn.Module):
         if self.backbone.config.model_type in T5_FAMILY:
             # Their embeddings are large; T5 scales so where it ties the two.
             vectors_NH = vectors_NH * self.backbone.config.hidden_size**-0.5
+        wider: Any
+        for wider in architectures.below_layers(self.backbone)[1:]:
+            # Narrow embeddings are compared as the layers read them; the bias is the same for all pieces.
+            vectors_NH = vectors_NH @ wider.weight
         return functional.linear(vectors_NH, self.backbone.get_input_embeddings().weight)
 
     def hidden(self, batch: Batch, layer: int = -1) -> Tensor:
@@ -451,8 +466,9 @@ def build(
     config = transformers.AutoConfig.from_pretrained(source.base, local_files_only=True)
     if kept is not None:
         config.vocab_size = len(kept)
+        _renumber_padding(config, Dense(kept, int(source.about["special"]["pad"])))
     if dropout is not None:
-        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate", "dropout"):
+        for key in _DROPOUTS:
             if hasattr(config, key):
                 setattr(config, key, dropout)
     options = {"add_pooling_layer": False} if source.about.get("pooler") is False else {}
@@ -479,6 +495,16 @@ def build(
     model = TaskModel(backbone, source, Dense(kept, int(source.about["special"]["pad"])))
     model.add_task(form, seed=seed, head_from=head_from)
     return model
+
+
+def _renumber_padding(config: Any, dense: Dense) -> None:
+    """Give a configuration the padding id of a pruned vocabulary; an embedding asks for one that it has."""
+    number, kept = config.pad_token_id, dense.kept
+    if number is None or kept is None:
+        return
+    there = int(np.searchsorted(kept, number))
+    found = there < len(kept) and kept[there] == number
+    config.pad_token_id = there if found else int(dense.of([dense.pad])[0])
 
 
 def weights(source: Source, kept: NDArray[np.int64] | None) -> dict[str, Tensor]:
@@ -540,12 +566,13 @@ def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) 
     """
     backbone = model.backbone
     encoder = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
-    layers = next((m for m in encoder.modules() if isinstance(m, nn.ModuleList)), nn.ModuleList())
+    layers = architectures.layers(encoder)
     if freeze_layers > len(layers):
-        raise UserError(f"training.freeze_layers: {freeze_layers}, but the encoder has {len(layers)} layers.")
+        one = "" if len(layers) else " that can be frozen one by one"
+        raise UserError(f"training.freeze_layers: {freeze_layers}, but the encoder has {len(layers)} layers{one}.")
     if freeze_embeddings:
-        frozen = getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()
-        frozen.requires_grad_(False)
+        for module in architectures.below_layers(backbone):
+            module.requires_grad_(False)
     for layer in layers[:freeze_layers]:
         layer.requires_grad_(False)
     return [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
