@@ -144,18 +144,22 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 def catalogue() -> str:
     """Return catalog.md with the rows of its tables as the catalogue's files have them; the text between them stays."""
     lines = (DOCS / "catalog.md").read_text(encoding="utf-8").splitlines()
+    kept = {cells[0]: cells for cells in map(_cells, lines) if len(cells) > 4}
     found: list[str] = []
-    section = ""
-    for number, line in enumerate(lines):
+    section = header = ""
+    for line in lines:
         section = line if line.startswith("## ") else section
-        rule = lines[number - 1] if number else ""
-        if line.startswith("| `") and section in _SECTIONS:
+        if not line.startswith("|"):
+            header = ""
+        elif not header:
+            header = line
+        written = section in _SECTIONS and header.startswith(("| task |", "| model |"))
+        if written and line.startswith("| `"):
             continue
         found.append(line)
-        if line.startswith("| ---") and section in _SECTIONS:
-            roles, packaged = _SECTIONS[section]
-            role = "intermediate" if section == "## Packaged tasks, no network" and "holds data of" in rule else roles
-            kept = {cells[0]: cells for cells in map(_cells, lines) if len(cells) > 4}
+        if written and line.startswith("| ---"):
+            role, packaged = _SECTIONS[section]
+            role = "intermediate" if packaged and "holds data of" in header else role
             found += [
                 _row(path, role, kept.get(f"`{path.stem}`", []))
                 for path in sorted((CATALOGUE / role).glob("*.yaml"))

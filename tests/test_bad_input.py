@@ -290,7 +290,7 @@ FILES: list[tuple[str, str, str | bytes | None, str]] = [
     ("a quote that is not closed", "mine/languages.csv", 'language,name\nde,"German\nfi,Finnish\n', r"languages\.csv: line 3: not CSV \(unexpected end of data\)\. Is a quotation mark"),
     ("a quote that the next closes", "mine/languages.csv", 'language,name\nde,"German\nfi,"Finnish"\n', r"languages\.csv: line 3: not CSV \("),
     ("a quote that another line closes", "mine/languages.csv", 'language,name\nde,"German\nfi,Finnish"\n', r"languages\.csv: line 2: a field has two lines"),
-    ("an architecture that is not supported", "weights/config.json", '{"model_type": "gpt2"}', r"models/local\.yaml: source\.path: weights: model type 'gpt2' cannot be used with interface 'encoder'; supported: bert"),
+    ("an architecture that is not supported", "weights/config.json", '{"model_type": "gpt2"}', r"models/local\.yaml: source\.path: weights: model type 'gpt2' cannot be used with interface 'encoder'; supported: albert, bert"),
     ("an architecture that is not named", "weights/config.json", "{}", r"model type 'None' cannot be used"),
     ("a model's record that is cut off", "weights/config.json", '{"model_type": "be', r"weights/config\.json: not a whole JSON file"),
     ("a model's record with a key twice", "weights/config.json", '{"model_type": "bert", "model_type": "t5"}', r"weights/config\.json: not a whole JSON file \('model_type'\)"),

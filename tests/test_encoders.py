@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Raw
-from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
 import tiny
 from stiltsweep.catalog import Model
@@ -267,6 +267,14 @@ def test_every_character_belongs_to_a_piece(tmp_path: Path, style: str) -> None:
 def test_what_does_not_fit_is_refused_with_its_reason(config: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         architectures.class_name("encoder", config)
+
+
+def test_classes_are_those_of_automodel() -> None:
+    ours = {kind: name for (interface, kind), name in architectures.CLASSES.items() if interface == "encoder"}
+    for kind, name in {**ours, **architectures._UNTRIED}.items():
+        assert name.endswith("EncoderModel") or MODEL_MAPPING_NAMES[kind] == name
+    known = {*ours, *architectures._UNTRIED, *architectures._REFUSED}
+    assert set(MODEL_FOR_MASKED_LM_MAPPING_NAMES) <= known | {"layoutlm"}
 
 
 def test_a_type_that_tests_do_not_run_is_tried(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 An encoder is a class that transformers' own AutoModel gives for a model type and that reads ids and an attention mask,
 sees a text on both sides, is indifferent to padding, and returns the states of its embeddings and of every layer.
-`CLASSES` holds the types that tests run; any other that transformers pretrains by masked words is tried when it is
+`CLASSES` holds the types that tests run; those of `_UNTRIED` are tried when they are
 fetched (`check`). No code of a model's directory is ever used.
 """
 
@@ -44,6 +44,22 @@ CLASSES = {
     ("text2text", "umt5"): "UMT5ForConditionalGeneration",
 }
 """(interface, model type) -> class of transformers."""
+_UNTRIED = {
+    "data2vec-text": "Data2VecTextModel",
+    "ibert": "IBertModel",
+    "luke": "LukeModel",
+    "megatron-bert": "MegatronBertModel",
+    "mobilebert": "MobileBertModel",
+    "roberta-prelayernorm": "RobertaPreLayerNormModel",
+    "roc_bert": "RoCBertModel",
+    "roformer": "RoFormerModel",
+    "squeezebert": "SqueezeBertModel",
+    "ultrabert": "UltrabertModel",
+}
+"""Model type -> class, of the other types of text that transformers pretrains by masked words.
+
+Its own tables would be asked, but importing them takes seconds of every plan.
+"""
 _REFUSED = {
     "bart": "it is an encoder with a decoder, of which only T5's kind is cut",
     "big_bird": "it looks at random places of long texts, so the same text gives other states each time",
@@ -96,14 +112,7 @@ def class_name(interface: str, config: Mapping[str, Any]) -> str:
       ValueError: there is none that fits; the text says why and what is allowed.
     """
     model_type = str(config.get("model_type"))
-    name = CLASSES.get((interface, model_type))
-    if name is None and interface == "encoder" and model_type not in _REFUSED:
-        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
-
-        found = MODEL_MAPPING_NAMES.get(model_type)
-        # Pretrained by masked words: it sees both sides. Decoders and models of pictures or sound are not there.
-        if isinstance(found, str) and model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-            name = found
+    name = CLASSES.get((interface, model_type)) or (_UNTRIED.get(model_type) if interface == "encoder" else None)
     if name is None:
         offered = sorted(kind for i, kind in CLASSES if i == interface)
         why = f" ({_REFUSED[model_type]})" if interface == "encoder" and model_type in _REFUSED else ""
