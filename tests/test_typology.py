@@ -333,14 +333,24 @@ def test_lifts_without_any_error():
         for blocks in ([usual, solved], [usual])
     )
     assert both == one_alone
-    # Two languages whose lifts are exact and the same as all others'.
-    errors = np.diag([0.0, 0.0, *[0.2] * 12])
-    exact = Observations.of([Joint(tuple(XNLI), np.zeros(14), errors)], types)
-    found = omnibus(Typed(Problem(exact, LANGUAGES, lineages), types), Settings(permutations=199))
-    assert found["status"] == "n/a"
-    assert found["reason"].startswith("lifts of ar bg come out the same in every resample")
+    # Lifts of two languages are exact: they weigh as the surest of the others, and all languages are compared.
+    lifts = rng.normal(size=14)
+    errors = np.diag([0.0, 0.0, 0.2, *[0.4] * 11])
+    exact, least = (
+        omnibus(
+            Typed(Problem(Observations.of([Joint(tuple(XNLI), lifts, S)], types), LANGUAGES, lineages), types),
+            Settings(permutations=199),
+        )
+        for S in (errors, np.diag([0.2, 0.2, 0.2, *[0.4] * 11]))
+    )
+    assert exact == least
+    assert exact["status"] == "ok"
+    # Errors that all languages share, and lifts that differ by nothing: there are no weights.
+    shared = Observations.of([Joint(tuple(XNLI), np.ones(14), np.full((14, 14), 0.2))], types)
+    found = omnibus(Typed(Problem(shared, LANGUAGES, lineages), types), Settings(permutations=199))
+    assert (found["status"], found["reason"].startswith("resamples and languages give the same lifts")) == ("n/a", True)
     sizes = {code: float(number) for number, code in enumerate(XNLI)}
-    row = slope_terms(Problem(exact, LANGUAGES, lineages), "number", sizes, None, Settings())
+    row = slope_terms(Problem(shared, LANGUAGES, lineages), "number", sizes, None, Settings())
     assert (row["status"], row["reason"]) == ("n/a", found["reason"])
 
 

@@ -26,6 +26,8 @@ _FEWEST_DEALS = 20
 _SINGULAR = 1e-9
 """Least eigenvalue of the lifts' covariance, of its largest variance, that is taken for more than rounding."""
 
+_UNWEIGHED = "resamples and languages give the same lifts, but for what all languages share: they cannot be weighed"
+
 
 class Undetermined(Exception):
     """The model does not say how lifts are to be weighed; the text says why."""
@@ -81,14 +83,12 @@ class Problem:
         """
         o = self.observations
         design = np.concatenate([X[o.language], o.intercepts], axis=1)
-        found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+        try:
+            found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+        except np.linalg.LinAlgError:
+            raise Undetermined(_UNWEIGHED) from None
         if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
-            exact = sorted({o.languages[place] for place in o.language[o.S.diagonal() < 1e-12]})
-            whose = f" of {' '.join(exact)}" if exact else ""
-            raise Undetermined(
-                f"lifts{whose} come out the same in every resample, and languages differ by no more: there are no "
-                "weights"
-            )
+            raise Undetermined(_UNWEIGHED)
         return found
 
     def scaled(self, found: Fit) -> bool:

@@ -13,6 +13,9 @@ from .mixed import Levels
 
 Array = NDArray[np.float64]
 
+_NO_ERROR = 1e-9
+"""Squared points; what is written of covariances has as many places."""
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -33,7 +36,8 @@ class Observations:
         """Stack blocks, of each the languages that are `known`.
 
         A block in which nothing varies (a target that every run solves whole, say) is left out: its lifts would weigh
-        infinitely much and say nothing of languages.
+        infinitely much and say nothing of languages. A single lift without any error gets the least error of the
+        others.
         """
         blocks = [one for one in blocks if one.covariance.any()]
         kept = [[i for i, code in enumerate(one.languages) if code in known] for one in blocks]
@@ -52,6 +56,9 @@ class Observations:
             language[here] = [position[one.languages[i]] for i in places]
             block[here] = number
             start += len(places)
+        exact = S.diagonal() <= _NO_ERROR
+        if exact.any() and not exact.all():
+            S[exact, exact] = S.diagonal()[~exact].min()
         return cls(languages, y, S, language, block)
 
     @property
