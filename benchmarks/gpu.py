@@ -213,6 +213,15 @@ def _lognormal(rng: np.random.Generator, mean: float, spread: float, count: int)
     return rng.lognormal(np.log(mean) - spread**2 / 2, spread, count).round().astype(int)
 
 
+class Invented(Source):
+    """A model that lies nowhere."""
+
+    @property
+    def model_type(self) -> str:
+        """Transformers' name of the architecture."""
+        return str(self.about["model_type"])
+
+
 class Case:
     """A model, a task and its examples."""
 
@@ -243,7 +252,7 @@ class Case:
             "output_embedding": "lm_head.weight" if self.shape.text2text else None,
             "weights_sha256": "random",
         }
-        self.source = Source(Path(tempfile.gettempdir()), self.about)
+        self.source = Invented(Path(tempfile.gettempdir()), {**self.about, "model_type": self.shape.kind})
 
     def form(self, max_target_length: int = 64) -> Form:
         """Return the project's form of the kind; it encodes and decodes nothing, so its tokenizer is none."""
