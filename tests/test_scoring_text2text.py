@@ -167,7 +167,7 @@ def test_placing_neither_raises_nor_lowers_mt5s_score(
     row = {"context": context, "question": "?", "answers": [{"text": gold, "start": context.rindex(gold)}]}
     found = SpanText(meta("span_qa")).parse(row, written)
     assert metric("squad_em").statistics(row, found, language)[1] == expected, found
-    scored = compared(row, found, kind="span_qa", interface="text2text")
+    scored = compared(row, found, kind="span_qa", writes=True)
     assert metric("squad_em").statistics(*scored, language)[1] == expected, found
 
 
@@ -177,9 +177,9 @@ def test_a_text_models_answers_are_padded_on_both_sides_for_the_score() -> None:
     row = {"context": context, "question": "?", "answers": [{"text": "U.S. army", "start": 7}]}
     law = {"context": "US law, U.S. law.", "question": "?", "answers": [{"text": "US", "start": 0}]}
     found = SpanText(meta("span_qa")).parse(law, "U . S .")
-    assert metric("squad_em").statistics(*compared(law, found, kind="span_qa", interface="text2text"), "en")[1] == 0
-    for interface, expected in (("text2text", 2 * 1 / (3 + 1)), ("encoder", 2 * 1 / (2 + 1))):
-        scored = compared(row, "army", kind="span_qa", interface=interface)
+    assert metric("squad_em").statistics(*compared(law, found, kind="span_qa", writes=True), "en")[1] == 0
+    for writes, expected in ((True, 2 * 1 / (3 + 1)), (False, 2 * 1 / (2 + 1))):
+        scored = compared(row, "army", kind="span_qa", writes=writes)
         assert metric("squad_f1").statistics(*scored, "en")[1] == pytest.approx(expected)
 
 

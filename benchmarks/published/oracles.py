@@ -143,10 +143,7 @@ def answered(folder: Path, readers: Sequence[Reader], every: int = 1) -> list[st
         cells = []
         for reader in readers:
             texts = written("span_qa", rows, reader)
-            pairs = [
-                compared(row, one, kind="span_qa", interface="text2text")
-                for row, (one, _) in zip(rows, texts, strict=True)
-            ]
+            pairs = [compared(row, one, kind="span_qa", writes=True) for row, (one, _) in zip(rows, texts, strict=True)]
             theirs = t5.qa_metrics(
                 [[t5.normalize_squad(strip(one["text"])) for one in row["answers"]] for row in rows],
                 [t5.normalize_squad(text) for _, text in texts],
@@ -226,7 +223,7 @@ def generated(folder: Path, rng: random.Random) -> Iterator[Agreement]:
                 ),
             ):
                 for one in made:
-                    pair = compared(row, text.parse(row, one), kind="span_qa", interface="text2text")
+                    pair = compared(row, text.parse(row, one), kind="span_qa", writes=True)
                     answer = t5.normalize_squad(one)
                     count[group] += 1
                     wrong[group] += any(

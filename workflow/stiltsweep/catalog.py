@@ -306,6 +306,11 @@ def _model(path: Path) -> Model:
     name = _name(path)
     definition = check(read_yaml(path), "model", str(path))
     check_training(definition["training"], f"{path}: training", outermost=0)
+    causal = definition["interface"] == "causal"
+    if definition["chat"] and not causal:
+        raise UserError(f"{path}: chat: only models of interface causal have a chat template. Leave it out.")
+    if causal and definition["retrieval"]["pooling"] == "first":
+        raise UserError(f"{path}: retrieval.pooling: the first piece of a causal model sees nothing else. Name mean.")
     return Model(name, MappingProxyType(definition))
 
 

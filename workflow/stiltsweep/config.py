@@ -15,6 +15,7 @@ from . import catalog as catalogs
 from .arms import Arm
 from .catalog import OURS, Catalog, Task
 from .errors import UserError, nearest
+from .interfaces import INTERFACES
 from .layout import FOLDERS
 from .schema import check, check_training, read_yaml
 
@@ -269,7 +270,7 @@ def _recipes(wanted: str | Mapping[str, str], models: Sequence[str], catalog: Ca
         if name not in known:
             raise UserError(f"{where}: {name!r} is unknown; known: {', '.join(known)}.{nearest(name, known)}")
         if name != OURS and catalog.recipes[name].interface != interface:
-            rest = {one: OURS if one == interface else named.get(one, OURS) for one in ("encoder", "text2text")}
+            rest = {one: OURS if one == interface else named.get(one, OURS) for one in INTERFACES}
             meant = catalog.recipes[name].interface
             rest[meant] = name
             raise UserError(

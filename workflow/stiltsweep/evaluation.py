@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import identity
 from .errors import UserError
 from .files import SEAL, digest_file, read_record, replacing, write_record
+from .interfaces import writes
 from .layout import Cell
 from .metrics import compared, metric
 from .records import CLUSTER, Row, data_of, read_rows
@@ -61,7 +62,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     interface = about.get("interface", "encoder")
     names = meta.metrics_of(interface)
     pairs = [
-        compared(row, found, kind=meta.kind, interface=interface)
+        compared(row, found, kind=meta.kind, writes=writes(interface))
         for row, found in zip(rows, predicted["predictions"], strict=True)
     ]
     columns: dict[str, Any] = {"id": _texts(predicted["ids"])}

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from .errors import UserError
 from .files import read_json, read_record, write_text
+from .kinds.causal import ASK
 from .layout import Layout
 from .models.load import CHECKPOINT_FILE, HEAD, Source, read_tensors, save_tensors, weights
 from .models.tokenizer import CONFIG as TOKENIZER_CONFIG
 from .models.tokenizer import FILE as TOKENIZER
+from .models.tokenizer import Tokenizer
 
 ENCODER = "AutoModel"
 _CLASSES = {
@@ -35,6 +37,8 @@ _CLASSES = {
     "classification": "AutoModelForSequenceClassification",
     "multiple_choice": "AutoModelForMultipleChoice",
 }
+_WRITING = {"text2text": "AutoModelForSeq2SeqLM", "causal": "AutoModelForCausalLM"}
+"""Interface -> class that opens a model with its own output layer."""
 _LINEAR = {"tagging": "classifier", "span_qa": "qa_outputs"}
 """Kinds whose linear head is that of transformers' class: the head's name there."""
 _DENSE = {
@@ -95,10 +99,10 @@ def _model(source: Source) -> tuple[Any, str, dict[str, Tensor]]:
         config.label2id = {label: number for number, label in enumerate(labels)}
     tensors = weights(source, None)
     head = _head(source)
-    if source.interface == "text2text":
+    if source.interface in _WRITING:
         model = getattr(transformers, str(source.about["class"]))(config)
         _load(model, tensors, source)
-        return model, "AutoModelForSeq2SeqLM", {}
+        return model, _WRITING[source.interface], {}
     placed = _placed(kind, source, head)
     if placed:
         model = getattr(transformers, _CLASSES[kind]).from_config(config)
@@ -281,6 +285,17 @@ def _script(source: Source, auto_class: str) -> list[str]:
                 "print([model.config.id2label[number] for number in best])",
             ]
         return lines
+    if source.interface == "causal":
+        chat = Tokenizer.from_directory(source.base).chat if about["made_from"]["representation"]["chat"] else None
+        before, after = chat or ("", ASK)
+        special = ", add_special_tokens=False" if chat else ""
+        return [
+            *lines,
+            f'inputs = tokenizer([{before!r} + "a text" + {after!r}], return_tensors="pt"{special})',
+            "with torch.inference_mode():",
+            "    written = model.generate(**inputs, max_new_tokens=64, do_sample=False)",
+            'print(tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())',
+        ]
     text = {
         "tagging": ['inputs = tokenizer([["some", "words"]], is_split_into_words=True, return_tensors="pt")'],
         "span_qa": ['inputs = tokenizer("a question", "its context", return_tensors="pt")'],

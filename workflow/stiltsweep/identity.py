@@ -24,6 +24,7 @@ from typing import Any
 from . import __version__, code
 from .errors import UserError
 from .files import MADE_BY, SEAL, canonical, digest, read_record, sealed, write_record
+from .interfaces import writes
 
 Decisive = dict[str, Any]
 Record = Mapping[str, Any]
@@ -309,7 +310,7 @@ def recipe(decisive: Decisive, parent: str) -> str:
 
 def metrics_of(meta: Record, interface: str) -> list[str]:
     """Return the names of a task's metrics on an interface: `text2text.metrics` where the task states them."""
-    own: list[str] = meta["text2text"].get("metrics", []) if interface == "text2text" else []
+    own: list[str] = meta["text2text"].get("metrics", []) if writes(interface) else []
     return own or list(meta["metrics"])
 
 

@@ -384,11 +384,12 @@ def _training_arguments(run: Mapping[str, Any]) -> str:
 
 
 def _representation(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how hidden states become vectors; a layer that is chosen where it is compared is the last until then."""
+    """Return how a model is read; a layer that is chosen where it is compared is the last until then."""
     retrieval = {key: definition["retrieval"][key] for key in ("layer", "pooling", "prefix")}
     return {
         "pooling": definition["pooling"],
         "retrieval": {**retrieval, "layer": -1 if retrieval["layer"] == DEV else retrieval["layer"]},
+        **({"chat": True} if definition["chat"] else {}),
     }
 
 

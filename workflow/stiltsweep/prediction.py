@@ -20,7 +20,7 @@ from .cuts import describe
 from .errors import UserError
 from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
 from .kinds import Form, form
-from .models import frozen, unpadded
+from .models import architectures, frozen, unpadded
 from .models.batches import Example, by_budget, size
 from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
@@ -79,7 +79,9 @@ def _finite(model: TaskModel) -> Iterator[None]:
       UserError: a hidden state is NaN or infinite.
     """
     backbone = model.backbone
-    parts = [backbone.get_encoder(), backbone.get_decoder()] if backbone.config.is_encoder_decoder else [backbone]
+    parts = [architectures.reader(backbone)]
+    if backbone.config.is_encoder_decoder:
+        parts.append(backbone.get_decoder())
     seen: list[torch.Tensor] = []
 
     def look(states: torch.Tensor) -> None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from .catalog import Model, Task
+from .interfaces import writes
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
 from .settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
@@ -68,26 +69,42 @@ class Size:
     output: int = 0
     """Of the layer that scores every piece of the vocabulary; the embedding has as many more."""
 
+    adapted: int = 0
+    """What LoRA trains with adapters of rank 1, about."""
+
     @classmethod
     def of(cls, model: Model) -> Size:
         """Derive from width and depth: 12 h^2 for an encoder layer and 16 h^2 for a decoder layer (cross-attention).
 
-        Of models that write text, whose vocabulary may be most of them, that is subtracted where its size is known.
+        Of models that write text, whose vocabulary may be most of them, that is subtracted where its size is known. A
+        causal model reads and writes with the same layers, and most have the embedding for output layer.
         """
         about = model.definition
         parameters, layers, width = int(about["parameters"]), int(about["layers"]), int(about["hidden_size"])
-        if model.interface != "text2text":
-            return cls(parameters, min(parameters, 12 * layers * width**2))
+        # Of an attention's four matrices 8 h, of a feed-forward of width 4 h 10 h.
+        adapted = 18 * layers * width
+        if model.interface == "causal":
+            table = int(about["vocabulary"].get("size", 0)) * width
+            dense = parameters - table if 0 < table < parameters else 12 * layers * width**2
+            return cls(parameters, min(parameters, dense), output=table, adapted=adapted)
+        if not writes(model.interface):
+            return cls(parameters, min(parameters, 12 * layers * width**2), adapted=adapted)
         above = int(about.get("decoder_layers", layers))
         pieces = about["vocabulary"].get("size")
         dense = parameters - 2 * int(pieces) * width if pieces else (12 * layers + 16 * above) * width**2
         dense = max(1, min(parameters, dense))
-        return cls(parameters, dense, round(dense * 16 * above / (12 * layers + 16 * above)), (parameters - dense) // 2)
+        decoder = round(dense * 16 * above / (12 * layers + 16 * above))
+        return cls(parameters, dense, decoder, (parameters - dense) // 2, adapted + 26 * above * width)
 
     @property
     def encoder(self) -> int:
         """Of the dense ones, those that read."""
         return self.dense - self.decoder
+
+    @property
+    def writing(self) -> int:
+        """Of the dense ones, those that write: the decoder's, or all where there is none."""
+        return self.decoder or self.dense
 
 
 @dataclass(frozen=True)
@@ -220,12 +237,12 @@ class Needs:
         tokens = _count(task, self.sweep.languages[target], "test") * mean
         memory = _memory(size.parameters, 0)
         read = self.sweep.config["prediction"]["batch_tokens"]
-        if about.interface != "text2text":
+        if not writes(about.interface):
             return Need(2 * size.dense * tokens, memory, gpu_mb=_gpu(size, about, read, 0, 0))
         # A closed set of answers is weighed in one pass, an open answer written piece by piece.
         times = _CHOICES if task.kind in ("classification", "multiple_choice") else GENERATION
         written = tokens * answer_share(task) * times
-        work = 2 * (size.encoder * tokens + (size.decoder + size.output) * written)
+        work = 2 * (size.encoder * tokens + (size.writing + size.output) * written)
         return Need(work, memory, gpu_mb=_gpu(size, about, read, read * answer_share(task) * _CHOICES, 0))
 
     def _probe(self, checkpoint: str, task: str) -> Need:
@@ -255,23 +272,27 @@ class Needs:
         size = Size.of(about)
         # Frozen layers are passed forward only.
         dense = size.dense * max(0.0, 1 - settings.freeze_layers / int(about.definition["layers"]))
-        writes = about.interface == "text2text"
+        answers = writes(about.interface)
         # Models that write text keep their whole vocabulary, whatever the catalogue says of others.
-        pruned = bool(about.definition["vocabulary"].get("prune")) and not writes
+        pruned = bool(about.definition["vocabulary"].get("prune")) and not answers
         table = size.parameters - size.dense
         rows = 0 if pruned else size.output if settings.freeze_embeddings else table
         learnt = round(dense) + rows
-        if writes:
-            passed = size.encoder * tokens + (size.decoder + size.output) * tokens * written
+        # The way back is twice the way there; past weights that stay as they are, it is as long as that.
+        back = 4
+        if settings.lora is not None:
+            learnt, back = round(size.adapted * int(settings.lora["rank"]) * dense / size.dense), 2
+        if answers:
+            passed = size.encoder * tokens + (size.writing + size.output) * tokens * written
             trained = passed - (size.dense - dense) * tokens
-            flops = 2 * passed + 4 * trained
+            flops = 2 * passed + back * trained
         else:
-            flops = tokens * (2 * size.dense + 4 * dense)
+            flops = tokens * (2 * size.dense + back * dense)
         read = settings.micro_batch_tokens or MICRO_BATCH_TOKENS
         sparing = self.sweep.config["resources"]["gradient_checkpointing"]
         states = 4 + (8 if settings.optimizer == "adamw" else 0)
         held = _gpu(
-            size, about, read, read * written if writes else 0, learnt * states, whole=not pruned, sparing=sparing
+            size, about, read, read * written if answers else 0, learnt * states, whole=not pruned, sparing=sparing
         )
         return Need(flops, _memory(size.parameters, learnt), 4 * learnt, held)
 

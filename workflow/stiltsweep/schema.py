@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from .errors import UserError, nearest
+from .interfaces import INTERFACES
 from .place import beside
 
 SCHEMAS = beside("schemas")
@@ -258,7 +259,7 @@ def _deepest(error: Any) -> Any:
     return error
 
 
-_TRAINING_LAYERS = (("over_tasks",), ("encoder", "text2text"), ("pretrain", "intermediate", "target"))
+_TRAINING_LAYERS = (("over_tasks",), tuple(INTERFACES), ("pretrain", "intermediate", "target"))
 """Groups of training settings within training settings, from the outside in."""
 
 

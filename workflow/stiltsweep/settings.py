@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .catalog import Model, Recipe, Task
 from .errors import UserError
+from .interfaces import INTERFACES
 
 Stage = Literal["pretrain", "intermediate", "target"]
 STAGES: tuple[Stage, ...] = ("pretrain", "intermediate", "target")
@@ -73,6 +74,8 @@ class TrainingSettings:
     """Evaluations without a better score before stopping; None: never stop early."""
     freeze_embeddings: bool = False
     freeze_layers: int = 0
+    lora: Mapping[str, Any] | None = None
+    """`rank`, `alpha` and `dropout` of low-rank adapters that are trained instead of the weights (`models/lora.py`)."""
     precision: str = "auto"
     save_minutes: float = 10.0
     """No number depends on it; a command says it apart from the settings that one depends on."""
@@ -104,7 +107,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Representation:
-    """How hidden states become one vector."""
+    """How a model is read: how hidden states become one vector, and what stands around a text."""
 
     pooling: str
     """For heads: `mean` over all tokens, or the `first` token."""
@@ -113,12 +116,20 @@ class Representation:
     retrieval_pooling: str
     prefix: str
     """Text before every query and candidate."""
+    chat: bool = False
+    """Whether a question stands in the chat template of a causal model."""
 
     @classmethod
     def of(cls, definition: Mapping[str, Any]) -> Representation:
-        """Read the `pooling` and `retrieval` keys of a model's definition."""
+        """Read the `pooling`, `retrieval` and `chat` keys of a model's definition."""
         retrieval = definition["retrieval"]
-        return cls(definition["pooling"], retrieval["layer"], retrieval["pooling"], retrieval["prefix"])
+        return cls(
+            definition["pooling"],
+            retrieval["layer"],
+            retrieval["pooling"],
+            retrieval["prefix"],
+            bool(definition.get("chat")),
+        )
 
 
 @dataclass(frozen=True)
@@ -164,10 +175,17 @@ def resolve(
     Raises:
       UserError: see `overlay`.
     """
-    own = model.definition["training"]
+    own = _own(model)
     general, special = recipe.layers(model.name, task.name) if recipe else ((), ())
     layers = (own, task.definition["training"], *general, _over(own), *special, overrides)
     return overlay(stage, *(_of(layer, model.interface) for layer in layers))
+
+
+def _own(model: Model) -> dict[str, Any]:
+    """Return a model's own settings, laid over those of its interface."""
+    below, own = INTERFACES[model.interface].training, model.definition["training"]
+    over = {**below.get("over_tasks", {}), **own.get("over_tasks", {})}
+    return {**below, **own, **({"over_tasks": over} if over else {})}
 
 
 def _over(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +196,10 @@ def _over(own: Mapping[str, Any]) -> dict[str, Any]:
 def _of(layer: Mapping[str, Any], interface: str) -> dict[str, Any]:
     """Return a layer with its settings for one interface laid over those for all."""
     own = layer.get(interface, {})
+    lengths_of = INTERFACES[interface].lengths_of
+    if lengths_of is not None:
+        lengths = {key: value for key, value in layer.get(lengths_of, {}).items() if key in LENGTHS}
+        own = {**lengths, **own}
     stages = {stage: {**layer.get(stage, {}), **own.get(stage, {})} for stage in STAGES}
     return {**layer, **own, **stages}
 
@@ -197,6 +219,8 @@ def overlay(stage: Stage, *layers: Mapping[str, Any]) -> TrainingSettings:
             merged.pop("batch_tokens", None)
         merged.update(own)
     known = {field.name for field in fields(TrainingSettings)}
+    if merged.get("lora") is not None:
+        merged["lora"] = {"alpha": 32, "dropout": 0.0, **merged["lora"]}
     settings = TrainingSettings(**{key: value for key, value in merged.items() if key in known})
     if settings.batch_tokens is not None:
         if settings.max_updates is None:
@@ -228,7 +252,7 @@ def resolve_mixture(
     Raises:
       UserError: see `overlay`.
     """
-    definition = model.definition["training"]
+    definition = _own(model)
     general, special = recipe.layers(model.name) if recipe else ((), ())
     layers = (definition, *general, _over(definition), *special)
     alone = asdict(overlay("intermediate", *(_of(layer, model.interface) for layer in layers)))

@@ -1,8 +1,8 @@
 """Kinds of task: how examples become model inputs, and model outputs predictions. One module per kind.
 
 A kind comes in two forms. The *encoder form* puts a linear head on an encoder's hidden states. The *text form* writes
-an example as text and reads a prediction back from text; `text2text` runs it on a sequence-to-sequence model. Nothing
-outside this package asks what kind a task is.
+an example as text and reads a prediction back from text; `text2text` runs it on a sequence-to-sequence model, `causal`
+on a decoder alone. Nothing outside this package asks what kind a task is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from ..models.tokenizer import Tokenizer
 from ..records import SIDED, Meta
 from ..settings import Limits, Representation
 from .base import Form
+from .causal import CausalLanguage, CausalText
 from .classification import ClassificationForm, ClassificationText
 from .masked_language import MaskedLanguage
 from .mining import MiningForm
@@ -50,10 +51,12 @@ def form(meta: Meta, tokenizer: Tokenizer, *, interface: str, limits: Limits, re
         # Retrieval compares representations, so it reads the encoder whatever the interface.
         return _ENCODER[meta.kind](meta, tokenizer, limits, representation)
     if meta.kind == "text":
-        return SpanCorruption(meta, tokenizer, limits, representation)
+        language: type[Form] = CausalLanguage if interface == "causal" else SpanCorruption
+        return language(meta, tokenizer, limits, representation)
     if meta.kind not in _TEXT:
         raise UserError(f"{meta.task}: kind {meta.kind!r} has no text-to-text form; use a model of interface encoder.")
-    return TextToText(meta, tokenizer, limits, representation, text=_TEXT[meta.kind](meta))
+    written = CausalText if interface == "causal" else TextToText
+    return written(meta, tokenizer, limits, representation, text=_TEXT[meta.kind](meta))
 
 
 __all__ = ["Form", "Limits", "Representation", "form", "shuffle_labels"]

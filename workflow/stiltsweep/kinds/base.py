@@ -23,7 +23,7 @@ from ..settings import Limits, Representation
 class Form(ABC):
     """A task's kind on one interface: encodes rows, owns the head's meaning, computes losses, decodes predictions."""
 
-    text2text = False
+    writes = False
     splits: tuple[str, ...] = ("test",)
     """What predicting reads; only rows of the last one are predicted."""
     options: dict[str, Any]
@@ -39,7 +39,7 @@ class Form(ABC):
     @property
     def metric(self) -> str:
         """Name of the metric that is the task's score on this interface."""
-        return self.meta.metrics_of("text2text" if self.text2text else "encoder")[0]
+        return self.meta.metrics_of("text2text" if self.writes else "encoder")[0]
 
     @property
     @abstractmethod

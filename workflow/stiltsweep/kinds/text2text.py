@@ -1,4 +1,4 @@
-"""Running a kind's text form on a sequence-to-sequence model.
+"""Running a kind's text form on a sequence-to-sequence model; `causal` runs it on a decoder alone.
 
 Closed sets of answers are scored by likelihood: one pass of the encoder, one of the decoder over all choices of a row.
 Open answers are generated greedily with a key-value cache, sentinels forbidden; the answers that would have held one
@@ -22,12 +22,12 @@ from torch.nn import functional
 from ..cuts import Cut
 from ..errors import UserError
 from ..models import output_layer
-from ..models.batches import Batch, Example, Places, in_parts, moved, rounded_up
+from ..models.batches import Batch, Example, Input, Places, in_parts, moved, rounded_up
 from ..models.load import Generated
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row
 from ..settings import Limits, Representation
-from .base import Form, Layout, shorten
+from .base import Form, shorten
 
 _IGNORED = -100
 _MOST_LOGITS = 1 << 27
@@ -98,7 +98,7 @@ class TextForm(ABC):
 class TextToText(Form):
     """A kind's text form on a sequence-to-sequence model."""
 
-    text2text = True
+    writes = True
 
     def __init__(
         self, meta: Meta, tokenizer: Tokenizer, limits: Limits, representation: Representation, *, text: TextForm
@@ -107,14 +107,24 @@ class TextToText(Form):
         self.text = text
 
     @property
+    def around(self) -> tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]:
+        """The ids before and after what is read, and before and after what is written."""
+        before, after = self.tokenizer.special_layout(pair=False)
+        return (before, after), (before, after)
+
+    def answer(self, text: str) -> str:
+        """Return the text of an answer as the model writes it."""
+        return text
+
+    @property
     def outputs(self) -> int:
         """The model's own output layer is the head."""
         return 0
 
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
         """One input per row; `target` in training, the ids of all choices in `align` otherwise."""
-        layout = Layout(self.tokenizer)
-        room = self.limits.max_length - layout.room_one
+        (first, last), (begins, ends) = self.around
+        room = self.limits.max_length - len(first) - len(last)
         sources = [self.text.source(row) for row in rows]
         examples = []
         for number, (row, source) in enumerate(zip(rows, self.tokenizer.pieces(sources), strict=True)):
@@ -123,12 +133,12 @@ class TextToText(Form):
                 ids = shorten(source, room, self.text.gives_way(row, sources[number]))
                 unread = self.text.unread(row, sources[number], source.offsets[room - 1][1])
             cut = Cut(len(source.ids), len(source.ids) - len(ids), words=self.text.words(row), words_lost=unread)
-            examples.append(Example(number, [layout.one(ids)], cut=cut))
+            examples.append(Example(number, [Input([*first, *ids, *last])], cut=cut))
         if training:
-            targets = self.tokenizer.pieces([self.text.target(row) for row in rows])
+            targets = self.tokenizer.pieces([self.answer(self.text.target(row)) for row in rows])
             for example, found in zip(examples, targets, strict=True):
-                kept = found.ids[: self.limits.max_target_length - layout.room_one]
-                example.target = layout.one(kept).ids
+                kept = found.ids[: self.limits.max_target_length - len(begins) - len(ends)]
+                example.target = [*begins, *kept, *ends]
                 example.cut = replace(example.cut, target_pieces=len(found.ids), target_lost=len(found.ids) - len(kept))
             return examples
         known: dict[str, list[int]] = {}
@@ -137,7 +147,7 @@ class TextToText(Form):
             if choices is not None:
                 for text in choices:
                     if text not in known:
-                        known[text] = layout.one(self.tokenizer.pieces([text])[0].ids).ids
+                        known[text] = [*begins, *self.tokenizer.pieces([self.answer(text)])[0].ids, *ends]
                 example.align = [known[text] for text in choices]
         return examples
 

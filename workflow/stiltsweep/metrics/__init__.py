@@ -151,11 +151,11 @@ def fitting(name: str, kind: str) -> Metric:
     return found
 
 
-def compared(gold: Gold, prediction: Any, *, kind: str, interface: str) -> tuple[Gold, Any]:
-    """Return a row and its prediction as the published script of a model's interface compares them.
+def compared(gold: Gold, prediction: Any, *, kind: str, writes: bool) -> tuple[Gold, Any]:
+    """Return a row and its prediction as the published script for a model compares them.
 
-    Answers that a text-to-text model writes are scored as mT5 scores them; all else as it is.
+    Answers that a model writes are scored as mT5 scores them; all else as it is.
     """
-    if kind == "span_qa" and interface == "text2text":
+    if kind == "span_qa" and writes:
         return answers.padded(gold, prediction)
     return gold, prediction

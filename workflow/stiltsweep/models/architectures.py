@@ -1,9 +1,10 @@
 """Which classes of transformers serve as a model here, and what of them differs from class to class.
 
 An encoder is a class that transformers' own AutoModel gives for a model type and that reads ids and an attention mask,
-sees a text on both sides, is indifferent to padding, and returns the states of its embeddings and of every layer.
-`CLASSES` holds the types that tests run; those of `_UNTRIED` are tried when they are
-fetched (`check`). No code of a model's directory is ever used.
+sees a text on both sides, is indifferent to padding, and returns the states of its embeddings and of every layer. A
+causal language model is one whose layers take a mask of their own and positions by number, and whose output layer's
+scores are used as they are. `CLASSES` holds the types that tests run; encoders of the types of `_UNTRIED` are tried
+when they are fetched (`check`). No code of a model's directory is ever used.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ CLASSES = {
     ("encoder", "xlm-roberta"): "XLMRobertaModel",
     ("encoder", "xlm-roberta-xl"): "XLMRobertaXLModel",
     ("encoder", "xmod"): "XmodModel",
+    ("causal", "gemma3_text"): "Gemma3ForCausalLM",
+    ("causal", "llama"): "LlamaForCausalLM",
+    ("causal", "mistral"): "MistralForCausalLM",
+    ("causal", "olmo2"): "Olmo2ForCausalLM",
+    ("causal", "qwen2"): "Qwen2ForCausalLM",
+    ("causal", "qwen3"): "Qwen3ForCausalLM",
+    ("causal", "smollm3"): "SmolLM3ForCausalLM",
     ("text2text", "mt5"): "MT5ForConditionalGeneration",
     ("text2text", "t5"): "T5ForConditionalGeneration",
     ("text2text", "umt5"): "UMT5ForConditionalGeneration",
@@ -132,6 +140,15 @@ def options(model_class: type) -> dict[str, Any]:
     """Return arguments of a class besides its configuration: no pooler, whose weights would often be random."""
     takes = "add_pooling_layer" in inspect.signature(model_class).parameters
     return {"add_pooling_layer": False} if takes else {}
+
+
+def reader(backbone: Any) -> Any:
+    """Return what of a model makes states of a text: its encoder; of one that is a decoder alone, all but its output
+    layer.
+    """
+    if backbone.config.is_encoder_decoder:
+        return backbone.get_encoder()
+    return backbone.base_model
 
 
 def layers(encoder: Any) -> nn.ModuleList:

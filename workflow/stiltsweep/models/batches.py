@@ -328,7 +328,7 @@ def packs(lengths: Sequence[int], room: int) -> list[list[int]]:
 class Objective(Protocol):
     """What a model needs of a task's kind: its head and its loss (see `kinds`)."""
 
-    text2text: bool
+    writes: bool
     """Whether the model writes text."""
 
     def used_ids(self, example: Example) -> Iterator[int]:

@@ -84,7 +84,8 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
             "save_pretrained)."
         )
     tokenizer, tokens = read_tokenizer(folder, model_type)
-    tokenizer_files.save(tokenizer, tokens, directory)
+    chat = read_chat(folder) if interface == "causal" else None
+    tokenizer_files.save(tokenizer, tokens, directory, chat=chat)
     tried = (interface, model_type) in architectures.CLASSES
     probe = None if tried else tokenizer.encode(_PROBE).ids
     if pickled:
@@ -97,6 +98,40 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
     else:
         facts = _convert_weights(folder, directory, name, folder, probe)
     return {"class": name, **facts}
+
+
+_SAID = "\ue000"
+"""Stands for what a user says while a chat template is rendered; of no language."""
+
+
+def read_chat(folder: Path) -> tuple[str, str] | None:
+    """Return what a directory's chat template puts before and after what a user says; None where there is none.
+
+    The template runs once, here, in the sandbox that transformers has for it; no thinking is asked for, and the date
+    that some of them tell is a fixed one.
+
+    Raises:
+      UserError: there is one that cannot be used.
+    """
+    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    if not config.get("chat_template") and not (folder / "chat_template.jinja").is_file():
+        return None
+    import transformers
+
+    try:
+        text = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True).apply_chat_template(
+            [{"role": "user", "content": _SAID}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            date_string="26 Jul 2024",
+        )
+    except Exception as error:  # of a template: anything
+        raise UserError(f"{folder}: its chat template cannot be used ({' '.join(str(error).split())[:200]}).") from None
+    before, said, after = str(text).partition(_SAID)
+    if not said:
+        raise UserError(f"{folder}: its chat template leaves out what a user says.")
+    return before, after
 
 
 def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
@@ -139,11 +174,21 @@ def _with_padding(folder: Path, tokenizer: tokenizers.Tokenizer, tokens: dict[st
     """Return special tokens with the one that pads: named by the tokenizer's files, else by config.json.
 
     Raises:
-      UserError: neither names one that the vocabulary holds.
+      UserError: neither names one that the vocabulary holds; or nothing ends the texts of a causal model.
     """
+    about = read_json(folder / "config.json")
+    causal = ("causal", about.get("model_type")) in architectures.CLASSES
+    end = tokenizer.token_to_id(tokens.get("eos_token", ""))
+    if causal and end is None:
+        raise UserError(
+            f"{folder}: tokenizer_config.json names no eos_token of its vocabulary, so no answer would end. Name one "
+            'there, for example {"eos_token": "<|endoftext|>"}.'
+        )
     if tokenizer.token_to_id(tokens.get("pad_token", "")) is not None:
         return tokens
-    number = read_json(folder / "config.json").get("pad_token_id")
+    number = about.get("pad_token_id")
+    if number is None and causal:
+        number = end  # many name none; masks hide it, and it is no label: any piece serves
     piece = tokenizer.id_to_token(number) if isinstance(number, int) and number >= 0 else None
     if piece is None:
         raise UserError(
@@ -182,7 +227,7 @@ def _convert_weights(
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
             f"{given}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
-            f"{wrong[0]!r}. They would be random; use weights of that architecture, or the other interface."
+            f"{wrong[0]!r}. They would be random; use weights of that architecture, or another interface."
         )
     own_output = read_json(folder / "config.json").get("tie_word_embeddings") is False and "lm_head" in dict(
         model.named_children()

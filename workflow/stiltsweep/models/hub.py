@@ -20,6 +20,7 @@ PATTERNS = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
     "spiece.model",
     "sentencepiece.model",
     "spm.model",

@@ -28,8 +28,8 @@ from torch.nn import functional
 from ..errors import UserError
 from ..files import check_digest, digest_file, read_json, read_record, replacing
 from ..settings import T5_FAMILY
-from . import architectures, generation
-from .batches import Batch, Dense, Example, Objective, collate
+from . import architectures, generation, lora
+from .batches import Batch, Dense, Example, Objective, collate, moved
 from .directory import WEIGHTS
 from .tokenizer import DIGESTS, MODEL_FILE
 from .unpadded import Unpadded
@@ -115,7 +115,7 @@ class Source:
 
     @property
     def interface(self) -> str:
-        """`encoder` or `text2text`."""
+        """`encoder`, `text2text` or `causal`."""
         return str(self.about["interface"])
 
     @property
@@ -179,7 +179,7 @@ def vocabulary(
     What a model writes is chosen among all pieces: among those of the job's own texts alone, it would depend on which
     other texts are in the job.
     """
-    if not prune or any(form.text2text for form, _ in encoded):
+    if not prune or any(form.writes for form, _ in encoded):
         return None
     return kept_ids((i for form, examples in encoded for one in examples for i in form.used_ids(one)), source)
 
@@ -214,6 +214,7 @@ class TaskModel(nn.Module):
         self.unpadded: Unpadded | None = None
         # Set where several processes hold pieces of the weights: layers are then called through the whole model alone.
         self.sharded = False
+        self.causal = source.interface == "causal"
         # Is shown the states that do not come out of a call of the encoder or the decoder as a whole.
         self.look: Callable[[Tensor], None] | None = None
 
@@ -308,11 +309,68 @@ class TaskModel(nn.Module):
 
     def encoder_call(self, batch: Batch) -> tuple[Any, dict[str, Any]]:
         """Return the encoder and what it is called with."""
-        encoder = self.backbone.get_encoder() if self.backbone.config.is_encoder_decoder else self.backbone
+        encoder = architectures.reader(self.backbone)
         arguments: dict[str, Any] = {"input_ids": batch.ids_BL, "attention_mask": batch.mask_BL}
         if batch.types_BL is not None:
             arguments["token_type_ids"] = batch.types_BL
+        if self.causal:
+            arguments["use_cache"] = False
         return encoder, arguments
+
+    def branched(self, ids_PT: Tensor, places_PT: Tensor, texts_PT: Tensor) -> Tensor:
+        """Return a causal model's states (P, T, H) of prompts with several continuations each.
+
+        Args:
+          ids_PT: a prompt and its continuations, one after the other.
+          places_PT: numbers of the places: those of a continuation go on from the prompt's.
+          texts_PT: 0 in the prompt, 1, 2, .. in the continuations, which see the prompt and themselves; -1: nothing.
+        """
+        config, (_, width) = self.backbone.config, ids_PT.shape
+        of_key, of_query = texts_PT[:, None, :], texts_PT[:, :, None]
+        before = torch.ones(width, width, dtype=torch.bool, device=ids_PT.device).tril()
+        seen_PTT = before & (of_key >= 0) & ((of_key == 0) | (of_key == of_query))
+        # What stands for nothing sees itself, for seeing nothing would be no number.
+        seen_PTT = (seen_PTT | torch.eye(width, dtype=torch.bool, device=ids_PT.device))[:, None]
+        window = getattr(config, "sliding_window", None)
+        near_PTT = seen_PTT
+        if window is not None:
+            near_PTT = seen_PTT & (places_PT[:, None, :, None] - places_PT[:, None, None, :] < window)
+        types = getattr(config, "layer_types", None)
+        masks = {"full_attention": seen_PTT, "sliding_attention": near_PTT}
+        states: Tensor = architectures.reader(self.backbone)(
+            input_ids=ids_PT,
+            position_ids=places_PT,
+            attention_mask=near_PTT if types is None else masks,
+            use_cache=False,
+        ).last_hidden_state
+        return states
+
+    def continue_texts(self, prompts: Sequence[Sequence[int]], most: int, device: torch.device) -> list[Generated]:
+        """Continue each text greedily with a causal model; they end where they stand, so padding is before them.
+
+        Args:
+          prompts: ids of the full vocabulary.
+          most: pieces to write.
+          device: of the model.
+        """
+        width = max(map(len, prompts))
+        ids = np.full((len(prompts), width), self.dense_pad, dtype=np.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = self.dense.of(prompt)
+        lengths = np.array([len(prompt) for prompt in prompts])
+        there = np.arange(width) >= width - lengths[:, None]
+        out_BT = self.backbone.generate(
+            input_ids=moved(torch.from_numpy(ids), device),
+            attention_mask=moved(torch.from_numpy(there.astype(np.int64)), device),
+            pad_token_id=self.dense_pad,
+            eos_token_id=self.eos,
+            max_new_tokens=most,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+        )
+        written = out_BT[:, width:].tolist()
+        return self._read(written, [False] * len(written))
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the encoder's output (B, L, H) of a sequence-to-sequence model."""
@@ -508,7 +566,7 @@ def _renumber_padding(config: Any, dense: Dense) -> None:
 
 
 def weights(source: Source, kept: NDArray[np.int64] | None) -> dict[str, Tensor]:
-    """Read the tensors of `source`, embeddings cut to the kept rows, as fp32."""
+    """Read the tensors of `source`, embeddings cut to the kept rows, adapters added to their weights, as fp32."""
     trained = {} if source.checkpoint is None else read_tensors(source.checkpoint / WEIGHTS)
     tensors: dict[str, Tensor] = {}
     with _whole(source.base / WEIGHTS, MODEL_FILE), safe_open(source.base / WEIGHTS, "pt") as handle:
@@ -527,6 +585,7 @@ def weights(source: Source, kept: NDArray[np.int64] | None) -> dict[str, Tensor]
             _, here, there = np.intersect1d(everything, ids, assume_unique=True, return_indices=True)
             tensors[key] = tensors[key].clone()
             tensors[key][torch.from_numpy(here)] = trained[key][torch.from_numpy(there)]
+    lora.add(tensors, trained)
     return tensors
 
 
@@ -558,15 +617,27 @@ def _whole(path: Path, declared: str) -> Iterator[None]:
         ) from None
 
 
-def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) -> list[tuple[str, nn.Parameter]]:
+def trainable(
+    model: TaskModel,
+    *,
+    freeze_embeddings: bool,
+    freeze_layers: int,
+    adapters: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> list[tuple[str, nn.Parameter]]:
     """Freeze what the settings say and return the trainable parameters of the backbone by name.
 
+    Args:
+      model: with the weights that training starts from.
+      freeze_embeddings, freeze_layers: what stays as it is.
+      adapters: settings of low-rank adapters, which are then all that is trained of the backbone (see `lora`).
+      seed: of the adapters.
+
     Raises:
-      UserError: more layers to freeze than the encoder has.
+      UserError: more layers to freeze than the encoder has, or none to adapt.
     """
     backbone = model.backbone
-    encoder = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
-    layers = architectures.layers(encoder)
+    layers = architectures.layers(architectures.reader(backbone))
     if freeze_layers > len(layers):
         one = "" if len(layers) else " that can be frozen one by one"
         raise UserError(f"training.freeze_layers: {freeze_layers}, but the encoder has {len(layers)} layers{one}.")
@@ -575,6 +646,8 @@ def trainable(model: TaskModel, *, freeze_embeddings: bool, freeze_layers: int) 
             module.requires_grad_(False)
     for layer in layers[:freeze_layers]:
         layer.requires_grad_(False)
+    if adapters is not None:
+        lora.attach(backbone, adapters, frozen_layers=freeze_layers, seed=seed)
     return [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
 
 
@@ -583,14 +656,22 @@ def save_checkpoint(
 ) -> dict[str, str]:
     """Write the tensors in `names` (and those the parent checkpoint had) and the head; return their digests.
 
+    Low-rank adapters stand beside what they are added to (see `lora`), those of the parent before the model's own.
+
     `state` holds the model's tensors, where the model itself has only pieces of them. The heads of several tasks are
     left out: no later stage reads them, since every stage makes a new one.
     """
     parent = {} if source.checkpoint is None else read_tensors(source.checkpoint / WEIGHTS)
-    inherited = {name for name in parent if not name.endswith(_ROWS)}
+    inherited = {name for name in parent if not name.endswith(_ROWS) and not lora.is_adapter(name)}
     state = model.state_dict() if state is None else state
-    tensors = {}
-    for name in sorted(set(names) | inherited):
+    trained = {name for name in names if not lora.is_adapter(name)}
+    own = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    tensors = lora.to_store(model.backbone, own, lora.of_others(parent, trained))
+    for name in sorted(trained | inherited):
+        if name not in trained and name not in source.embeddings:
+            # Not as the model has it: there adapters of the parent are added to it.
+            tensors[name] = parent[name]
+            continue
         tensors[name] = state[f"backbone.{name}"].detach().to("cpu", torch.float32).contiguous().clone()
         if name in source.embeddings:
             kept = model.dense.kept
@@ -601,8 +682,9 @@ def save_checkpoint(
     save_tensors(folder / WEIGHTS, tensors)
     digests = {"weights_sha256": digest_file(folder / WEIGHTS)}
     if len(model.tasks) == 1 and model.head is not None:
-        own = {k: state[f"heads.0.{k}"] for k in model.head.state_dict()}
-        head = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in own.items()}
+        head = {
+            k: state[f"heads.0.{k}"].detach().to("cpu", torch.float32).contiguous() for k in model.head.state_dict()
+        }
         save_tensors(folder / HEAD, head)
         digests["head_sha256"] = digest_file(folder / HEAD)
     return digests

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -28,6 +29,8 @@ MODEL_FILE = "model.json"
 """The record of the model that a tokenizer lies beside."""
 DIGESTS = "tokenizer_files_sha256"
 """Key of that record: file -> sha256."""
+CHAT = "chat"
+"""Key of `CONFIG`."""
 ROLES = ("pad", "bos", "cls", "eos", "sep", "unk", "mask")
 _BYTES_FROM = 3
 """The id of byte 0 in ByT5's vocabulary."""
@@ -73,7 +76,7 @@ class Tokenizer:
     Special tokens written out in a text ("</s>") are taken for special tokens, as transformers does.
     """
 
-    def __init__(self, directory: Path, tokens: Mapping[str, str], index: Reachable | None) -> None:
+    def __init__(self, directory: Path, tokens: Mapping[str, Any], index: Reachable | None) -> None:
         self._directory = directory
         self._index = index
         self._whole: tokenizers.Tokenizer | None = None
@@ -83,6 +86,8 @@ class Tokenizer:
             role: self.id_of(tokens[f"{role}_token"]) if f"{role}_token" in tokens else None for role in ROLES
         }
         """Role (`ROLES`) -> id, None where the model has none."""
+        self.chat: tuple[str, str] | None = tuple(tokens[CHAT]) if CHAT in tokens else None
+        """What a chat template puts before and after what a user says."""
         self.token_types = False
         """Whether the second text of a pair has token type 1."""
         self._layouts = {pair: self._probe(pair) for pair in (False, True)}

@@ -11,16 +11,23 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from ..files import digest_file, replacing, write_json
 from .reachable import MARK, write_index
-from .tokenizer import CONFIG, FILE, INDEX, ROLES, byte_letters
+from .tokenizer import CHAT, CONFIG, FILE, INDEX, ROLES, byte_letters
 
 
-def save(tokenizer: tokenizers.Tokenizer, tokens: Mapping[str, str], directory: Path) -> str:
+def save(
+    tokenizer: tokenizers.Tokenizer,
+    tokens: Mapping[str, str],
+    directory: Path,
+    *,
+    chat: tuple[str, str] | None = None,
+) -> str:
     """Write tokenizer.json, its index and tokenizer_config.json.
 
     Args:
       tokenizer: whole, without truncation and padding.
       tokens: "pad_token", "eos_token", ... -> the token's text; other keys are left out.
       directory: exists.
+      chat: what a chat template puts before and after what a user says; None: there is none.
 
     Returns:
       The sha256 of tokenizer.json.
@@ -32,7 +39,8 @@ def save(tokenizer: tokenizers.Tokenizer, tokens: Mapping[str, str], directory: 
         tokenizer.save(str(temporary), pretty=False)
     write_index(directory / FILE, directory / INDEX)
     named = {f"{role}_token": tokens[f"{role}_token"] for role in ROLES if tokens.get(f"{role}_token")}
-    write_json(directory / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+    asked = {} if chat is None else {CHAT: list(chat)}
+    write_json(directory / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast", **named, **asked})
     return digest_file(directory / FILE)
 
 

@@ -45,7 +45,7 @@ class Encoded:
 class Reading:
     """The objective of a model that is only read: no head, no loss (see `models.batches.Objective`)."""
 
-    text2text = False
+    writes = False
 
     def used_ids(self, example: Example) -> Iterator[int]:
         """Yield the ids of a sentence."""

@@ -176,7 +176,11 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
     names = [
         name
         for name, _ in trainable(
-            model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers
+            model,
+            freeze_embeddings=settings.freeze_embeddings,
+            freeze_layers=settings.freeze_layers,
+            adapters=settings.lora,
+            seed=derived_seed(run.seed, "adapters"),
         )
     ]
     state = StateFolder(run.output.parent / "state", identities.one_try(decisive, run.seed))
@@ -480,7 +484,7 @@ class _Trainer:
         drawn = (task.form.drawn(task.examples[i], batch.epoch_seed) for i in batch.examples)
         examples = sorted(drawn, key=lambda e: (e.length, e.row))
         weight = sum(task.form.weight(example) for example in examples)
-        if self.settings.loss_denominator == "slots" and task.form.text2text:
+        if self.settings.loss_denominator == "slots" and task.form.writes:
             weight = float(rows(self.settings) * self.settings.max_target_length)
         longest = examples[-1].length
         budget = self.team.budget(self.budget, longest)
@@ -611,11 +615,10 @@ class _Trainer:
             raw = predict_examples(self.model, task.dev_examples, self.usual)
         predictions = task.form.decode(task.dev_rows, task.dev_examples, raw)
         main = metric(task.form.metric, task.meta.labels)
-        interface = "text2text" if task.form.text2text else "encoder"
         sums = np.sum(
             [
                 main.statistics(
-                    *compared(row, prediction, kind=task.meta.kind, interface=interface), task.meta.language
+                    *compared(row, prediction, kind=task.meta.kind, writes=task.form.writes), task.meta.language
                 )
                 for row, prediction in zip(task.dev_rows, predictions, strict=True)
                 if prediction is not None  # the candidates of retrieval

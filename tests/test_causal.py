@@ -1,0 +1,298 @@
+"""Causal language models: published layouts with random weights, against transformers' own loss, scores and writing."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from test_encoders import tokenizer
+from tokenizers import processors
+
+import tiny
+from stiltsweep.catalog import Model, read
+from stiltsweep.errors import UserError
+from stiltsweep.export import export
+from stiltsweep.files import read_json
+from stiltsweep.kinds import Form, Limits, Representation, form
+from stiltsweep.models import architectures
+from stiltsweep.models.batches import Example
+from stiltsweep.models.fetch import fetch
+from stiltsweep.models.load import Source, TaskModel, build
+from stiltsweep.models.tokenizer import Tokenizer
+from stiltsweep.prediction import predict
+from stiltsweep.prediction import run as predict_examples
+from stiltsweep.records import Row, read_meta, read_rows, write_rows
+from stiltsweep.settings import PredictionSettings, TrainingSettings
+from stiltsweep.training import loop
+
+PLAIN = Representation("mean", -1, "mean", "")
+CHAT = replace(PLAIN, chat=True)
+LIMITS = Limits(100, 8, 16)
+CPU = torch.device("cpu")
+CLASSES = {kind: name for (interface, kind), name in architectures.CLASSES.items() if interface == "causal"}
+STYLES = {"gemma3_text": "gemma", "mistral": "gemma"}
+"""Model type -> form of its tokenizer; of the others it is Llama's, which reads bytes."""
+MORE: dict[str, dict[str, Any]] = {
+    # Windows that are shorter than the texts, in every other layer or in all.
+    "gemma3_text": {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"] * 2, "head_dim": 8},
+    "mistral": {"sliding_window": 6},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
+    "qwen3": {"head_dim": 8},
+    "smollm3": {"no_rope_layer_interval": 2, "pad_token_id": None},
+}
+TEMPLATE = (
+    "{% for m in messages %}<|begin_of_text|>{{ m['role'] }}: {{ m['content'] | trim }}<|mask|>{% endfor %}"
+    "{% if add_generation_prompt %}<|begin_of_text|>assistant: {{ date_string }}{% endif %}"
+)
+
+
+def upstream(folder: Path, kind: str, *, tied: bool = True, seed: int = 0) -> Any:
+    """Write a directory as the hub has it, in 16 bits, and return transformers' own model of it in 32."""
+    raw, tokens = tokenizer(STYLES.get(kind, "llama"))
+    bos = tokens["bos_token"]
+    if STYLES.get(kind) or kind == "llama":
+        raw.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, raw.token_to_id(bos))]
+        )
+    else:  # Qwen's puts nothing around a text
+        raw.post_processor = processors.ByteLevel(trim_offsets=False)
+    # Llama and Mistral name no padding.
+    named = {role: token for role, token in tokens.items() if role != "pad_token" or STYLES.get(kind) == "gemma"}
+    torch.manual_seed(seed)
+    about = type(transformers.AutoConfig.for_model(kind))
+    sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = about(
+        # Published embeddings have more rows than their tokenizers pieces.
+        vocab_size=raw.get_vocab_size() + 7,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        initializer_range=0.3,
+        tie_word_embeddings=tied,
+        bos_token_id=raw.token_to_id(bos),
+        eos_token_id=raw.token_to_id(tokens["eos_token"]),
+        **{"pad_token_id": None, **sizes, **MORE.get(kind, {})},
+    )
+    made = getattr(transformers, CLASSES[kind])(config).to(torch.bfloat16)
+    made.save_pretrained(folder)
+    raw.save(str(folder / "tokenizer.json"))
+    about_tokens = {"tokenizer_class": "PreTrainedTokenizerFast", **named, "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about_tokens))
+    return getattr(transformers, CLASSES[kind]).from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def fetched(folder: Path) -> Path:
+    source = {"type": "files", "path": str(folder / "upstream")}
+    fetch(Model("tiny", {"interface": "causal", "source": source}), folder / "model")
+    return folder / "model" / "model.json"
+
+
+def made(
+    start: Path, data: Path, split: str, *, training: bool, how: Representation = PLAIN
+) -> tuple[TaskModel, Form, list[Row], list[Example]]:
+    pieces = Tokenizer.from_directory(Source.read(start).base)
+    kind = form(read_meta(data), pieces, interface="causal", limits=LIMITS, representation=how)
+    rows = read_rows(data, split)
+    return build(Source.read(start), kind, kept=None, seed=0).eval(), kind, rows, kind.encode(rows, training=training)
+
+
+def spans(folder: Path) -> Path:
+    rows = [
+        {"id": f"{split}{n}", "split": split, "context": text, "question": "who?", "answers": [answer]}
+        for split in ("train", "dev", "test")
+        for n, text in enumerate(tiny.SENTENCES[:6])
+        for answer in [{"start": text.index(" ") + 1, "text": text.split()[1]}]
+    ]
+    path = folder / "qa.parquet"
+    write_rows(path, "span_qa", rows, tiny.about("qa", "en", ["squad_f1"]), labels=[])
+    return path
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_loss_scores_and_answers_are_transformers_own(tmp_path: Path, kind: str, tied: bool) -> None:
+    theirs = upstream(tmp_path / "upstream", kind, tied=tied)
+    start = fetched(tmp_path)
+    about = read_json(start)
+    assert about["class"] == CLASSES[kind] and about["hidden_size"] == 16 and about["layers"] == 4
+    assert (about["output_embedding"] is None) == tied
+    data = tiny.classification(tmp_path / "data", train=6, dev=6, test=4)["en"]
+    model, kind_of, rows, learnt = made(start, data, "train", training=True)
+    # The loss of a batch is the sum of transformers' own over each text alone, answers' pieces counted only.
+    with torch.no_grad():
+        loss = float(kind_of.loss(model, model.collate(learnt, CPU)))
+        total = 0.0
+        for example in learnt:
+            ids = torch.tensor([example.inputs[0].ids])
+            labels = ids.clone()
+            labels[0, : -len(example.target)] = -100
+            total += float(theirs(input_ids=ids, labels=labels).loss) * len(example.target)
+    assert loss == pytest.approx(total, rel=1e-4)
+    fast = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path / "upstream")
+    text, eos = f"{rows[0]['text_a']}\nAnswer: {rows[0]['label']}", fast.eos_token_id
+    assert fast.decode(learnt[0].inputs[0].ids, skip_special_tokens=False).endswith(text + fast.eos_token)
+    assert learnt[0].inputs[0].ids[-1] == eos and learnt[0].target[-1] == eos
+    assert (learnt[0].inputs[0].ids[0] == fast.bos_token_id) == (kind in ("llama", *STYLES))
+    # The likelihood of every answer, one pass over all of them, against a pass for each.
+    _, kind_of, rows, asked = made(start, data, "dev", training=False)
+    batch = model.collate(asked, CPU)
+    with torch.no_grad():
+        found = kind_of._of_answers(model, batch).tolist()  # type: ignore[attr-defined]
+        expected = []
+        for example in asked:
+            for answer in example.align:
+                prompt = example.inputs[0].ids
+                scores = theirs(input_ids=torch.tensor([[*prompt, *answer]])).logits[0].log_softmax(-1)
+                expected.append(sum(float(scores[len(prompt) + i - 1, piece]) for i, piece in enumerate(answer)))
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
+    best = np.array(expected).reshape(len(asked), -1).argmax(1).tolist()
+    assert predict_examples(model, asked, 64) == best == predict_examples(model, asked, 4096)
+    # What is written behind prompts of many lengths, against each alone.
+    model, kind_of, rows, open_ = made(start, spans(tmp_path), "test", training=False)
+    assert len({example.length for example in open_}) > 2
+    raw = predict_examples(model, open_, 4096)
+    for example, got in zip(open_, raw, strict=True):
+        ids = torch.tensor([example.inputs[0].ids])
+        alone = theirs.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=LIMITS.max_target_length,
+            do_sample=False,
+            eos_token_id=eos,
+            pad_token_id=eos,
+        )[0, ids.shape[1] :].tolist()
+        kept = alone[: alone.index(eos)] if eos in alone else alone
+        assert got.ids == [i for i in kept if i != about["special"]["pad"]] and got.ended == (eos in alone)
+    assert all("\n" not in text for text in kind_of.decode(rows, open_, raw))
+    # States of every layer, for retrieval and probes.
+    with torch.no_grad():
+        layers = model.layers(model.collate(open_, CPU))
+        ids = open_[0].inputs[0].ids
+        own = theirs(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+    assert len(layers) == len(own) == 5
+    for one, other in zip(layers, own, strict=True):
+        torch.testing.assert_close(one[0, : len(ids)], other[0], atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("adapters", "how"), [({"rank": 4, "alpha": 8, "dropout": 0.1}, PLAIN), ({"rank": 8}, CHAT), (None, PLAIN)]
+)
+def test_a_causal_model_learns_predicts_and_is_exported(
+    tmp_path: Path, adapters: dict[str, Any] | None, how: Representation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream(tmp_path / "upstream", "qwen3")
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=96, dev=16, test=16)
+    settings = TrainingSettings(batch_size=8, epochs=12, learning_rate=2e-2, max_length=100, evaluations=2, warmup=0.1)
+    if adapters:
+        settings = replace(settings, lora={"alpha": 16, "dropout": 0.0, **adapters})
+    run = loop.Run(
+        start=start,
+        data=[data["en"]],
+        output=tmp_path / "out" / "checkpoint.json",
+        settings=settings,
+        representation=how,
+        seed=0,
+        prune=True,
+        chance=25.0,
+        identity={"model": "tiny"},
+    )
+    loop.train(run)
+    about = read_json(run.output)
+    assert about["dev"]["score"] > 80 and about["interface"] == "causal"
+    assert not about["vocabulary"]["pruned"] and "head_sha256" not in about
+    folder = tmp_path / "predictions"
+    predict(run.output, data, folder / "p.json", PredictionSettings(LIMITS, how, 512, True, "fp32"), identity={})
+    found = dict(zip(*(read_json(folder / "en.json")[key] for key in ("ids", "predictions")), strict=True))
+    rows = read_rows(data["en"], "test")
+    assert sum(found[row["id"]] == row["label"] for row in rows) >= 13
+    assert read_json(folder / "en.json")["sentinels"] is None
+    # The card's own lines write the same answers, with the adapters in the weights.
+    exported = export(run.output, tmp_path / "mine")
+    assert exported.auto_class == "AutoModelForCausalLM"
+    (lines,) = re.findall(r"```python\n(.*?)```", (exported.folder / "README.md").read_text(), re.DOTALL)
+    assert lines.count("\n") <= 11
+    model, kind, rows, asked = made(run.output, data["en"], "test", training=False, how=how)
+    prompts = [example.inputs[0].ids for example in asked]
+    for row, written in zip(rows[:4], model.continue_texts(prompts, 64, CPU), strict=False):
+        text = f"tiny sentence1: {row['text_a']}"
+        exec(lines.replace("FOLDER", str(exported.folder)).replace('"a text"', repr(text)), {})
+        answer = capsys.readouterr().out.strip("\n").splitlines()[-1]
+        assert answer == kind.tokenizer.decode(written.ids).strip()
+
+
+def test_chat_templates_surround_a_question_and_no_more(tmp_path: Path) -> None:
+    upstream(tmp_path / "upstream", "llama")
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=4, dev=4, test=4)["en"]
+    _, _, rows, examples = made(start, data, "train", training=True, how=CHAT)
+    fast = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path / "upstream")
+    for row, example in zip(rows, examples, strict=True):
+        source = f"tiny sentence1: {row['text_a']}"
+        asked = fast.apply_chat_template(
+            [{"role": "user", "content": source}],
+            add_generation_prompt=True,
+            tokenize=False,
+            date_string="26 Jul 2024",
+        )
+        assert "assistant: 26 Jul 2024" in asked
+        # Pieces do not reach over the ends of a template; there they may be others than of the whole text.
+        text = fast.decode(example.inputs[0].ids, skip_special_tokens=False)
+        assert text == f"{asked}{row['label']}{fast.eos_token}"
+    about = json.loads((tmp_path / "upstream" / "tokenizer_config.json").read_text())
+    (tmp_path / "upstream" / "tokenizer_config.json").write_text(json.dumps({**about, "chat_template": None}))
+    fetched(tmp_path)
+    with pytest.raises(UserError, match="no chat template. Leave chat out"):
+        made(start, data, "train", training=True, how=CHAT)
+    (tmp_path / "upstream" / "tokenizer_config.json").write_text(
+        json.dumps({**about, "chat_template": "{{ raise_exception('only pairs') }}"})
+    )
+    with pytest.raises(UserError, match="chat template cannot be used.*only pairs"):
+        fetched(tmp_path)
+
+
+def test_plain_text_is_learnt_piece_by_piece(tmp_path: Path) -> None:
+    theirs = upstream(tmp_path / "upstream", "qwen3")
+    start = fetched(tmp_path)
+    path = tmp_path / "text.parquet"
+    rows = [{"id": str(n), "split": "train", "text": text} for n, text in enumerate(tiny.SENTENCES[:5])]
+    rows += [{**row, "split": "dev"} for row in rows]
+    write_rows(path, "text", rows, tiny.about("text", "en", ["token_accuracy"]), labels=[])
+    model, kind, _, examples = made(start, path, "train", training=True)
+    with torch.no_grad():
+        loss = float(kind.loss(model, model.collate(examples, CPU)))
+        singles = [torch.tensor([example.inputs[0].ids]) for example in examples]
+        own = sum(float(theirs(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1) for ids in singles)
+        likeliest = [theirs(input_ids=ids).logits[0, :-1].argmax(-1) for ids in singles]
+    assert loss == pytest.approx(own, rel=1e-4)
+    counts = [(ids.shape[1] - 1, int((best == ids[0, 1:]).sum())) for ids, best in zip(singles, likeliest, strict=True)]
+    assert predict_examples(model, kind.encode(read_rows(path, "dev"), training=False), 512) == counts
+
+
+def test_what_cannot_be_a_causal_model_is_refused(tmp_path: Path) -> None:
+    upstream(tmp_path / "upstream", "qwen3")
+    about = json.loads((tmp_path / "upstream" / "tokenizer_config.json").read_text())
+    del about["eos_token"]
+    (tmp_path / "upstream" / "tokenizer_config.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="names no eos_token"):
+        fetched(tmp_path)
+    for kind in ("gemma2", "mt5", "gpt2"):
+        with pytest.raises(ValueError, match="cannot be used with interface 'causal'"):
+            architectures.class_name("causal", {"model_type": kind})
+    models = tmp_path / "catalog" / "models"
+    models.mkdir(parents=True)
+    base = "interface: {}\ndescription: A model of ours.\nlicence: MIT\nparameters: 9\nhidden_size: 3\nlayers: 1\n"
+    base += "source: {{type: files, path: x}}\n"
+    for interface, more, reason in (
+        ("encoder", "chat: true\n", "only models of interface causal"),
+        ("causal", "retrieval: {pooling: first}\n", "sees nothing else"),
+    ):
+        (models / "mine.yaml").write_text(base.format(interface) + more)
+        with pytest.raises(UserError, match=reason):
+            read([tmp_path / "catalog"])
