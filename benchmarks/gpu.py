@@ -8,6 +8,7 @@ peer is transformers' `Trainer` on the class it has for the kind, with the whole
   peak        the rate of a plain bf16 product of 8192 x 8192 on this card
   agreement   losses and gradients without padding, and replayed as graphs, against those of padded texts
   training    real tokens a second, the share of the peak, memory and the host's work, at several batches
+  causal      the same of a causal language model, by adapters (LoRA) and by its weights
   generation  answers a second, written piece by piece; and labels scored in one pass
   prediction  an encoder's real tokens a second
   repeatable  whether two trainings that are alike leave the same bytes, and what that costs
@@ -82,14 +83,19 @@ class Shape:
     """A published model: its class and the sizes in its config.json; parameters as in the catalogue."""
 
     kind: str
-    """transformers' name of the architecture: xlm-roberta, mt5 or t5."""
+    """transformers' name of the architecture: xlm-roberta, mt5, t5 or qwen3."""
     parameters: int
     sizes: dict[str, int]
 
     @property
-    def text2text(self) -> bool:
+    def interface(self) -> str:
+        """How it is used."""
+        return {"xlm-roberta": "encoder", "qwen3": "causal"}.get(self.kind, "text2text")
+
+    @property
+    def writes(self) -> bool:
         """Whether it writes text."""
-        return self.kind != "xlm-roberta"
+        return self.interface != "encoder"
 
     def config(self, vocabulary: int | None = None) -> Any:
         """Return the configuration, with dropout as published, perhaps of a smaller vocabulary."""
@@ -99,6 +105,8 @@ class Shape:
             return transformers.XLMRobertaConfig(
                 **sizes, **ends, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
             )
+        if self.kind == "qwen3":
+            return transformers.Qwen3Config(**sizes, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1)
         made = transformers.MT5Config if self.kind == "mt5" else transformers.T5Config
         return made(
             **sizes, feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0, pad_token_id=0
@@ -112,9 +120,9 @@ class Shape:
     @property
     def definition(self) -> dict[str, Any]:
         """What the catalogue says of it, for the plan's estimate of memory."""
-        vocabulary = {"size": self.sizes["vocab_size"], "prune": True} if self.text2text else {"prune": True}
+        vocabulary = {"size": self.sizes["vocab_size"], "prune": True} if self.writes else {"prune": True}
         return {
-            "interface": "text2text" if self.text2text else "encoder",
+            "interface": self.interface,
             "parameters": self.parameters,
             "layers": self.sizes.get("num_hidden_layers", 0) or self.sizes["num_layers"],
             "decoder_layers": self.sizes.get("num_decoder_layers", 0),
@@ -131,7 +139,14 @@ class Shape:
         """
         size = self.sizes
         read, written = read.astype(float), written.astype(float)
-        if not self.text2text:
+        if self.interface == "causal":
+            wide, head, layers = self.width, size["head_dim"], size["num_hidden_layers"]
+            inner, shared = size["num_attention_heads"] * head, size["num_key_value_heads"] * head
+            weights = 2 * wide * (inner + shared) + 3 * wide * size["intermediate_size"]
+            whole = read + written
+            passed = layers * (2 * weights * whole.sum() + 2 * inner * (whole**2).sum())
+            return float(passed + 2 * wide * size["vocab_size"] * written.sum())
+        if not self.writes:
             wide, layers = self.width, size["num_hidden_layers"]
             weights = 4 * wide**2 + 2 * wide * size["intermediate_size"]
             return float(layers * (2 * weights * read.sum() + 4 * wide * (read**2).sum()))
@@ -164,6 +179,19 @@ SHAPES = {
     "mt5-small": _t5("mt5", 300_176_768, 250_112, 512, 1024, (8, 8), 6),
     "mt5-base": _t5("mt5", 582_401_280, 250_112, 768, 2048, (12, 12), 12),
     "byt5-small": _t5("t5", 299_637_760, 384, 1472, 3584, (12, 4), 6),
+    "qwen3-0.6b": Shape(
+        "qwen3",
+        596_049_920,
+        {
+            "vocab_size": 151_936,
+            "hidden_size": 1024,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "intermediate_size": 3072,
+        },
+    ),
 }
 
 
@@ -171,6 +199,7 @@ def _toy(shape: Shape) -> Shape:
     """Return a shape small enough for a rehearsal on one core."""
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     small |= {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 2}
+    small |= {"num_key_value_heads": 1, "head_dim": 16}
     small |= {"vocab_size": min(shape.sizes["vocab_size"], 2_000)}
     return replace(shape, parameters=300_000, sizes={key: small[key] for key in shape.sizes})
 
@@ -233,23 +262,25 @@ class Case:
         self.rng = np.random.default_rng(0)
         size = self.shape.sizes["vocab_size"]
         # The last pieces are T5's sentinels and XLM-R's <mask>.
-        self.sentinels = list(range(size - 100, size)) if self.shape.text2text else []
+        self.sentinels = list(range(size - 100, size)) if self.shape.interface == "text2text" else []
         pool = np.arange(5, size - 100)
-        if not self.shape.text2text:
+        if not self.shape.writes:
             pool = np.sort(self.rng.choice(pool, min(DISTINCT, len(pool) // 2), replace=False))
         self.pool = pool
         # Frequencies as those of words: the n-th is met 1 / n times as often as the first.
         self.chances = 1 / (10 + self.rng.permutation(len(pool)))
         self.chances = np.cumsum(self.chances / self.chances.sum())
-        special = {"pad": 0, "eos": 1} if self.shape.text2text else {"pad": 1, "bos": 0, "eos": 2, "unk": 3}
+        special = {"pad": 0, "eos": 1} if self.shape.writes else {"pad": 1, "bos": 0, "eos": 2, "unk": 3}
         self.about = {
             "name": name,
-            "interface": self.shape.definition["interface"],
+            "interface": self.shape.interface,
             "special": special,
             "token_types": False,
             "sentinels": self.sentinels,
-            "embedding": "shared.weight" if self.shape.text2text else "embeddings.word_embeddings.weight",
-            "output_embedding": "lm_head.weight" if self.shape.text2text else None,
+            "embedding": {"text2text": "shared.weight", "causal": "model.embed_tokens.weight"}.get(
+                self.shape.interface, "embeddings.word_embeddings.weight"
+            ),
+            "output_embedding": "lm_head.weight" if self.shape.interface == "text2text" else None,
             "weights_sha256": "random",
         }
         self.source = Invented(Path(tempfile.gettempdir()), {**self.about, "model_type": self.shape.kind})
@@ -265,7 +296,7 @@ class Case:
     @cached_property
     def kept(self) -> np.ndarray[Any, Any] | None:
         """Ids that the job keeps, as the sweep does: all where text is written."""
-        return None if self.shape.text2text else kept_ids(self.pool.tolist(), self.source)
+        return None if self.shape.writes else kept_ids(self.pool.tolist(), self.source)
 
     def ids(self, count: int) -> list[int]:
         """Draw ids."""
@@ -280,10 +311,12 @@ class Case:
         return [self._example(i, int(lengths[i]), int(answers[i]), training) for i in range(count)]
 
     def _example(self, row: int, length: int, answer: int, training: bool) -> Example:
-        if self.shape.text2text:
+        if self.shape.writes:
             example = Example(row, [Input([*self.ids(length - 1), 1])])
             if training:
                 example.target = [*self.ids(answer - 1), 1]
+                if self.shape.interface == "causal":
+                    example.inputs = [Input([*example.inputs[0].ids, *example.target])]
             elif self.lengths.labels:
                 example.align = [[int(self.pool[number]), 1] for number in range(self.lengths.labels)]
             return example
@@ -306,8 +339,10 @@ class Case:
         vocabulary = len(self.kept) if kept and self.kept is not None else None
         config = self.shape.config(vocabulary)
         with torch.device(device):
-            if not self.shape.text2text:
+            if not self.shape.writes:
                 return transformers.XLMRobertaModel(config, add_pooling_layer=False)
+            if self.shape.interface == "causal":
+                return transformers.Qwen3ForCausalLM(config)
             name = "MT5ForConditionalGeneration" if self.shape.kind == "mt5" else "T5ForConditionalGeneration"
             return self._untied(getattr(transformers, name)(config))
 
@@ -326,7 +361,7 @@ class Case:
 
     def peer(self, device: torch.device) -> Any:
         """Return the class that transformers has for the kind, with its whole vocabulary."""
-        if self.shape.text2text:
+        if self.shape.writes:
             return self.backbone(device, kept=False)
         torch.manual_seed(0)
         name = {"classification": "Sequence", "tagging": "Token"}.get(self.lengths.kind)
@@ -338,7 +373,7 @@ class Case:
 
     def rows(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """Return examples as transformers' classes want them."""
-        return peer_rows(examples, "text2text" if self.shape.text2text else self.lengths.kind)
+        return peer_rows(examples, self.shape.interface if self.shape.writes else self.lengths.kind)
 
 
 @dataclass(frozen=True)
@@ -346,6 +381,8 @@ class Padding:
     """Pads a batch of the peer's to its longest, as transformers' collators do."""
 
     pad: int
+    left: bool = False
+    """Whether padding stands before a text."""
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return tensors."""
@@ -357,7 +394,7 @@ class Padding:
                 continue
             array = np.full((len(rows), max(len(row[key]) for row in rows)), fill[key], dtype=np.int64)
             for number, row in enumerate(rows):
-                array[number, : len(row[key])] = row[key]
+                array[number, slice(-len(row[key]), None) if self.left else slice(len(row[key]))] = row[key]
             made[key] = torch.from_numpy(array)
         return made
 
@@ -375,6 +412,8 @@ class Bench:
     compiled: bool
     command: str
     graphs: bool = True
+    wanted: str = ""
+    """Part of the names of what is measured."""
     began: float = field(default_factory=time.monotonic)
     found: dict[str, Any] = field(default_factory=dict)
     peak: float = 0.0
@@ -570,12 +609,15 @@ class Pace:
         """Whether the next update is one that counts."""
         return self.done >= self.warm
 
-    def row(self, case: Case, read: np.ndarray[Any, Any], written: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def row(
+        self, case: Case, read: np.ndarray[Any, Any], written: np.ndarray[Any, Any], *, adapters: bool = False
+    ) -> dict[str, Any]:
         """Return the figures of a training that read and wrote sequences of these lengths while it counted.
 
         Tokens are those read and those written. The CPU's time is this process's, all threads, not that of workers.
         """
-        rate = 3 * case.shape.work(read, written) / self.wall
+        # Past weights that stay as they are the way back is as long as the way there, else twice as long.
+        rate = (2 if adapters else 3) * case.shape.work(read, written) / self.wall
         one = self.wall / self.wanted
         return {
             "tokens/s": round(float(read.sum() + written.sum()) / self.wall),
@@ -592,7 +634,11 @@ class Pace:
         }
 
 
-def _settings(case: Case, batch: int) -> TrainingSettings:
+ADAPTERS = {"rank": 16, "alpha": 32, "dropout": 0.0}
+"""What the sweep trains of a causal model by default."""
+
+
+def _settings(case: Case, batch: int, *, adapters: bool = False) -> TrainingSettings:
     """Return the settings of a training: the defaults, but with more updates than time will allow."""
     return TrainingSettings(
         batch_size=batch,
@@ -601,6 +647,7 @@ def _settings(case: Case, batch: int) -> TrainingSettings:
         learning_rate=1e-5,
         max_length=case.lengths.most,
         evaluations=1,
+        lora=ADAPTERS if adapters else None,
     )
 
 
@@ -626,7 +673,10 @@ def _trainer(
     names = [
         name
         for name, _ in trainable(
-            model, freeze_embeddings=settings.freeze_embeddings, freeze_layers=settings.freeze_layers
+            model,
+            freeze_embeddings=settings.freeze_embeddings,
+            freeze_layers=settings.freeze_layers,
+            adapters=settings.lora,
         )
     ]
     run = loop.Run(
@@ -659,7 +709,7 @@ def _variant(model: TaskModel, variant: str) -> None:
 def _ours(bench: Bench, case: Case, examples: list[Example], batch: int, variant: str) -> dict[str, Any]:
     """Train with this project's loop."""
     device = choose("auto", case.shape.kind, 1)
-    settings = _settings(case, batch)
+    settings = _settings(case, batch, adapters=variant == "adapters")
     with tempfile.TemporaryDirectory() as folder:
         model = case.model(device.torch, case.form(settings.max_target_length))
         trainer = _trainer(case, model, examples, settings, device, Path(folder))
@@ -687,9 +737,10 @@ def _ours(bench: Bench, case: Case, examples: list[Example], batch: int, variant
                 break
         works.close()
         budget = trainer.budget
-    read = np.array([len(examples[i].inputs[0].ids) for i in counted])
     written = np.array([len(examples[i].target) for i in counted])
-    row = pace.row(case, read, written)
+    read = np.array([len(examples[i].inputs[0].ids) for i in counted])
+    read = read - written if case.shape.interface == "causal" else read
+    row = pace.row(case, read, written, adapters=variant == "adapters")
     planned = _planned(case, settings, float(written.sum() / read.sum()))
     captures |= {"graphs of late": shapes - before} if captures else {}
     return {**row, "planned MB": planned, "micro-batch": budget, **captures}
@@ -727,8 +778,8 @@ def _planned(case: Case, settings: TrainingSettings, written: float) -> int | st
         return f"{type(error).__name__}: {error}"[:80]
 
 
-def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> dict[str, Any]:
-    """Train with transformers' Trainer.
+def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int, *, adapters: bool = False) -> dict[str, Any]:
+    """Train with transformers' Trainer, perhaps by peft's adapters.
 
     It has what is usually done to make it fast: bf16, the fused optimizer, lengths grouped, workers that pad, pinned
     memory, and no look at the loss in between.
@@ -736,13 +787,14 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> di
     torch.use_deterministic_algorithms(False)
     pace = Pace(bench, bench.warm)
     lengths: list[tuple[torch.Tensor, torch.Tensor]] = []
-    text2text = case.shape.text2text
+    interface = case.shape.interface
 
     class Counting(transformers.Trainer):
         def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
             if pace.counts:
                 read = inputs["attention_mask"].sum(1)
-                lengths.append((read, (inputs["labels"] != -100).sum(1) if text2text else torch.zeros_like(read)))
+                written = (inputs["labels"] != -100).sum(1) if case.shape.writes else torch.zeros_like(read)
+                lengths.append((read - written if interface == "causal" else read, written))
             return super().compute_loss(model, inputs, *arguments, **named)
 
     class Steps(transformers.TrainerCallback):
@@ -774,8 +826,14 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> di
         "use_cpu": not bench.cuda,
     }
     with tempfile.TemporaryDirectory() as folder:
+        model = case.peer(bench.device.torch)
+        if adapters:
+            from peft import LoraConfig, get_peft_model
+
+            about = {"r": ADAPTERS["rank"], "lora_alpha": ADAPTERS["alpha"], "target_modules": "all-linear"}
+            model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **about))
         trainer = Counting(
-            case.peer(bench.device.torch),
+            model,
             transformers.TrainingArguments(output_dir=folder, **options),
             data_collator=Padding(case.about["special"]["pad"]),
             train_dataset=rows,
@@ -787,6 +845,7 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int) -> di
             case,
             torch.cat([read for read, _ in lengths]).cpu().numpy(),
             torch.cat([written for _, written in lengths]).cpu().numpy(),
+            adapters=adapters,
         )
         del trainer
     return row
@@ -802,6 +861,10 @@ class Job:
     sides: tuple[str, ...] = ("captured", "Trainer")
 
 
+CAUSAL = (
+    Job("qwen3-0.6b", "QA", 32, ("adapters", "Trainer and peft", "weights", "Trainer")),
+    Job("qwen3-0.6b", "XNLI text", 32, ("adapters", "Trainer and peft")),
+)
 JOBS = (
     Job("xlm-r base", "XNLI", 32),
     Job("mt5-base", "QA", 32),
@@ -837,8 +900,9 @@ COMPILING = 45.0
 class Training:
     """The trainings, one after the other; what the time does not allow is taken up again when there is time left."""
 
-    def __init__(self) -> None:
-        self.queue = [(job, side) for job in JOBS for side in job.sides]
+    def __init__(self, section: str, jobs: Sequence[Job]) -> None:
+        self.section, self.jobs = section, jobs
+        self.queue = [(job, side) for job in jobs for side in job.sides]
         self.cases: dict[tuple[str, str], tuple[Case, list[Example]]] = {}
         self.longest = 0.0
 
@@ -846,12 +910,15 @@ class Training:
         """Measure until so many seconds are left."""
         if bench.toy:
             # One of every class and kind of task.
-            sides = ("padded", "captured", "Trainer")
-            some = {(SHAPES[j.name].kind, j.task): replace(j, batch=8, sides=sides) for j in reversed(JOBS)}
+            sides = ("padded", "captured", "Trainer") if self.jobs == JOBS else CAUSAL[0].sides
+            some = {(SHAPES[j.name].kind, j.task): replace(j, batch=8, sides=sides) for j in reversed(self.jobs)}
             self.queue = [(job, side) for job in reversed(some.values()) for side in job.sides if not self.cases]
         if not bench.graphs:
             plain = ((job, "unpadded" if side == "captured" else side) for job, side in self.queue)
             self.queue = [(job, side) for job, side in plain if side != "compiled"]
+        self.queue = [
+            (job, side) for job, side in self.queue if bench.wanted in f"{job.name} {job.task} {job.batch} {side}"
+        ]
         if not bench.compiled:
             self.queue = [(job, side) for job, side in self.queue if side != "compiled"]
         while self.queue:
@@ -866,15 +933,15 @@ class Training:
             began = time.monotonic()
             what = {"model": job.name, "task": job.task, "batch": job.batch, "side": side}
             name = f"{job.name} {job.task} {job.batch} {side}"
-            bench.attempt("training", name, lambda one=(bench, job, side, what): self._one(*one))
+            bench.attempt(self.section, name, lambda one=(bench, job, side, what): self._one(*one))
             if side != "compiled":
                 self.longest = max(self.longest, time.monotonic() - began)
-        bench.found["sections"]["training"]["left"] = [f"{j.name} {j.task} {j.batch} {s}" for j, s in self.queue]
+        bench.found["sections"][self.section]["left"] = [f"{j.name} {j.task} {j.batch} {s}" for j, s in self.queue]
 
     def _one(self, bench: Bench, job: Job, side: str, what: dict[str, Any]) -> dict[str, Any]:
         case, examples = self._case(bench, job.name, job.task)
-        if side == "Trainer":
-            return {**what, **_theirs(bench, case, examples, job.batch)}
+        if side.startswith("Trainer"):
+            return {**what, **_theirs(bench, case, examples, job.batch, adapters=side.endswith("peft"))}
         return {**what, **_ours(bench, case, examples, job.batch, side)}
 
     def _case(self, bench: Bench, name: str, task: str) -> tuple[Case, list[Example]]:
@@ -969,7 +1036,8 @@ def _peer_answers(
     case: Case, backbone: Any, device: Device, examples: list[Example], size: int, longest: int
 ) -> list[list[int]]:
     """Generate in batches in the order of the file, padded to their longest, with transformers' defaults otherwise."""
-    padding = Padding(0)
+    causal = case.shape.interface == "causal"
+    padding = Padding(0, left=causal)
     found: list[list[int]] = []
     with autocast(device):
         for at in range(0, len(examples), size):
@@ -979,11 +1047,12 @@ def _peer_answers(
                 **{key: value.to(device.torch) for key, value in batch.items()},
                 max_new_tokens=longest,
                 do_sample=False,
-                suppress_tokens=case.sentinels,
+                suppress_tokens=case.sentinels or None,
                 eos_token_id=1,
                 pad_token_id=0,
-                decoder_start_token_id=0,
+                **({} if causal else {"decoder_start_token_id": 0}),
             )
+            out = out[:, batch["input_ids"].shape[1] :] if causal else out
             found += [[i for i in row if i not in (0, 1)] for row in out.tolist()]
     return found
 
@@ -1013,6 +1082,9 @@ def _generation(bench: Bench, until: float) -> None:
 
     answers(16, sides, count)
     work += [(f"mt5-base labels {side}", lambda a=side: _labelled(bench, "mt5-base", a, 4 * count)) for side in sides]
+    own = ("ours padded", sides[1])
+    work += [(f"qwen3 16 {side}", lambda a=side: _generated(bench, "qwen3-0.6b", 16, a, count)) for side in own]
+    work += [(f"qwen3 labels {side}", lambda a=side: _labelled(bench, "qwen3-0.6b", a, 4 * count)) for side in own]
     if bench.toy:
         names = ("mt5-small",)
     answers(64, sides, count)
@@ -1034,6 +1106,7 @@ def _generation(bench: Bench, until: float) -> None:
 def _all(bench: Bench, section: str, work: list[tuple[str, Callable[[], dict[str, Any]]]], until: float) -> None:
     """Make measurements while there is time."""
     longest = 1.0 if bench.toy else 12.0
+    work = [(what, measure) for what, measure in work if bench.wanted in what]
     while work and bench.left() - until > longest:
         what, measure = work.pop(0)
         began = time.monotonic()
@@ -1272,7 +1345,8 @@ def _cells(bench: Bench, until: float) -> None:
 SECTIONS: dict[str, tuple[Callable[[Bench, float], None], float]] = {
     "peak": (_peak, 0.0),
     "agreement": (_agreement, 0.15),
-    "training": (Training(), 0.68),
+    "training": (Training("training", JOBS), 0.60),
+    "causal": (Training("causal", CAUSAL), 0.68),
     "generation": (_generation, 0.84),
     "prediction": (_prediction, 0.88),
     "repeatable": (_repeatable, 0.94),
@@ -1331,6 +1405,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all of it")
     parser.add_argument("--output", type=Path, default=Path("results/bench/gpu"), help="folder")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--holding", default="", help="only what has this in its name, as in 'xlm-r large SQuAD'")
     parser.add_argument("--rehearse", action="store_true", help="toy sizes on the CPU; nothing is compiled")
     parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
     parser.add_argument("--no-graphs", action="store_true", help="capture nothing, for machines where that fails")
@@ -1345,7 +1420,7 @@ def main() -> None:
     command = " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
     compiled = not (arguments.rehearse or arguments.no_compile)
     bench = Bench(arguments.output, arguments.minutes, arguments.rehearse, compiled, command)
-    bench.graphs = not arguments.no_graphs
+    bench.graphs, bench.wanted = not arguments.no_graphs, arguments.holding
     measure(bench, arguments.only)
     print("\n".join(_lines(bench)), flush=True)
     sys.exit(any(section["errors"] for section in bench.found["sections"].values()))

@@ -13,6 +13,7 @@ FIGURES = {
     "peak": "TFLOP/s",
     "agreement": "unpadded: loss apart",
     "training": "tokens/s",
+    "causal": "tokens/s",
     "generation": "examples/s",
     "prediction": "tokens/s",
     "repeatable": "same bytes",

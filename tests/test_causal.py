@@ -21,8 +21,8 @@ from stiltsweep.errors import UserError
 from stiltsweep.export import export
 from stiltsweep.files import read_json
 from stiltsweep.kinds import Form, Limits, Representation, form
-from stiltsweep.models import architectures
-from stiltsweep.models.batches import Example
+from stiltsweep.models import architectures, unpadded
+from stiltsweep.models.batches import Example, collate
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
@@ -225,6 +225,68 @@ def test_a_causal_model_learns_predicts_and_is_exported(
         exec(lines.replace("FOLDER", str(exported.folder)).replace('"a text"', repr(text)), {})
         answer = capsys.readouterr().out.strip("\n").splitlines()[-1]
         assert answer == kind.tokenizer.decode(written.ids).strip()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, rounded: bool) -> None:
+    upstream(tmp_path / "upstream", kind)
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=6, dev=4, test=4)["en"]
+    model, kind_of, _, examples = made(start, data, "train", training=True)
+    found = []
+    for without in (False, True):
+        assert not without or unpadded.attach(model)
+        batch = collate(examples, model.dense, CPU, token_types=False, places=without, rounded=rounded)
+        model.zero_grad(set_to_none=True)
+        loss = kind_of.loss(model, batch)
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        with torch.no_grad():
+            states = [model.hidden(batch, layer) for layer in (0, 2, 4, -1)]
+        found.append((float(loss), gradients, states))
+    (loss, gradients, states), (other, others, more) = found
+    assert other == pytest.approx(loss, rel=1e-5)
+    assert gradients.keys() == others.keys()
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
+    for one, two in zip(states, more, strict=True):
+        for i, example in enumerate(examples):
+            torch.testing.assert_close(one[i, : example.length], two[i, : example.length], atol=1e-4, rtol=1e-4)
+    # Scores and writing, which pad, are as before on the same model.
+    _, kind_of, _, asked = made(start, data, "dev", training=False)
+    with torch.no_grad():
+        scores = kind_of._of_answers(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
+        model.unpadded = None
+        again = kind_of._of_answers(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
+    assert scores.equal(again)
+
+
+def test_a_model_that_is_only_asked_stays_as_it_is(tmp_path: Path) -> None:
+    upstream(tmp_path / "upstream", "qwen3")
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=8, dev=16, test=16)
+    for seed in (0, 1):
+        run = loop.Run(
+            start=start,
+            data=[data["en"]],
+            output=tmp_path / f"{seed}" / "checkpoint.json",
+            settings=TrainingSettings(max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}),
+            representation=PLAIN,
+            seed=seed,
+            prune=True,
+            chance=25.0,
+            identity={"model": "tiny"},
+        )
+        loop.train(run)
+        about = read_json(run.output)
+        assert about["updates"] == about["tokens"] == 0 and about["dev"]["update"] == 0
+        for path, where in ((run.output, "trained"), (start, "base")):
+            settings = PredictionSettings(LIMITS, PLAIN, 512, True, "fp32")
+            predict(path, data, run.output.parent / where / "p.json", settings, identity={})
+        found = [read_json(run.output.parent / where / "de.json")["predictions"] for where in ("trained", "base")]
+        assert found[0] == found[1]
 
 
 def test_chat_templates_surround_a_question_and_no_more(tmp_path: Path) -> None:

@@ -630,7 +630,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Sweep
 def test_work_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs = Needs(Jobs(sweep(tmp_path, monkeypatch)))
     dense = 12 * 2 * 32**2
-    assert Size.of(needs.sweep.catalog.models["tiny"]) == Size(30000, dense)
+    assert Size.of(needs.sweep.catalog.models["tiny"]) == Size(30000, dense, adapted=2 * (4 * 2 * 32 + 2 * 5 * 32))
     # 96 examples of 48 tokens, 3 epochs, 6 operations a parameter and token.
     assert needs.need(
         "finetune", {"model": "tiny", "intermediate": "none", "training": "commands"}
@@ -649,6 +649,12 @@ def test_work_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "finetune", {"model": "tiny", "intermediate": "half+steps_matched", "training": "commands"}
     ).flops
     assert longer == pytest.approx(alone + 48 * 3 * 48 * 6 * dense)  # as many examples more as `half` has
+    # Adapters: 4 operations a parameter and token, and a checkpoint of nothing but them.
+    (tmp_path / "more").mkdir()
+    by_adapters = Needs(Jobs(sweep(tmp_path / "more", monkeypatch, training={"lora": {"rank": 2}})))
+    need = by_adapters.need("finetune", {"model": "tiny", "intermediate": "none", "training": "commands"})
+    assert need.flops == pytest.approx(alone * 4 / 6)
+    assert need.checkpoint_bytes == 4 * 2 * 2 * (4 * 2 * 32 + 2 * 5 * 32)
 
 
 MEASURED = {

@@ -75,7 +75,7 @@ def peer_rows(examples: Iterable[Example], kind: str) -> list[dict[str, Any]]:
 
     Args:
       examples: of training.
-      kind: of the task; text2text where the model writes.
+      kind: of the task; text2text or causal where the model writes.
     """
     rows = []
     for example in examples:
@@ -83,6 +83,8 @@ def peer_rows(examples: Iterable[Example], kind: str) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"input_ids": one.ids, "attention_mask": [1] * len(one.ids)}
             if kind == "text2text":
                 row["labels"] = example.target
+            elif kind == "causal":
+                row["labels"] = [-100] * (len(one.ids) - len(example.target)) + example.target
             elif kind == "classification":
                 row["labels"] = example.labels
             elif kind == "tagging":

@@ -270,9 +270,9 @@ def _recipes(wanted: str | Mapping[str, str], models: Sequence[str], catalog: Ca
         if name not in known:
             raise UserError(f"{where}: {name!r} is unknown; known: {', '.join(known)}.{nearest(name, known)}")
         if name != OURS and catalog.recipes[name].interface != interface:
-            rest = {one: OURS if one == interface else named.get(one, OURS) for one in INTERFACES}
             meant = catalog.recipes[name].interface
-            rest[meant] = name
+            asked = [one for one in INTERFACES if one in (*interfaces, meant)]
+            rest = {one: OURS if one == interface else named.get(one, OURS) for one in asked} | {meant: name}
             raise UserError(
                 f"{where}: {name!r} is for models of interface {meant}, not {interface}. Name "
                 f"one for each, for example: {{{', '.join(f'{one}: {of}' for one, of in rest.items())}}}."

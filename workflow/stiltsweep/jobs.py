@@ -136,6 +136,17 @@ class Jobs:
         options += [] if resources["cuda_graphs"] else ["--no-cuda-graphs"]
         return shlex.join([*options, *(["--tracking", self.config["tracking"]] if self.config["tracking"] else [])])
 
+    def adapters(self, model: str) -> str:
+        """Say which of a model's trainings train low-rank adapters, and of which rank; empty: none does."""
+        trainings = {
+            **{f"intermediate {arm}": self.intermediate_training(model, arm) for arm in self.sweep.stages},
+            **{tasks[-1]: self.training("target", model, tasks[-1]) for tasks in self.sweep.trainings.values()},
+        }
+        ranks = {name: int(one.lora["rank"]) for name, one in trainings.items() if one.lora is not None}
+        if len(ranks) == len(trainings) and len(set(ranks.values())) == 1:
+            return f"all of it, rank {next(iter(ranks.values()))}"
+        return ", ".join(f"{name}, rank {rank}" for name, rank in ranks.items())
+
     def copies(self, task: str) -> str:
         """Return the option of `prepare.py` that says where copies of hub data sets lie, empty for other tasks.
 
@@ -351,6 +362,7 @@ _NOT_DATA = {
     "tokens",
 }
 _NOT_WEIGHTS = {
+    "chat",
     "decoder_layers",
     "pretraining_corpus",
     "description",

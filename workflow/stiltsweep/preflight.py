@@ -19,6 +19,7 @@ from typing import Any
 from .catalog import Catalog, Model, Task
 from .errors import UserError
 from .files import unique
+from .interfaces import writes
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
 from .records import SIDED
@@ -168,10 +169,23 @@ def _check_trainings(jobs: Jobs) -> None:
         for name in dict.fromkeys(
             [task for tasks in sweep.trainings.values() for task in tasks] + list(sweep.languages)
         ):
-            _check_settings(jobs.training("target", model, name), catalog, model, [catalog.task(name)])
+            settings = jobs.training("target", model, name)
+            _check_settings(settings, catalog, model, [catalog.task(name)])
+            if settings.max_updates == 0 and not writes(catalog.models[model].interface):
+                raise UserError(
+                    f"training of {model} on {name}: max_updates 0 leaves its head random. Only models that write "
+                    "their answers can be asked untrained: say training: {causal: {target: {max_updates: 0}}}, or "
+                    "text2text in place of causal."
+                )
         for arm in sweep.stages:
             parts = [catalog.intermediates[part.task] for part in sweep.arms[arm].parts]
-            _check_settings(jobs.intermediate_training(model, arm), catalog, model, parts)
+            settings = jobs.intermediate_training(model, arm)
+            _check_settings(settings, catalog, model, parts)
+            if settings.max_updates == 0:
+                raise UserError(
+                    f"training of {model} on {arm}: an intermediate training of no updates is the arm none. Say "
+                    "training: {target: {max_updates: 0}} for targets that are asked untrained."
+                )
 
 
 def _scored(sweep: Sweep) -> list[str]:

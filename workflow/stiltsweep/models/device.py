@@ -112,6 +112,10 @@ def choose(precision: str, model_type: str, threads: int = 1) -> Device:
         was given to this job and cannot be used.
     """
     device = place()
+    if device.type == "cuda" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        # Texts, and graphs of them, come in many sizes: in blocks that do not grow they leave most of a card unusable.
+        # Before the first tensor, or it does not count.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     if precision == "fp16" and model_type in T5_FAMILY:
         raise UserError(
             f"training.precision: fp16 is refused for {model_type}: its activations overflow to inf. Use bf16 or fp32."

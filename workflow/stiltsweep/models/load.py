@@ -214,7 +214,7 @@ class TaskModel(nn.Module):
         self.unpadded: Unpadded | None = None
         # Set where several processes hold pieces of the weights: layers are then called through the whole model alone.
         self.sharded = False
-        self.causal = source.interface == "causal"
+        self.causal = source.about.get("interface") == "causal"
         # Is shown the states that do not come out of a call of the encoder or the decoder as a whole.
         self.look: Callable[[Tensor], None] | None = None
 

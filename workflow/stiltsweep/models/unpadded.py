@@ -4,7 +4,8 @@ Nearly all the work of a transformer is done token by token, and there the token
 attention has to know the texts: without a bias FlashAttention reads them by where they begin (Dao 2023,
 arXiv:2307.08691); with one (T5's relative positions, the same for all texts) and on a CPU, queries, keys and values
 are laid out for it as padded texts and its result is picked up again. ModernBERT is trained so (Warner et al. 2024,
-arXiv:2412.13663). The layers are those of transformers, called one by one; what comes out is what the model makes of
+arXiv:2412.13663). The layers are those of transformers, called one by one; a causal language model is called whole, as
+on one long text, and told where its texts begin by an attention of its own. What comes out is what the model makes of
 padded texts, within rounding.
 
 Shape letters: B texts of L places each, N tokens of all texts, M tokens of all texts that attention looks at, H width,
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from . import generation
+from . import architectures, generation
 from .batches import Batch, Places
 from .captured import Captured
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _BERT = ("BertModel", "RobertaModel", "XLMRobertaModel")
 _T5_ENCODERS = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
+_CAUSAL = tuple(name for (interface, _), name in architectures.CLASSES.items() if interface == "causal")
+_ATTENTION = "unpadded"
+"""The name under which transformers knows `_causal_attention`."""
 _WIDEST_HEAD = 256
 """Of FlashAttention."""
 
@@ -47,8 +51,11 @@ def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, 
     known = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
         known = False
+    known = known or (name in _CAUSAL and not sparing)
     model.unpadded = Unpadded(model.backbone, compiled=compiled, sparing=sparing) if known else None
-    if model.unpadded is not None and captured and not sparing:
+    # Of causal models a pass keeps two to three times as much, and two such passes are held while one is captured: on a
+    # card of 80 GB that failed (docs/performance.md).
+    if model.unpadded is not None and captured and not sparing and name not in _CAUSAL:
         model.unpadded.captured = Captured(model.backbone)
     return known
 
@@ -61,6 +68,11 @@ class Unpadded:
         self.sparing = sparing
         self.captured: Captured | None = None
         self.bert = type(backbone).__name__ in _BERT
+        self.causal = type(backbone).__name__ in _CAUSAL
+        if self.causal:
+            from transformers import AttentionInterface
+
+            AttentionInterface.register(_ATTENTION, _causal_attention)
         parts: list[Callable[..., Any]] = [_bert_project, _bert_after, _t5_project, _t5_add, _t5_feed]
         if compiled:
             parts = [torch.compile(part, dynamic=True) for part in parts]
@@ -69,6 +81,8 @@ class Unpadded:
     @property
     def depth(self) -> int:
         """Layers of the encoder."""
+        if self.causal:
+            return int(self.backbone.config.num_hidden_layers)
         return len(self.backbone.encoder.layer if self.bert else self.backbone.get_encoder().block)
 
     def encode(self, batch: Batch, layer: int = -1) -> Tensor:
@@ -117,6 +131,8 @@ class Unpadded:
     def _encode(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
         if self.bert:
             return self._bert(ids_N, types_N, at, layers)
+        if self.causal:
+            return self._whole(ids_N, at, layers)
         return self._t5(self.backbone.get_encoder(), ids_N, at, layers=layers)
 
     def decode(self, encoded_MH: Tensor, of: Places, ids_N: Tensor, at: Places) -> Tensor:
@@ -140,6 +156,24 @@ class Unpadded:
         for layer in self.backbone.encoder.layer[:layers]:
             x_NH = self._kept(self._bert_layer, layer, x_NH, at)
         return x_NH
+
+    def _whole(self, ids_N: Tensor, at: Places, layers: int) -> Tensor:
+        """Run a causal language model on its texts as if they were one; `_causal_attention` keeps them apart."""
+        config, reader = self.backbone.config, architectures.reader(self.backbone)
+        before = config._attn_implementation
+        config._attn_implementation = _ATTENTION
+        try:
+            found = reader(
+                input_ids=ids_N[None],
+                position_ids=at.positions_N[None],
+                use_cache=False,
+                output_hidden_states=layers < self.depth,
+                places=at,
+            )
+        finally:
+            config._attn_implementation = before
+        whole: Tensor = found.last_hidden_state if layers == self.depth else found.hidden_states[layers]
+        return whole[0]
 
     def _bert_layer(self, layer: Any, x_NH: Tensor, at: Places) -> Tensor:
         own = layer.attention.self
@@ -270,6 +304,25 @@ def _bias(attention: Any, at: Places, *, causal: bool) -> Tensor:
     return found
 
 
+def _causal_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    places: Places,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers' layers ask for it (1, A, N, D), each text to itself and backward alone."""
+    q, k, v = (of[0].transpose(0, 1) for of in (query, key, value))
+    mixed_NH = attend(q, k, v, places, places, scale=scaling, dropout=dropout, causal=True, window=sliding_window)
+    return mixed_NH.view(1, *q.shape), None
+
+
 def attend(
     q_NAD: Tensor,
     k_MAD: Tensor,
@@ -280,27 +333,39 @@ def attend(
     bias: Tensor | None = None,
     scale: float,
     dropout: float,
+    causal: bool = False,
+    window: int | None = None,
 ) -> Tensor:
     """Return what attention makes (N, A * D): each text looks at its own in `of`, and at nothing else.
 
     Args:
       q_NAD, at: queries, and where their texts are.
-      k_MAD, v_MAD, of: keys and values, and where theirs are.
+      k_MAD, v_MAD, of: keys and values, and where theirs are; heads may be fewer, for several of the queries' each.
       bias: (B, A, L, L) to add to the scores; None: all of a text is seen alike.
       scale: of the scores.
       dropout: of the weights.
+      causal: whether a place sees only itself and what is before it.
+      window: how many places it then sees at most; None: all of them.
     """
+    # Windows matter to longer texts alone.
+    window = None if window is None or window >= at.longest else window
     half = q_NAD.dtype in (torch.bfloat16, torch.float16)
-    if bias is None and q_NAD.is_cuda and half and q_NAD.shape[-1] <= _WIDEST_HEAD:
+    if bias is None and window is None and q_NAD.is_cuda and half and q_NAD.shape[-1] <= _WIDEST_HEAD:
         # torch.nn.attention.varlen, which is public, calls the same kernel, but cannot drop weights.
         found = torch.ops.aten._flash_attention_forward(
-            q_NAD, k_MAD, v_MAD, at.starts, of.starts, at.longest, of.longest, dropout, False, False, scale=scale
+            q_NAD, k_MAD, v_MAD, at.starts, of.starts, at.longest, of.longest, dropout, causal, False, scale=scale
         )
         mixed_NAD: Tensor = found[0]
         return mixed_NAD.flatten(1)
     q, k, v = (places.spread(x).transpose(1, 2) for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of)))
     mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
-    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
+    if causal:
+        # Texts begin at the left, so padding is behind whatever is looked at.
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+        mask = mask if window is None else mask.triu(1 - window)
+    mixed = functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
+    )
     return at.gather(mixed.transpose(1, 2).flatten(2))
 
 

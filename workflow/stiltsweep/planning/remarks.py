@@ -15,7 +15,13 @@ from ..training.plan import total_updates, warmup_updates
 
 def of(needs: Needs) -> list[str]:
     """Return the remarks on a sweep's recipes, trainings, memory and sources, one sentence each."""
-    return [*_recipes(needs.jobs), *_warmups(needs.jobs), *_memory(needs), *_unpinned(needs.jobs)]
+    return [
+        *_recipes(needs.jobs),
+        *_adapters(needs.jobs),
+        *_warmups(needs.jobs),
+        *_memory(needs),
+        *_unpinned(needs.jobs),
+    ]
 
 
 def _memory(needs: Needs) -> Iterator[str]:
@@ -102,6 +108,13 @@ def _recipes(jobs: Jobs) -> Iterator[str]:
         yield f"{model}: recipe {recipe.name}.{rest}"
 
 
+def _adapters(jobs: Jobs) -> Iterator[str]:
+    """Yield the models that are trained by low-rank adapters."""
+    for model in jobs.sweep.models:
+        if told := jobs.adapters(model):
+            yield f"{model}: training is by low-rank adapters, LoRA ({told}); training: {{lora: null}} trains weights."
+
+
 def _warmups(jobs: Jobs) -> Iterator[str]:
     """Yield trainings that end before their warm-up does."""
     sweep = jobs.sweep
@@ -124,7 +137,7 @@ def _warmups(jobs: Jobs) -> Iterator[str]:
 def _short(what: str, settings: TrainingSettings, examples: int) -> Iterator[str]:
     total = total_updates(examples, settings)
     warmup = warmup_updates(total, settings)
-    if warmup > total:
+    if warmup > total > 0:
         last = total - 1 if settings.warmup_from_zero else total
         yield (
             f"{what}: the warm-up of {warmup:g} updates is longer than the run of {total}, so that the learning rate "

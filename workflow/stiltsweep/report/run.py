@@ -15,6 +15,7 @@ from ..catalog import Model, Task
 from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
+from ..jobs import Jobs
 from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell
 from ..sweep import Sweep
@@ -101,7 +102,7 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
         title=sweep.config["title"],
         families=sweep.config["families"],
         significance=dict(sweep.config["significance"]),
-        models={name: _origin(catalog.models[name]) for name in sweep.models},
+        models={name: _model(sweep, name) for name in sweep.models},
         intermediates={name: _arm(sweep, name) for name in sweep.intermediates if name != BASELINE},
         targets={
             name: {
@@ -152,6 +153,15 @@ _ORIGIN = (
 
 def _origin(entry: Task | Model) -> dict[str, Any]:
     return {key: entry.definition[key] for key in _ORIGIN if key in entry.definition}
+
+
+def _model(sweep: Sweep, name: str) -> dict[str, Any]:
+    """Describe a model; low-rank adapters, with which lifts are others than with all weights, are noted."""
+    about = _origin(sweep.catalog.models[name])
+    if told := Jobs(sweep).adapters(name):
+        note = f"It is trained by low-rank adapters (LoRA), not by its weights ({told}): compare its lifts with such."
+        about["notes"] = f"{about['notes']} {note}" if about.get("notes") else note
+    return about
 
 
 def _arm(sweep: Sweep, name: str) -> dict[str, Any]:

@@ -440,6 +440,8 @@ class _Trainer:
 
     def _updates(self, stop: list[int], before: float, began: float, saved: float) -> None:
         progress = self.progress
+        if not self.total and not progress.history:
+            self._evaluate()
         for work in self.ahead(islice(self._batches(), progress.update, self.total)):
             if self.patience is not None and progress.stale >= self.patience:
                 log.info("stop early: no better dev score in %d evaluations", progress.stale)

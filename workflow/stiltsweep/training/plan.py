@@ -24,7 +24,7 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def total_updates(examples: int, settings: TrainingSettings) -> int:
-    """Return the number of updates of a run; of batches in tokens it is stated and not counted."""
+    """Return the number of updates of a run, at least one unless none is asked for; in tokens it is stated."""
     if settings.batch_tokens is not None and settings.max_updates is not None:
         return settings.max_updates
     updates = max(1, round(settings.epochs * math.ceil(examples / settings.batch_size)))
