@@ -84,12 +84,13 @@ def render(
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     run = results.run
     spent = costs(results.jobs)
+    how = methods.paragraph(results)
     return environment.get_template("report.html.j2").render(
         run=run,
         answer=found,
         folded_from=FOLDED,
-        methods=methods.paragraph(results),
-        bibtex=methods.BIBTEX,
+        methods=how,
+        bibtex=methods.bibtex(how),
         figures=figures,
         tables={name: table.slim() for name, table in tables.items()},
         text=text,
