@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from ..arms import BASELINE
 from ..significance.comparison import Comparison
 from . import looks
+from .answer import FOLDED
 from .canvas import (
     GREY,
     INK,
@@ -67,13 +68,15 @@ def draw(results: Results) -> dict[str, list[Figure]]:
     }
     found: dict[str, list[Figure]] = {"lift": []}
     with mpl.rc_context(STYLE):
-        for model in results.run.models:
-            for group in (ALL, *results.groups):
+        for group in (ALL, *results.groups):
+            for model in results.run.models:
                 figure = heat_map(results, model, group)
                 if figure:
                     found["lift"].append(figure)
         for section, painter in sections.items():
             targets = [""] if section == "controls" else list(results.run.targets)
+            if section == "pretraining" and len(results.select(ALL)) > FOLDED:
+                targets = [ALL]  # hundreds of panels nobody looks at; the table has every one's correlation
             drawn = (painter(results, model, target) for model in results.run.models for target in targets)
             found[section] = [figure for figure in drawn if figure]
     return found

@@ -42,12 +42,7 @@ def build_report(results: Results, output: Path) -> Answer:
     figures = {**draw(results), **why.draw(results)}
     types = morphology.figure(results)
     figures["types"] = [types] if types else []
-    tables = {
-        **build(results),
-        **score_tables.build(results),
-        **morphology.tables(results),
-        **why_tables.build(results),
-    }
+    tables = build_tables(results)
     folder = output.parent
     written: set[Path] = set()
     for section in figures.values():
@@ -66,6 +61,12 @@ def build_report(results: Results, output: Path) -> Answer:
     write_text(folder / "headline.txt", found.headline + "\n")
     write_text(output, render(results, found, figures, tables))
     return found
+
+
+def build_tables(results: Results) -> dict[str, Table]:
+    """Return every table of the page, by name."""
+    parts = (build(results), score_tables.build(results), morphology.tables(results), why_tables.build(results))
+    return {name: table for part in parts for name, table in part.items()}
 
 
 def render(
