@@ -406,7 +406,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
             axes.set_xlim(*limits)
             axes.set_ylim(body, 0)
             bare(axes, keep="bottom")
-            axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4)
+            axes.set_title(shorten(intermediate, wide + gap - 2), fontsize=SIZE, pad=4)
             lift_axis(axes)
             y = 0.0
             drawn: list[tuple[float, _Line]] = []
