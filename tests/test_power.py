@@ -11,7 +11,7 @@ from scipy import stats
 import synthetic
 from stiltsweep.config import resolve
 from stiltsweep.power import planning, sources, text
-from stiltsweep.power.tests import Design, LiftTest, TypesTest, least, smallest
+from stiltsweep.power.tests import Design, LiftTest, TypesTest, _kept, least, smallest
 from stiltsweep.significance import Settings, compare, components, estimands, resample
 from stiltsweep.significance.components import Components
 from stiltsweep.sweep import Sweep
@@ -56,6 +56,31 @@ def test_types_are_an_f_test():
     assert TypesTest((2, 8, 1, 3), 1.0, 0.05).findable == [0, 1, 3]
     assert TypesTest((2, 8, 1, 3), 1.0, 0.05 / 8).findable == [1, 3]
     assert TypesTest((1, 1, 1), 1.0, 0.05).absent
+
+
+def test_types_dealt_out_find_what_is_promised():
+    """Power of the permutation test of types, by a loop of its own: labels shuffled, and F of each shuffle."""
+    sizes, alpha = (5, 1, 4, 2), 0.05 / 8
+    test = TypesTest(sizes, 4.0, alpha)
+    apart = smallest(test.power, 0.8)
+    rng = np.random.default_rng(7)
+    labels = np.repeat(np.arange(4), sizes)
+    shuffles = np.array([rng.permutation(labels) for _ in range(2_000)])
+    hits = []
+    for sweep in range(400):
+        chosen = test.findable[sweep % len(test.findable)]
+        y = rng.normal(0.0, 2.0, 12) + apart * (labels == chosen)
+
+        def between(deals: np.ndarray, y: np.ndarray = y) -> np.ndarray:
+            means = [((deals == kind) * y).sum(axis=1) / size for kind, size in enumerate(sizes)]
+            return sum(size * (mean - y.mean()) ** 2 for size, mean in zip(sizes, means, strict=True))
+
+        p = (1 + np.count_nonzero(between(shuffles) >= between(labels[None])[0] - 1e-9)) / (len(shuffles) + 1)
+        hits.append(p < alpha)
+    assert np.mean(hits) == pytest.approx(0.8, abs=0.06)  # 0.02 of it is chance
+    # The F test alone would find it more often than the labels do.
+    assert _kept(sizes, alpha) < 1.0
+    assert _kept((12, 12, 12, 12), alpha) == 1.0
 
 
 def test_more_is_more_power():

@@ -25,7 +25,7 @@ from stiltsweep import config, feats, keep, records
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json
 from stiltsweep.jobs import Jobs
-from stiltsweep.models.batches import collate
+from stiltsweep.models.batches import Example, collate
 from stiltsweep.models.load import Source, build, vocabulary
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.probing import curves, job, linear, representations, table, words
@@ -269,6 +269,44 @@ def test_a_label_a_form_is_remembered_and_not_found() -> None:
     assert score.form_accuracy is not None and score.form_accuracy < 70
 
 
+def test_a_list_of_forms_by_hand() -> None:
+    """Each form's commonest value in training; unknown forms and ties get what is commonest of all."""
+    tokens = ["ab", "AB", "ab", "cd", "cd", "ef", "gh", "gh"]
+    values = ["Nom", "Nom", "Acc", "Acc", "Nom", "Nom", "Acc", "Acc"]
+    held_out = [("ab", "Nom"), ("cd", "Nom"), ("cd", "Acc"), ("zz", "Acc"), ("zz", "Nom"), ("gh", "Acc")]
+    spread = [*zip(tokens, values, strict=True), *held_out]
+    rows = [{"id": "0", "tokens": [token for token, _ in spread], "features": [], "split": "test"}]
+    labels = np.array([["Acc", "Nom"].index(value) for _, value in spread], dtype=np.intp)
+    at = np.arange(len(spread))
+    train, test = (words.Examples(at[part], labels[part], labels[part]) for part in (slice(0, 8), slice(8, None)))
+    feature = words.Feature("Case", ("Acc", "Nom"), train, test, test)
+    language = words.Language(rows, [words.Word(0, place) for place in range(len(spread))], [feature], {})
+    # Nom and Acc are four each, so what is commonest of all is Acc, the first: cd (a tie) and zz are Acc; ab is Nom.
+    assert linear.lexicon(feature, language) == pytest.approx(100 * 4 / 6)
+
+
+def test_the_list_of_forms_is_what_a_loop_finds() -> None:
+    language, _ = made_up(sentences(), "nothing")
+    feature = language.features[0]
+    tokens = [language.sentences[word.sentence]["tokens"][word.place].casefold() for word in language.words]
+    commonest = Counter(feature.train.labels.tolist())
+    right = 0
+    for at, label in zip(feature.test.words, feature.test.labels, strict=True):
+        own = Counter(
+            known
+            for place, known in zip(feature.train.words, feature.train.labels.tolist(), strict=True)
+            if tokens[place] == tokens[at]
+        )
+        right += max(range(len(feature.values)), key=lambda v: (own[v], commonest[v], -v)) == label
+    assert linear.lexicon(feature, language) == pytest.approx(100 * right / len(feature.test.labels))
+
+
+def test_words_that_share_a_piece_are_counted() -> None:
+    pieces = [(0, 2), (2, 3), (2, 4), (4, 5), (0, 0), (5, 6), (5, 6)]
+    encoded = representations.Encoded(Example(0, []), pieces)
+    assert [encoded.shares(place) for place in range(7)] == [False, True, True, False, False, True, True]
+
+
 def test_the_probe_is_scikit_learns_ridge_classifier() -> None:
     from sklearn.linear_model import RidgeClassifier
     from sklearn.preprocessing import StandardScaler
@@ -485,6 +523,8 @@ def row(accuracy: float, **more: Any) -> Probe:
         "n_train": 5,
         "n_test": 6,
         "n_unseen": 0,
+        "lexicon_accuracy": 55.0,
+        "n_shared": 1,
         "classes": 2,
     }
     return Probe(**{**about, **more})

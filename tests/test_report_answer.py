@@ -296,3 +296,32 @@ def test_what_is_within_the_margin_is_not_called_open(tmp_path):
     found = answered(tmp_path / "one", [comparison(), *contrasts, beside], models=("tiny", "other"))
     said = details(found, "differ between")
     assert "1 contrast no more than 1 either way: " in said and "1 contrast not settled: " in said
+
+
+def test_a_large_sweep_ranks_arms_and_names_the_largest(tmp_path):
+    """More than two dozen comparisons: arms by their mean over targets, model by model; what holds first."""
+    models, arms, targets = ("m-1", "m-2"), ("a", "b", "c"), tuple(f"t-{i}" for i in range(5))
+    rows = [
+        comparison(model=m, intermediate=a, target=t, lift=0.1 * i)
+        for m in models
+        for i, a in enumerate(arms)
+        for t in targets
+    ]
+    rows[3] = positive(model="m-1", intermediate="a", target="t-3", lift=2.0)
+    rows[4] = comparison(model="m-1", intermediate="a", target="t-4", lift=-5.0)
+    means = [
+        comparison(model=m, intermediate=a, target="all", scope="targets", lift=lift, reason=reason)
+        for m in models
+        for a, lift, reason in (("a", 0.2, "5 targets"), ("b", 1.2, "5 targets"), ("c", 0.7, "4 targets; t-1 left out"))
+    ]
+    found = answered(tmp_path, rows + means, models=models, intermediates=arms, targets=targets)
+    assert [(one.model, one.targets) for one in found.rankings] == [("m-1", "5 targets"), ("m-2", "5 targets")]
+    for ranking in found.rankings:
+        assert [(line.arm, line.lift, line.remark) for line in ranking.lines] == [
+            ("b", "+1.2", ""),
+            ("c", "+0.7", "4 targets; t-1 left out"),
+            ("a", "+0.2", ""),
+        ]
+    assert [(line.target, line.lift) for line in found.largest[:2]] == [("t-3", "+2.0"), ("t-4", "−5.0")]
+    assert len(found.largest) == 3
+    assert len(found.lines) == 30

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from report_fixtures import TABLE, description, write_all
-from stiltsweep.report.page import build_report
+from report_fixtures import TABLE, comparison, description, planted, write_all, write_lift
+from stiltsweep.files import write_json
+from stiltsweep.report.answer import answer
+from stiltsweep.report.page import build_report, build_tables, render
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
 
@@ -20,6 +22,11 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)")
 
+SECTIONS = (
+    *("lift", "controls", "forest", "contrasts", "languages", "pretraining", "seeds", "types"),
+    *("layers", "probe_gain", "fertility", "buckets"),
+)
+"""Of figures."""
 # As root in a container; and nothing of its own that asks the network.
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -128,3 +135,33 @@ def test_page_without_scripts_shows_everything(browser, path):
     assert page.locator('table[data-name="per_language"] tbody tr').count() == 36
     assert page.locator("th button").count() == 0
     context.close()
+
+
+def test_the_answer_of_a_large_sweep_fits_one_screen(browser, tmp_path):
+    """Two models, ten arms and ten targets: verdicts, ranked arms and the largest effects, without scrolling."""
+    arms, targets = [f"arm_{i}" for i in range(10)], [f"target_{i}" for i in range(10)]
+    run = description(models=("mt5-base", "xlm-roberta-large"), intermediates=arms, targets=targets)
+    write_json(tmp_path / "report/run.json", run)
+    means = [
+        comparison(model=model, intermediate=arm, target="all", scope="targets", reason="10 targets")
+        for model in ("mt5-base", "xlm-roberta-large")
+        for arm in arms
+    ]
+    lift = write_lift(tmp_path / "significance/lift.csv", [*planted(run), *means])
+    results = Results.read(read_run(tmp_path / "report/run.json"), tmp_path, lift)
+    page = tmp_path / "page.html"
+    page.write_text(
+        render(results, answer(results), dict.fromkeys(SECTIONS, ()), build_tables(results)), encoding="utf-8"
+    )
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.goto(page.as_uri())
+    assert opened.locator(".first table").count() == 3
+    for table in opened.locator(".first table").all():
+        box = table.bounding_box()
+        assert box["y"] + box["height"] < 900
+    assert opened.locator("#answer > details").count() == 2
+    opened.set_viewport_size({"width": 400, "height": 900})
+    assert opened.evaluate("document.documentElement.scrollWidth") == 400
+    ranked = opened.locator(".first table").first.bounding_box()
+    assert ranked["x"] + ranked["width"] <= 400
+    opened.close()

@@ -32,12 +32,12 @@ from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.report import figures, scatters, score_tables, tables
-from stiltsweep.report.canvas import scale
+from stiltsweep.report.canvas import _slim, scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
 from stiltsweep.report.run import describe, read_run
 from stiltsweep.report.scores import Reader, benchmark_rows
-from stiltsweep.report.table import Column, Table
+from stiltsweep.report.table import LONGEST, Column, Table
 from stiltsweep.sweep import Sweep
 
 VOID = {"meta", "link", "br", "input", "hr", "img"}
@@ -366,6 +366,53 @@ def test_large_grid_draws(tmp_path):
         assert name in heat.svg and name in languages.svg and name in sizes.svg and name in forest.svg
     assert "Haitian Creole" in languages.svg
     assert len(languages.svg) < 300_000
+
+
+def test_a_table_too_long_for_the_page_shows_what_it_is_told_to():
+    columns = [Column("a", "a", "count")]
+    rows = [[i] for i in range(LONGEST + 10)]
+    long = Table("long", "Long", columns, rows, "Note.", [i % 2 == 0 for i in range(len(rows))])
+    slim = long.slim()
+    assert (slim.rows, len(slim.marks)) == (rows[:LONGEST], LONGEST)
+    assert slim.note == f"Shown: the first, {LONGEST:,} of {len(rows):,} rows; the files hold all. Note."
+    chosen = dataclasses.replace(long, brief=[i % 5 == 0 for i in range(len(rows))], briefly="every fifth").slim()
+    assert [row[0] for row in chosen.rows] == list(range(0, len(rows), 5))
+    assert chosen.marks == [i % 2 == 0 for i in range(0, len(rows), 5)]
+    assert chosen.note.startswith("Shown: every fifth, ")
+    # Where all rows fit, all are there; the files have them either way.
+    short = dataclasses.replace(long, rows=rows[:LONGEST], marks=long.marks[:LONGEST], brief=[False] * LONGEST).slim()
+    assert (len(short.rows), short.note) == (LONGEST, "Note.")
+    assert long.csv().count("\n") == len(rows) + 1
+
+
+def test_pretraining_over_all_targets_is_the_mean(tmp_path, monkeypatch):
+    """Of many comparisons one figure a model: the height of a point is the mean of a language's lifts."""
+    run = description(targets=["t-1", "t-2"])
+    write_json(tmp_path / "report/run.json", run)
+    write_lift(tmp_path / "significance/lift.csv", planted(run))
+    results = read(tmp_path)
+    panels = []
+    monkeypatch.setattr(scatters, "scatter", lambda axes, dots: panels.append({dot.name: dot.y for dot in dots}))
+    with mpl.rc_context(figures.STYLE):
+        whole = scatters.against(results, "tiny", ALL, scatters.PRETRAINING)
+    assert whole.name == "tiny/pretraining"
+    assert "the mean" in whole.caption
+    assert len(panels) == 2
+    for intermediate, panel in zip(("pairs", "typing"), panels, strict=True):
+        lifts: dict[str, list[float]] = {}
+        for row in results.select("language", intermediate=intermediate):
+            lifts.setdefault(row.group, []).append(row.lift)
+        assert {len(own) for own in lifts.values()} == {2}
+        assert panel == pytest.approx({code: sum(own) / 2 for code, own in lifts.items() if code in panel})
+        assert len(panel) > 8
+
+
+def test_markers_that_look_alike_say_so_once():
+    look = ' style="fill: #fff; stroke: #000"'
+    both = f'<g clip-path="url(#p)"><use href="#m" x="1"{look}/><use href="#m" x="2"{look}/></g>'
+    assert _slim(both).strip() == f'<g clip-path="url(#p)"{look}><use href="#m" x="1"/><use href="#m" x="2"/></g>'
+    other = both.replace("#fff", "#eee", 1)
+    assert _slim(other).strip() == other
 
 
 def test_no_results_at_all_is_still_a_page(tmp_path):

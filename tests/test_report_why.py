@@ -46,6 +46,8 @@ def probe(language: str, layer: int, accuracy: float, intermediate: str = "", se
         selectivity_low=0.0,
         selectivity_high=1.0,
         n_unseen=10,
+        lexicon_accuracy=45.0,
+        n_shared=5 if TABLE.value(language, "family") == "isolating" else 0,
     )
 
 
@@ -166,13 +168,16 @@ def test_everything_measured_is_shown(folder):
 
 
 def test_probes_are_summed_up(folder):
-    _, tables = report(folder)
+    page, tables = report(folder)
     found = {(row["stage"], row["group"]): row for row in tables["probes"]}
     before, after = found["pretrained", "agglutinative"], found["intermediate", "agglutinative"]
     assert (before["peak"], float(before["accuracy"]), before["gain"]) == ("1", 70.0, "")
     assert (after["peak"], float(after["accuracy"]), float(after["gain"])) == ("1", 70.0, 0.0)
     assert float(before["selectivity"]) == 40.0
     assert float(before["form_accuracy"]) == 60.0
+    assert float(before["lexicon"]) == 45.0
+    # Five of fifty words of isolating languages, and none of the others.
+    assert "Words that share a piece with a neighbour, and with it a vector: 10% of isolating ones." in page
     results = Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv")
     assert results.measured.probe_gains["tiny", "pairs", "fi"] == pytest.approx(2.0)
 

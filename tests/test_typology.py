@@ -17,7 +17,7 @@ from stiltsweep.languages import Languages
 from stiltsweep.significance import Joint, resample
 from stiltsweep.significance.joint import joint
 from stiltsweep.typology import Settings, compare_types, levels, permutation, predictors, regress
-from stiltsweep.typology.mixed import fit
+from stiltsweep.typology.mixed import Confounded, fit
 from stiltsweep.typology.models import Problem, Typed, omnibus, slope_terms, type_terms
 from stiltsweep.typology.observations import Observations
 from stiltsweep.typology.tables import LANGUAGES, LINEAGES
@@ -352,6 +352,57 @@ def test_lifts_without_any_error():
     sizes = {code: float(number) for number, code in enumerate(XNLI)}
     row = slope_terms(Problem(shared, LANGUAGES, lineages), "number", sizes, None, Settings())
     assert (row["status"], row["reason"]) == ("n/a", found["reason"])
+
+
+def test_components_that_any_split_fits_are_refused():
+    """Eight languages of seven lineages in four types, of which two are one of the two related languages' alone."""
+    types = dict(zip("abcdefgh", "12334444", strict=True))
+    lineages = dict(zip("abcdefgh", "11345678", strict=True))
+    rng = np.random.default_rng(1)
+    S, y = 0.3 * np.eye(8) + 0.2, rng.normal(size=8)
+    X = np.eye(4)[[int(types[code]) - 1 for code in "abcdefgh"]]
+    related = np.array([[float(lineages[a] == lineages[b]) for b in "abcdefgh"] for a in "abcdefgh"])
+
+    def likelihood(of_lineages: float, of_languages: float) -> float:
+        V = S + of_lineages * related + of_languages * np.eye(8)
+        W = np.linalg.inv(V)
+        P = W - W @ X @ np.linalg.inv(X.T @ W @ X) @ X.T @ W
+        dets = [np.linalg.slogdet(matrix)[1] for matrix in (V, X.T @ W @ X)]
+        return -0.5 * (sum(dets) + y @ P @ y)
+
+    assert likelihood(0.5, 0.1) == pytest.approx(likelihood(0.1, 0.5), abs=1e-12)
+    observed = Observations.of([Joint(tuple("abcdefgh"), y, S)], types)
+    typed = Typed(Problem(observed, LINEAGES, lineages), types)
+    with pytest.raises(Confounded):
+        fit(y, X, S, observed.components(lineages))
+    found = omnibus(typed, Settings(permutations=199))
+    assert (found["status"], found["p"], "do not tell" in found["reason"]) == ("n/a", None, True)
+    assert {row["status"] for row in type_terms(typed, None, Settings())} == {"n/a"}
+    # Without types the related languages are told from the others.
+    assert fit(y, np.ones((8, 1)), S, observed.components(lineages)).names == ("lineage", "language")
+
+
+def test_the_highest_likelihood_is_where_its_slope_is_zero():
+    """Several blocks, lineages and languages, by the slope that differences of the likelihood show."""
+    rng = np.random.default_rng(4)
+    codes, lineages = "abcdefghij", dict(zip("abcdefghij", "0011223344", strict=True))
+    own = rng.normal(size=10) + np.repeat(rng.normal(size=5), 2)
+    blocks = [Joint(tuple(codes), own + rng.normal(size=10), 0.2 * np.eye(10) + 0.1) for _ in range(4)]
+    o = Observations.of(blocks, codes)
+    X = np.concatenate([np.ones((40, 1)), o.intercepts], axis=1)
+    found = fit(o.y, X, o.S, o.components(lineages))
+    assert (found.sigma2 > 0.0).all()
+    K = np.linalg.qr(X, mode="complete")[0][:, X.shape[1] :]
+    parts = [K.T @ np.eye(int(at.max()) + 1)[at] for at in o.components(lineages).values()]
+
+    def likelihood(sigma2: np.ndarray) -> float:
+        V = K.T @ o.S @ K + sum(s * part @ part.T for s, part in zip(sigma2, parts, strict=True))
+        return -0.5 * float(np.linalg.slogdet(V)[1] + (K.T @ o.y) @ np.linalg.solve(V, K.T @ o.y))
+
+    for k, s in enumerate(found.sigma2):
+        step = np.eye(3)[k] * s * 1e-4
+        slope = (likelihood(found.sigma2 + step) - likelihood(found.sigma2 - step)) / 2e-4
+        assert slope == pytest.approx(0.0, abs=1e-7)
 
 
 def test_slope_on_a_number_is_found():

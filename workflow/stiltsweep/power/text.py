@@ -23,8 +23,6 @@ def page(found: Power) -> str:
         *_section(found.lifts, "lift", "languages"),
         "## Does it depend on morphology: one type so many points above the others",
         *_section(found.types, "difference", "languages a type"),
-        "On single targets, corrected, a dozen languages find less than is said here, by 10 to 20 in 100 sweeps; over "
-        "all targets and arms there is one test, and no correction.",
         *_sources(found),
     ]
     return "\n\n".join(sections) + "\n"

@@ -110,6 +110,9 @@ def _probe_language(
 ) -> list[dict[str, Any]]:
     if not language.features:
         return []
+    lexicons = {feature.name: linear.lexicon(feature, language) for feature in language.features}
+    asked = {feature.name: [language.words[at] for at in feature.test.words] for feature in language.features}
+    shared = {name: sum(encoded[one.sentence].shares(one.place) for one in words) for name, words in asked.items()}
     vectors = representations.vectors(model, encoded, language.words, settings["pooling"], settings["batch_tokens"])
     return [
         {
@@ -117,9 +120,11 @@ def _probe_language(
             "pooling": pooling,
             **asdict(score),
             "majority": linear.majority(feature),
+            "lexicon_accuracy": lexicons[feature.name],
             "n_train": len(feature.train.words),
             "n_test": len(feature.test.words),
             "n_unseen": len(feature.unseen.words),
+            "n_shared": shared[feature.name],
             "classes": len(feature.values),
         }
         for feature in language.features

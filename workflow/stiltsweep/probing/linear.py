@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..resampling.draws import Counts
 from ..resampling.intervals import percentile
-from .words import Examples, Feature, Language
+from .words import Examples, Feature, Language, form
 
 Vectors = NDArray[np.float32]
 
@@ -89,6 +89,31 @@ def majority(feature: Feature) -> float:
     """Return the accuracy, in points, of always answering the value most often trained on."""
     commonest = np.bincount(feature.train.labels, minlength=len(feature.values)).argmax()
     return 100 * float((feature.test.labels == commonest).mean())
+
+
+def lexicon(feature: Feature, language: Language) -> float:
+    """Return the accuracy, in points, of a list of forms: the value a form most often had in training.
+
+    Of words of `Score.accuracy`; a form that was not trained on, or has two commonest values, gets the one that is
+    commonest of all words. What a probe finds below that, a dictionary would have said without a model.
+    """
+
+    def forms(examples: Examples) -> list[str]:
+        words = (language.words[at] for at in examples.words)
+        return [form(language.sentences[word.sentence]["tokens"][word.place]) for word in words]
+
+    values = len(feature.values)
+    everywhere = np.bincount(feature.train.labels, minlength=values)
+    known: dict[str, NDArray[np.intp]] = {}
+    for name, label in zip(forms(feature.train), feature.train.labels, strict=True):
+        known.setdefault(name, np.zeros(values, dtype=np.intp))[label] += 1
+    unknown = np.zeros(values, dtype=np.intp)
+    right = 0
+    for name, label in zip(forms(feature.test), feature.test.labels, strict=True):
+        counts = known.get(name, unknown)
+        best = np.flatnonzero(counts == counts.max())
+        right += int(best[everywhere[best].argmax()] == label)
+    return 100 * right / len(feature.test.labels)
 
 
 Right = NDArray[np.bool_]

@@ -41,6 +41,12 @@ class Encoded:
         """For each token whether the model sees anything of it."""
         return [end > first for first, end in self.pieces]
 
+    def shares(self, place: int) -> bool:
+        """Whether a token has a sub-word in common with another: its vector is then that of both, in part or whole."""
+        first, end = self.pieces[place]
+        others = (one for at, one in enumerate(self.pieces) if at != place)
+        return any(max(first, start) < min(end, stop) for start, stop in others)
+
 
 class Reading:
     """The objective of a model that is only read: no head, no loss (see `models.batches.Objective`)."""

@@ -47,6 +47,10 @@ class Probe:
     selectivity_high: float
     n_unseen: int
     """Words of `form_accuracy`."""
+    lexicon_accuracy: float
+    """Of a list of word forms, without a model, on the words of `accuracy`."""
+    n_shared: int
+    """Words of `accuracy` that share a sub-word with another word."""
 
 
 COLUMNS = tuple(field.name for field in fields(Probe))

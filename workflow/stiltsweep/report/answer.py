@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from .. import cuts
@@ -65,6 +65,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """The arms of one model by their mean lift over targets."""
+
+    model: str
+    targets: str
+    """Which targets most of its arms are averaged over; a line with others has a remark."""
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the report opens with."""
 
@@ -79,10 +89,10 @@ class Answer:
     points: list[Point]
     lines: list[Line] = field(default_factory=list)
     """Every comparison over all transfer languages, in the order of lift.csv."""
-    ranking: list[Line] = field(default_factory=list)
-    """Arms by their mean lift over all targets, model by model; empty where there is one target."""
+    rankings: list[Ranking] = field(default_factory=list)
+    """Arms by their mean lift over all targets, one a model; empty where there is one target."""
     largest: list[Line] = field(default_factory=list)
-    """The largest effects after correction; empty where the lines are few enough to see them."""
+    """The largest effects, those that hold after correction first; empty where the lines are few enough to see them."""
 
     @property
     def headline(self) -> str:
@@ -132,7 +142,8 @@ def answer(results: Results) -> Answer:
     writer = _Writer(results)
     overall = _tally(writer.select(ALL), results.run.alpha)
     of_types = morphology.verdict(results)
-    largest = sorted([*overall.up, *overall.down], key=lambda row: -abs(row.lift or 0.0))
+    found = [*overall.up, *overall.down]
+    largest = sorted(overall.tested, key=lambda row: (row not in found, -abs(row.lift or 0.0)))
     return Answer(
         verdict=_verdict(overall),
         morphology=of_types[0],
@@ -149,7 +160,7 @@ def answer(results: Results) -> Answer:
             *writer.care(),
         ],
         lines=[writer.line(row) for row in writer.select(ALL)],
-        ranking=[writer.line(row) for row in results.means if not is_control(row.intermediate)],
+        rankings=writer.rankings(),
         largest=[writer.line(row) for row in largest[:_LARGEST]] if len(writer.select(ALL)) > FOLDED else [],
     )
 
@@ -204,6 +215,19 @@ class _Writer:
                 row.model, row.intermediate, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion, row.reason
             )
         return Line(row.target, arm, lift(row.lift), interval(row.ci_low, row.ci_high), conclusion)
+
+    def rankings(self) -> list[Ranking]:
+        """Write the arms of every model by their mean lift over targets."""
+        models: dict[str, list[Line]] = {}
+        for row in self.results.means:
+            if not is_control(row.intermediate):
+                models.setdefault(row.model, []).append(self.line(row))
+        found = []
+        for model, lines in models.items():
+            usual = Counter(line.remark for line in lines).most_common(1)[0][0]
+            kept = [replace(line, remark="" if line.remark == usual else line.remark) for line in lines]
+            found.append(Ranking(model, usual, kept))
+        return found
 
     @property
     def _margin(self) -> str:

@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from ..arms import BASELINE
 from ..significance.comparison import Comparison
 from . import looks
+from .answer import FOLDED
 from .canvas import (
     GREY,
     INK,
@@ -67,13 +68,15 @@ def draw(results: Results) -> dict[str, list[Figure]]:
     }
     found: dict[str, list[Figure]] = {"lift": []}
     with mpl.rc_context(STYLE):
-        for model in results.run.models:
-            for group in (ALL, *results.groups):
+        for group in (ALL, *results.groups):
+            for model in results.run.models:
                 figure = heat_map(results, model, group)
                 if figure:
                     found["lift"].append(figure)
         for section, painter in sections.items():
             targets = [""] if section == "controls" else list(results.run.targets)
+            if section == "pretraining" and len(results.select(ALL)) > FOLDED:
+                targets = [ALL]  # hundreds of panels nobody looks at; the table has every one's correlation
             drawn = (painter(results, model, target) for model in results.run.models for target in targets)
             found[section] = [figure for figure in drawn if figure]
     return found
@@ -403,7 +406,7 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
             axes.set_xlim(*limits)
             axes.set_ylim(body, 0)
             bare(axes, keep="bottom")
-            axes.set_title(shorten(intermediate, wide), fontsize=SIZE, pad=4)
+            axes.set_title(shorten(intermediate, wide + gap - 2), fontsize=SIZE, pad=4)
             lift_axis(axes)
             y = 0.0
             drawn: list[tuple[float, _Line]] = []

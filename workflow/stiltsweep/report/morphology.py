@@ -196,6 +196,9 @@ _TERM = (
 )
 
 
+_BRIEFLY = "the labels of languages.csv"
+
+
 def tables(results: Results) -> dict[str, Table]:
     """Return the tables of the tests of types, of types, and of predictors."""
     alpha = results.run.alpha
@@ -231,6 +234,8 @@ def tables(results: Results) -> dict[str, Table]:
         results.omnibus,
         note=note,
         marks=[row.significant(alpha) for row in results.omnibus],
+        brief=[row.labelling == MAIN for row in results.omnibus],
+        briefly=_BRIEFLY,
     )
     types = Table.of(
         "types",
@@ -247,6 +252,8 @@ def tables(results: Results) -> dict[str, Table]:
         results.types,
         note="Another language: prediction interval for the lift of a language of this type that is not in the sweep.",
         marks=[row.significant(alpha) for row in results.types],
+        brief=[row.labelling == MAIN for row in results.types],
+        briefly=_BRIEFLY,
     )
     predictors = Table.of(
         "predictors",

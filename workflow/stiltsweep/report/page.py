@@ -42,12 +42,7 @@ def build_report(results: Results, output: Path) -> Answer:
     figures = {**draw(results), **why.draw(results)}
     types = morphology.figure(results)
     figures["types"] = [types] if types else []
-    tables = {
-        **build(results),
-        **score_tables.build(results),
-        **morphology.tables(results),
-        **why_tables.build(results),
-    }
+    tables = build_tables(results)
     folder = output.parent
     written: set[Path] = set()
     for section in figures.values():
@@ -68,6 +63,12 @@ def build_report(results: Results, output: Path) -> Answer:
     return found
 
 
+def build_tables(results: Results) -> dict[str, Table]:
+    """Return every table of the page, by name."""
+    parts = (build(results), score_tables.build(results), morphology.tables(results), why_tables.build(results))
+    return {name: table for part in parts for name, table in part.items()}
+
+
 def render(
     results: Results, found: Answer, figures: Mapping[str, Sequence[Figure]], tables: Mapping[str, Table]
 ) -> str:
@@ -84,12 +85,13 @@ def render(
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     run = results.run
     spent = costs(results.jobs)
+    how = methods.paragraph(results)
     return environment.get_template("report.html.j2").render(
         run=run,
         answer=found,
         folded_from=FOLDED,
-        methods=methods.paragraph(results),
-        bibtex=methods.BIBTEX,
+        methods=how,
+        bibtex=methods.bibtex(how),
         figures=figures,
         tables={name: table.slim() for name, table in tables.items()},
         text=text,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ..significance.comparison import Comparison
 from . import looks
 from .canvas import GREY, Dot, Figure, finish, scale, scatter, tick
-from .results import Results
+from .results import ALL, Results
 
 _TOKENS = "mc4_tokens_billion"
 
@@ -75,16 +76,20 @@ def pairs(results: Results, covariate: Covariate) -> dict[tuple[str, str, str], 
 
 
 def against(results: Results, model: str, target: str, covariate: Covariate) -> Figure | None:
-    """Draw lift against a covariate, one panel per intermediate task."""
-    found = pairs(results, covariate)
+    """Draw lift against a covariate, one panel per intermediate task; of target `all` the mean over its targets."""
+    held: dict[str, dict[str, tuple[float, list[float]]]] = {}
+    for (own, where, intermediate), found in pairs(results, covariate).items():
+        if own == model and target in (where, ALL):
+            for row, value, lift in found:
+                held.setdefault(intermediate, {}).setdefault(row.group, (value, []))[1].append(lift)
     palette = looks.palette(results)
     panels = {
         intermediate: [
-            Dot(row.group, value, lift, *palette[results.group_of.get(row.group, "")])
-            for row, value, lift in found[model, target, intermediate]
+            Dot(code, value, fmean(lifts), *palette[results.group_of.get(code, "")])
+            for code, (value, lifts) in held[intermediate].items()
         ]
         for intermediate in results.run.intermediates
-        if (model, target, intermediate) in found
+        if intermediate in held
     }
     if not panels:
         return None
@@ -95,6 +100,8 @@ def against(results: Results, model: str, target: str, covariate: Covariate) -> 
     for axes, panel in zip(drawn, panels.values(), strict=True):
         if covariate.logarithmic:
             axes.set_xscale("log")
+            # A tick of matplotlib's takes a millisecond, and nobody reads those between the powers of ten.
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
         else:
             margin = 0.06 * (max(values) - min(values)) or 1.0
@@ -103,8 +110,10 @@ def against(results: Results, model: str, target: str, covariate: Covariate) -> 
         axes.set_ylim(*ylim)
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
         axes.xaxis.set_major_formatter((lambda value, _: f"{value:g}") if covariate.logarithmic else tick)
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.tick_params(length=2.5, which="both")
+        axes.tick_params(length=2.5)
         scatter(axes, panel)
-    caption = f"Lift of {model} on {target} against {covariate.what}, one point for each language."
-    return finish(figure, f"{model}/{target}/{covariate.name}", looks.title(results, model, target), caption)
+    where = "over the targets that it has, the mean," if target == ALL else f"on {target}"
+    caption = f"Lift of {model} {where} against {covariate.what}, one point for each language."
+    name = f"{model}/{covariate.name}" if target == ALL else f"{model}/{target}/{covariate.name}"
+    title = looks.title(results, model, "all targets" if target == ALL else target)
+    return finish(figure, name, title, caption)

@@ -18,6 +18,9 @@ from . import text
 
 Value = str | int | float | bool | None | tuple[float | None, float | None]
 
+LONGEST = 4_000
+"""Rows of a table on the page: 3,900 are a lift for every language of two models, ten targets and ten arms."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -85,6 +88,10 @@ class Table:
     """Shown under the table."""
     marks: Sequence[bool] = field(default_factory=list)
     """Row -> whether it is significant; shown bold."""
+    brief: Sequence[bool] = field(default_factory=list)
+    """Row -> whether the page shows it where the table is too long for it; left out, the first rows are shown."""
+    briefly: str = ""
+    """Which rows these are."""
 
     @classmethod
     def of(cls, name: str, caption: str, columns: Sequence[Column], about: Iterable[Any], **more: Any) -> Table:
@@ -92,15 +99,26 @@ class Table:
         return cls(name, caption, columns, [[column.value(one) for column in columns] for one in about], **more)
 
     def slim(self) -> Table:
-        """Return the table without columns that tell a reader of the page nothing: the only model, empty remarks."""
+        """Return the table for the page.
+
+        Without columns that tell a reader nothing: the only model, empty remarks. Of more than `LONGEST` rows the page
+        has those of `brief`, and says so under the table: the files have all.
+        """
+        places = list(range(len(self.rows)))
+        note = self.note
+        if len(places) > LONGEST:
+            places = [i for i in places if self.brief[i]][:LONGEST] if self.brief else places[:LONGEST]
+            which = self.briefly or "the first"
+            note = f"Shown: {which}, {len(places):,} of {len(self.rows):,} rows; the files hold all. {note}".rstrip()
         kept = [
             i
             for i, column in enumerate(self.columns)
             if not (column.name == "model" and len({row[i] for row in self.rows}) == 1)
             and not (column.name == "remarks" and not any(row[i] for row in self.rows))
         ]
-        columns, rows = [self.columns[i] for i in kept], [[row[i] for i in kept] for row in self.rows]
-        return replace(self, columns=columns, rows=rows)
+        columns, rows = [self.columns[i] for i in kept], [[self.rows[at][i] for i in kept] for at in places]
+        marks = [self.marks[at] for at in places] if self.marks else []
+        return replace(self, columns=columns, rows=rows, marks=marks, note=note)
 
     def shown(self) -> list[list[str]]:
         """Return the rows as a reader sees them."""

@@ -236,7 +236,8 @@ def sensitivity(results: Results) -> Table:
     note = "flips (bold): significant after Holm under one labelling and not under the other, or with the other sign."
     rows = results.relabelled
     marks = [row.flips for row in rows]
-    return Table.of("sensitivity", "The same tests under other labels", columns, rows, note=note, marks=marks)
+    brief = {"brief": marks, "briefly": "conclusions that change"}
+    return Table.of("sensitivity", "The same tests under other labels", columns, rows, note=note, marks=marks, **brief)
 
 
 def cost(results: Results) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..significance.corrections import holm
 from .results import Results
 from .table import Column, Table, Value
 from .tables import GROUP, IDENTITY, LIFT, correlations, minus
+from .text import listed, percent
 from .why import FERTILITY, PROBE_GAIN
 
 
@@ -68,6 +69,7 @@ class _Peak:
     selectivity: curves.Curve
     forms: float | None
     gain: float | None
+    lexicon: float
 
 
 def probes(results: Results) -> Table:
@@ -77,13 +79,20 @@ def probes(results: Results) -> Table:
     def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
         return {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves.curves(found, value)}
 
-    accuracy, selectivity, forms = (by_place(value) for value in ("accuracy", "selectivity", "form_accuracy"))
+    accuracy, selectivity, forms, lexicon = (
+        by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy")
+    )
+    words: dict[str, list[int]] = {}
+    for one in found:
+        counts = words.setdefault(one.family, [0, 0])
+        counts[0] += one.n_test
+        counts[1] += one.n_shared
     peaks = []
     for place, curve in accuracy.items():
         before = accuracy.get((curve.checkpoint.reference, *place[1:]))
         gain = curve.layers[before.peak] - before.height if before and before is not curve else None
         unseen = forms[place].layers[curve.peak] if place in forms else None
-        peaks.append(_Peak(curve, selectivity[place], unseen, gain))
+        peaks.append(_Peak(curve, selectivity[place], unseen, gain, lexicon[place].layers[curve.peak]))
     columns = [
         Column("model", "model", choose=True, of=lambda peak: peak.curve.checkpoint.model),
         Column("stage", "stage", choose=True, of=lambda peak: peak.curve.checkpoint.stage),
@@ -94,17 +103,26 @@ def probes(results: Results) -> Table:
         Column("group", "group", choose=True, of=lambda peak: peak.curve.group),
         Column("peak", "layer of the peak", "count", of=lambda peak: peak.curve.peak),
         Column("accuracy", "accuracy there", "score", of=lambda peak: peak.curve.height),
+        Column("lexicon", "list of forms", "score"),
         Column("selectivity", "selectivity", "score", of=lambda peak: peak.selectivity.layers[peak.curve.peak]),
         Column("form_accuracy", "unseen forms", "score", of=lambda peak: peak.forms),
         Column("gain", "gain", "lift"),
         Column("n_languages", "languages", "count", of=lambda peak: len(peak.curve.languages)),
     ]
     note = (
-        "Means over features, then languages, then seeds, in points. selectivity: accuracy less that of a probe for "
+        "Means over features, then languages, then seeds, in points. list of forms: accuracy of the value that a form "
+        f"most often has, without a model.{_shared(words)} selectivity: accuracy less that of a probe for "
         "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
         "stage), at that one's peak. Every feature and layer is in probes/probes.csv."
     )
     return Table.of("probes", "What probes find, by family", columns, peaks, note=note)
+
+
+def _shared(words: Mapping[str, Sequence[int]]) -> str:
+    """Say where words share sub-words, and so vectors, with their neighbours; empty where it is under 1% everywhere."""
+    shares = {family: held / total for family, (total, held) in words.items() if family and total}
+    said = [f"{percent(round(share, 2))} of {family} ones" for family, share in shares.items() if share >= 0.01]
+    return f" Words that share a piece with a neighbour, and with it a vector: {listed(said)}." if said else ""
 
 
 def probe_gains(results: Results) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,22 @@ def lineages(table: Languages, languages: Iterable[str]) -> dict[str, str]:
     return {code: table.value(code, GENEALOGY) if known else "" for code in languages}
 
 
+class _Problems:
+    """Problems of levels, each made once, so that what is fitted without types or predictors is fitted once."""
+
+    def __init__(self, families: Mapping[str, str]) -> None:
+        self._families = families
+        self._made: dict[tuple[str, str, str, str, frozenset[str]], Problem] = {}
+
+    def of(self, level: Level, known: Collection[str], random: str) -> Problem:
+        """Return the problem of a level's languages that are `known`."""
+        kept = level.languages.intersection(known)
+        key = (level.model, level.target, level.intermediate, random, frozenset(kept))
+        if key not in self._made:
+            self._made[key] = Problem(Observations.of(level.blocks, kept), random, self._families)
+        return self._made[key]
+
+
 def compare_types(
     found: Sequence[Level], table: Languages, grouping: str, settings: Settings
 ) -> tuple[list[Row], list[Row]]:
@@ -112,18 +128,23 @@ def compare_types(
       Rows of omnibus.csv and of types.csv.
     """
     codes = {code for level in found for code in level.languages}
-    families = lineages(table, codes)
+    problems = _Problems(lineages(table, codes))
     tests: list[Row] = []
     terms: list[Row] = []
+    # Most labels are the same under every labelling: what was asked once is not asked again.
+    known: dict[tuple[int, str, frozenset[tuple[str, str]]], tuple[Row, list[Row]]] = {}
     for labelling in labellings(table, grouping, codes):
-        for level in found:
-            observations = Observations.of(level.blocks, labelling.types)
+        for place, level in enumerate(found):
+            types = {code: name for code, name in labelling.types.items() if code in level.languages}
             for random in RANDOM:
-                typed = Typed(Problem(observations, random, families), labelling.types)
+                key = (place, random, frozenset(types.items()))
+                if key not in known:
+                    typed = Typed(problems.of(level, types, random), types)
+                    known[key] = omnibus(typed, settings), type_terms(typed, None, settings)
+                test, rows = known[key]
                 about = level.key | {"labelling": labelling.name, "random": random}
                 changed = tuple(code for code in labelling.relabelled if code in level.languages)
-                tests.append(about | {"relabelled": changed} | omnibus(typed, settings))
-                rows = type_terms(typed, None, settings)
+                tests.append(about | {"relabelled": changed} | test)
                 terms += [about | {"specification": TYPES, **row} for row in rows]
     _correct(tests, lambda row: (row["model"], row["labelling"], row["random"]))
     _flips(tests, 1.0 - settings.confidence)
@@ -153,7 +174,7 @@ def regress(
       Rows of predictors.csv.
     """
     codes = {code for level in found for code in level.languages}
-    families = lineages(table, codes)
+    problems = _Problems(lineages(table, codes))
     types = labellings(table, grouping, codes)[0].types
     rows: list[Row] = []
     for level in found:
@@ -165,7 +186,7 @@ def regress(
             about = level.key | {"labelling": MAIN, "random": random}
             for predictor in ([size] if size else []) + list(predictors):
                 values = predictor.values(level.model)
-                problem = Problem(Observations.of(level.blocks, values), random, families)
+                problem = problems.of(level, values, random)
                 rows.append(
                     about
                     | {"specification": predictor.name}
@@ -173,13 +194,11 @@ def regress(
                 )
                 if size is None or predictor is size:
                     continue
-                both = values.keys() & known.keys()
-                problem = Problem(Observations.of(level.blocks, both), random, families)
+                problem = problems.of(level, values.keys() & known.keys(), random)
                 row = slope_terms(problem, predictor.name, values, (size.name, known), settings)
                 rows.append(about | {"specification": f"{predictor.name} + {size.name}"} | row)
             if size:
-                both = types.keys() & known.keys()
-                typed = Typed(Problem(Observations.of(level.blocks, both), random, families), types)
+                typed = Typed(problems.of(level, types.keys() & known.keys(), random), types)
                 named = f"{TYPES} + {size.name}"
                 rows += [about | {"specification": named, **row} for row in type_terms(typed, known, settings)]
     _correct(rows, lambda row: (row["model"], row["random"], " + " in row["specification"]))

@@ -10,7 +10,7 @@ With one component the standard errors may be scaled by the mean square of the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,17 @@ Levels = NDArray[np.intp]
 _STEPS = 200
 _GRID = 60
 """Values of a single component tried before the best is refined: the likelihood may have more than one maximum."""
+
+
+_NEAR = 1e-11
+"""A gain in log-likelihood below which the last step is taken unseen: rounding hides what it gains, and Newton's error
+after it is the square of that before."""
+_DEPENDENT = 1e-9
+"""Least eigenvalue of the components' correlation that is taken for more than rounding."""
+
+
+class Confounded(ValueError):
+    """The data do not tell one variance component from another: any split of their sum is as likely."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,7 @@ def fit(y: Array, X: Array, S: Array, components: Mapping[str, Levels]) -> Fit:
 
     Raises:
       ValueError: X is not of full rank, or leaves no degree of freedom.
+      Confounded: components are not told apart.
     """
     n, p = X.shape
     if n <= p or np.linalg.matrix_rank(X) < p:
@@ -115,12 +127,9 @@ def fit(y: Array, X: Array, S: Array, components: Mapping[str, Levels]) -> Fit:
     # 1971).
     K = np.linalg.qr(X, mode="complete")[0][:, p:]
     z, known = K.T @ y, K.T @ S @ K
-    parts = []
-    for levels in components.values():
-        sums = np.zeros((int(levels.max()) + 1, n - p))
-        np.add.at(sums, levels, K)
-        parts.append(sums.T @ sums)
-    likelihood = _Likelihood(z, known, parts)
+    likelihood = _Likelihood(z, known, [_summed(K, levels) for levels in components.values()])
+    if likelihood.confounded:
+        raise Confounded(f"{', '.join(components)} are not told apart by {n - p} residuals")
     sigma2 = likelihood.maximum()
     V = S.astype(np.float64).copy()
     for value, levels in zip(sigma2, components.values(), strict=True):
@@ -130,36 +139,75 @@ def fit(y: Array, X: Array, S: Array, components: Mapping[str, Levels]) -> Fit:
     )
 
 
-class _Likelihood:
-    """Minus the restricted log-likelihood, less its constant, over variance components of at least 0."""
+def _summed(K: Array, levels: Levels) -> Array | None:
+    """Return (levels, n - p) sums of K over the observations of a level; None where every observation is its own."""
+    count = int(levels.max()) + 1
+    if count == len(levels):
+        return None
+    sums = np.zeros((count, K.shape[1]))
+    np.add.at(sums, levels, K)
+    return sums
 
-    def __init__(self, z: Array, known: Array, parts: Sequence[Array]) -> None:
-        self._z, self._known, self._parts = z, known, parts
+
+class _Likelihood:
+    """Minus the restricted log-likelihood, less its constant, over variance components of at least 0.
+
+    A component adds R'R to the covariance of z; R has as many rows as it has levels, which are few: what is summed over
+    R'R is summed over R. None stands for the identity, as K'K is.
+    """
+
+    def __init__(self, z: Array, known: Array, roots: Sequence[Array | None]) -> None:
+        self._z, self._known, self._roots = z, known, roots
+        self._parts = [np.eye(len(z)) if root is None else root.T @ root for root in roots]
         # What the components may reach: several times the spread of the data.
         self._scale = max(float(z @ z) / len(z), 1e-12)
+
+    @property
+    def confounded(self) -> bool:
+        """Whether what components add are multiples or sums of each other, once X is projected out."""
+        if len(self._parts) < 2:
+            return False
+        flat = np.stack([part.ravel() for part in self._parts])
+        inner = flat @ flat.T
+        norms = np.sqrt(inner.diagonal())
+        if norms.min() < _DEPENDENT * norms.max():
+            return True
+        return bool(np.linalg.eigvalsh(inner / norms / norms[:, None])[0] < _DEPENDENT)
 
     def loss(self, sigma2: Array) -> float:
         return self._all(sigma2)[0]
 
     def _all(self, sigma2: Array) -> tuple[float, Array, Array, Array]:
         """Return the loss, its gradient, its second derivatives, and what these are expected to be."""
+        from scipy.linalg.lapack import dpotrf, dpotri
+
         k = len(self._parts)
-        V = self._known + sum(
-            (s * part for s, part in zip(sigma2, self._parts, strict=True)), np.zeros_like(self._known)
-        )
-        try:
-            root = np.linalg.cholesky(V)
-        except np.linalg.LinAlgError:  # sampling errors of 0, and no component
+        V = self._known.copy()
+        for s, part in zip(sigma2, self._parts, strict=True):
+            if s > 0.0:
+                V += s * part
+        factor, failed = dpotrf(V, lower=1)
+        if failed:  # sampling errors of 0, and no component
             return float("inf"), np.zeros(k), np.eye(k), np.eye(k)
-        inverse = np.linalg.inv(root)
-        W = inverse.T @ inverse
+        W = dpotri(factor, lower=1)[0]
+        W = np.tril(W) + np.tril(W, -1).T
         Wz = W @ self._z
-        loss = float(np.log(np.diag(root)).sum() + 0.5 * self._z @ Wz)
-        weighted = [W @ part for part in self._parts]
-        pulls = np.stack([part @ Wz for part in self._parts])  # (components, n - p)
-        gradient = 0.5 * (np.array([np.trace(one) for one in weighted]) - pulls @ Wz)
-        information = np.array([[0.5 * np.sum(one * other.T) for other in weighted] for one in weighted])
+        loss = float(np.log(np.diag(factor)).sum() + 0.5 * self._z @ Wz)
+        halves = [W if root is None else root @ W for root in self._roots]
+        pulls = np.stack([Wz if root is None else root.T @ (root @ Wz) for root in self._roots])  # (components, n - p)
+        traces = [np.trace(W) if root is None else np.sum(half * root) for half, root in self._pairs(halves)]
+        gradient = 0.5 * (np.array(traces) - pulls @ Wz)
+        # tr(W A W B), where A = R'R and B = Q'Q, is the sum of squares of R W Q'.
+        information = np.array(
+            [
+                [0.5 * np.sum(np.square(half if other is None else half @ other.T)) for other in self._roots]
+                for half in halves
+            ]
+        )
         return loss, gradient, pulls @ W @ pulls.T - information, information
+
+    def _pairs(self, halves: Sequence[Array]) -> Iterator[tuple[Array, Array | None]]:
+        return zip(halves, self._roots, strict=True)
 
     def maximum(self) -> Array:
         """Return the components at the highest likelihood."""
@@ -181,7 +229,7 @@ class _Likelihood:
         loss, gradient, curvature, information = self._all(sigma2)
         for _ in range(_STEPS):
             free = (sigma2 > 0.0) | (gradient < 0.0)
-            if not free.any() or np.abs(gradient[free]).max() * self._scale < 1e-8:
+            if not free.any():
                 break
             step = np.zeros(len(sigma2))
             inner = np.ix_(free, free)
@@ -191,8 +239,8 @@ class _Likelihood:
                 step[free] = -np.linalg.solve(curvature[inner], gradient[free])
             except np.linalg.LinAlgError:
                 step[free] = -np.linalg.lstsq(information[inner], gradient[free], rcond=None)[0]
-            if -(gradient @ step) < 1e-13:
-                break
+            if -(gradient @ step) < _NEAR:
+                return loss, np.maximum(0.0, sigma2 + step)
             for _ in range(40):
                 trial = np.maximum(0.0, sigma2 + step)
                 found = self._all(trial)

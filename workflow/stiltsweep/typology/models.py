@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import permutation
-from .mixed import Fit, fit
+from .mixed import Confounded, Fit, fit
 from .observations import Observations
 from .tables import LANGUAGES
 
@@ -23,10 +24,12 @@ _FEWEST_DEALS = 20
 """With fewer deals no p can reach 0.05."""
 
 
-_SINGULAR = 1e-9
-"""Least eigenvalue of the lifts' covariance, of its largest variance, that is taken for more than rounding."""
+_SINGULAR = 1e-6
+"""Least eigenvalue of the lifts' covariance, of its largest variance, that is taken for more than rounding: what is
+known a thousand times as well as the rest would weigh for all of it."""
 
 _UNWEIGHED = "resamples and languages give the same lifts, but for what all languages share: they cannot be weighed"
+_UNTOLD = "the lineages at hand do not tell what varies between lineages from what varies within them"
 
 
 class Undetermined(Exception):
@@ -87,9 +90,16 @@ class Problem:
             found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
         except np.linalg.LinAlgError:
             raise Undetermined(_UNWEIGHED) from None
+        except Confounded:
+            raise Undetermined(_UNTOLD) from None
         if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
             raise Undetermined(_UNWEIGHED)
         return found
+
+    @cached_property
+    def null(self) -> Fit:
+        """The fit without types or numbers."""
+        return self.fitted(np.ones((len(self.observations.languages), 1)))
 
     def scaled(self, found: Fit) -> bool:
         """Whether Knapp and Hartung's factor is used: it is made for one observation a language."""
@@ -142,6 +152,11 @@ class Typed:
         """(languages, types)."""
         return np.array([[float(label == name) for name in self.names] for label in self.labels])
 
+    @cached_property
+    def fit(self) -> Fit:
+        """The fit with types."""
+        return self.problem.fitted(self.dummies)
+
     @property
     def blocks(self) -> NDArray[np.intp]:
         """(languages,) what a deal moves as one."""
@@ -175,8 +190,7 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         return row
     kinds = len(typed.names)
     try:
-        null = problem.fitted(np.ones((len(o.languages), 1)))
-        found = problem.fitted(typed.dummies)
+        null, found = problem.null, typed.fit
     except Undetermined as error:
         return row | {"reason": str(error)}
     contrasts = np.eye(kinds, found.X.shape[1])[1:] - np.eye(kinds, found.X.shape[1])[0]
@@ -241,7 +255,7 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
     if reason := _untold(X, typed.problem, "types"):
         return empty(reason)
     try:
-        found = typed.problem.fitted(X)
+        found = typed.fit if covariate is None else typed.problem.fitted(X)
     except Undetermined as error:
         return empty(str(error))
     p = found.X.shape[1]
@@ -292,7 +306,7 @@ def slope_terms(
         return row | {"reason": reason}
     try:
         found = problem.fitted(X)
-        null = problem.fitted(X[:, :1]) if covariate is None and problem.random == LANGUAGES else None
+        null = problem.null if covariate is None and problem.random == LANGUAGES else None
     except Undetermined as error:
         return row | {"reason": str(error)}
     L = np.zeros((1, found.X.shape[1]))
