@@ -198,7 +198,10 @@ def _convert_weights(
             f"{given}: {name} cannot be used as an encoder: {wrong_form}. Use one of the types in docs/catalog.md."
         )
     save(model, directory)
-    checks = _compare(model.base_model_prefix, folder, directory / WEIGHTS)
+    prefix = model.base_model_prefix
+    # The files that its tensors are mapped from are compared one tensor after the other; held, they would count twice.
+    del model
+    checks = _compare(prefix, folder, directory / WEIGHTS)
     return {**({"pooler": False} if options else {}), **facts, "checks": checks}
 
 
@@ -258,13 +261,13 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
     if "lm_head.weight" in where and "lm_head.weight" not in found and "decoder.final_layer_norm.weight" in found:
         # Tied on loading: then the two must have been the same.
         found["shared.weight"] = "lm_head.weight"
-    with safe_open(saved, "pt") as ours:
-        for name, origin in found.items():
-            with safe_open(where[origin], "pt") as theirs:
-                if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
-                    raise UserError(
-                        f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
-                        "of envs/ (another transformers may tie or rename weights); if it stays, report it."
-                    )
+    for name, origin in found.items():
+        # Opened for every tensor: what was looked at stays in memory until its file is closed.
+        with safe_open(saved, "pt") as ours, safe_open(where[origin], "pt") as theirs:
+            if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
+                raise UserError(
+                    f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
+                    "of envs/ (another transformers may tie or rename weights); if it stays, report it."
+                )
     left_out = sorted(where.keys() - set(found.values()))
     return {"tensors_equal": len(found), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}
