@@ -3,7 +3,8 @@
 What is smaller than published is said by tests/hub_place.py and tests/published.py: random weights a few numbers wide,
 data sets of some rows in up to four languages in the published layouts, two updates a training, one seed; tasks whose
 files have to be asked for or lie elsewhere (CCGbank, LAReQA, Mewsli-X, BUCC 2018) are left out by `without`, as the
-sweep files say that a user does. Everything else is theirs. The exit status is 1 where a sweep does not end in a report that names all its targets.
+sweep files say that a user does. Everything else is theirs. The exit status is 1 where a sweep does not end in a report
+that names all its targets.
 
 Example:
   python benchmarks/hub_sweeps.py

@@ -169,15 +169,22 @@ def _convert_weights(
       What model.json says of the class and its weights.
     """
     import transformers
+    from transformers.utils import logging
 
     model_class = getattr(transformers, name)
     options = architectures.options(model_class)
+    # It advises to write tie_word_embeddings: false into a file that says so; what matters of it is compared below.
+    spoken = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, loading = model_class.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{given}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
+    finally:
+        logging.set_verbosity(spoken)
     if loading["missing_keys"] or loading["mismatched_keys"]:
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
@@ -207,9 +214,6 @@ def _convert_weights(
 
 def save(model: PreTrainedModel, directory: Path) -> None:
     """Write config.json and model.safetensors, one file whatever its size."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving.") as scratch:
         # Otherwise old names ("gamma") are written again as they were read.
         model.save_pretrained(scratch, max_shard_size="1000TB", save_original_format=False)
