@@ -22,12 +22,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT, write
+from measuring import ROOT, Peak, write
 
 LINKED = ("Snakefile", "rules", "workflow", "envs", "profiles", "sweeps", "config.yaml")
 USEFUL = 1.0
@@ -67,15 +66,14 @@ def sweep(folder: Path, arguments: list[str]) -> dict[str, Any]:
         pass_fds=[reading],
     )
     before, began = _waited(), time.perf_counter()
-    peak = _Peak(server.pid)
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder,
-        env=environment | {"STILTSWEEP_WARM": str(socket)},
-        check=True,
-    )
+    with Peak() as peak:
+        subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=folder,
+            env=environment | {"STILTSWEEP_WARM": str(socket)},
+            check=True,
+        )
     wall, waited = time.perf_counter() - began, _waited() - before
-    peak.stop()
     os.close(writing)
     server.wait()
     found = json.loads(times.read_text())
@@ -86,31 +84,6 @@ def _waited() -> float:
     """Return the core-seconds of processes that were waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-class _Peak:
-    """Watches the memory of this process's descendants, shared pages counted once."""
-
-    def __init__(self, server: int) -> None:
-        self.server, self.gib = server, 0.0
-        self._ended = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        import psutil
-
-        while not self._ended.wait(2.0):
-            total = 0
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.gib = max(self.gib, total / 2**30)
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._ended.set()
 
 
 def one_process_per_cell(folder: Path, cells: int) -> float:

@@ -43,7 +43,15 @@ _LAYERS = 14
 """Of encoders: retrieval compares XLM-R large's fourteenth."""
 
 
-def model(folder: Path, kind: str, form: str = "safetensors", *, width: int = 16, rows: int = 0) -> None:
+def model(
+    folder: Path,
+    kind: str,
+    form: str = "safetensors",
+    *,
+    width: int = 16,
+    rows: int = 0,
+    shape: Mapping[str, int] | None = None,
+) -> None:
     """Write what a model's repository holds.
 
     Args:
@@ -52,6 +60,7 @@ def model(folder: Path, kind: str, form: str = "safetensors", *, width: int = 16
       form: of the weights: safetensors, sharded (safetensors), pickle (a zip archive), legacy or parts (both pickles).
       width: of its layers.
       rows: of its embedding; 0: as many as it has pieces, to the next 16.
+      shape: other keys of the configuration of mT5 and ByT5.
     """
     import torch
     import transformers
@@ -66,6 +75,7 @@ def model(folder: Path, kind: str, form: str = "safetensors", *, width: int = 16
     }
     bert |= {"max_position_embeddings": 520}
     t5 = {"d_model": width, "d_kv": 8, "d_ff": 2 * width, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 2}
+    t5 |= shape or {}
     made: Any
     if kind == "xlm-roberta":
         size = _vocabulary(folder / "sentencepiece.bpe.model", unk_id=0, bos_id=1, eos_id=2, pad_id=-1) + 2

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU goes through on a CPU: what is at hand for minutes only has to run the first time."""
+"""Benchmarks go through in their smallest form: what is at hand for minutes only has to run the first time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 FIGURES = {
@@ -41,3 +44,27 @@ def test_gpu_benchmark_is_rehearsed(tmp_path: Path) -> None:
     assert "| xlm-r base | XNLI |" in (tmp_path / "out" / "gpu.md").read_text(encoding="utf-8")
     # The end of what it prints is all that is sure to come back from a machine that is lent.
     assert len(done.stdout.split("-- peak")[-1]) < 12_000
+
+
+@pytest.mark.slow
+def test_sweeps_on_a_hub_run_from_plan_to_report(tmp_path: Path) -> None:
+    """A model that reads bytes and one that reads XTREME's own target, from `plan` to a report that names it."""
+    (row,) = _measured(tmp_path, "hub_sweeps", "--smallest", "--sweeps", "tokenization")["sweeps"]
+    assert (row["commands"], row["models"], row["arms"], row["targets"]) == (2, 1, 1, "tatoeba")
+    assert row["cells"] == 3 and row["jobs"] > 10
+
+
+def test_fetching_is_measured(tmp_path: Path) -> None:
+    """Every form of the weights gives the same file."""
+    legacy, archive = _measured(tmp_path, "fetching", "--size", "nano", "--forms", "legacy", "pickle")["fetch"]
+    assert legacy["sha256"] == archive["sha256"] and legacy["tensors compared"] == archive["tensors compared"] > 30
+    assert 0 < legacy["of it in no file, GiB"] <= legacy["peak, GiB"] < 1
+
+
+def _measured(folder: Path, name: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+    output = folder / "out.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments, "--output", str(output)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, list[dict[str, Any]]] = json.loads(output.read_text(encoding="utf-8"))
+    return found

@@ -329,6 +329,7 @@ def test_a_pickle_that_is_no_plain_weights_is_refused_and_does_nothing(tmp_path:
     }
     with pytest.raises(UserError, match=words.get(what, "refused")) as error:
         pickles.rewrite([path], tmp_path)
+    assert set(tmp_path.iterdir()) <= {path}
     assert "\n" not in str(error.value) and not mark.exists()
 
 
@@ -337,6 +338,7 @@ def test_rewritten_tensors_are_those_of_the_pickle(
     tmp_path: Path, legacy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pickles, "_SHARD_BYTES", 1000)
+    monkeypatch.setattr(pickles, "_SMALL_BYTES", 20)
     made = {
         "encoder.embed_tokens.weight": torch.randn(50, 8),
         "half": torch.randn(3, 5).half(),
@@ -349,6 +351,7 @@ def test_rewritten_tensors_are_those_of_the_pickle(
     made["shared.weight"] = made["encoder.embed_tokens.weight"]
     torch.save(made, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
     assert pickles.rewrite(pickles.files(tmp_path), tmp_path) == len(made) - 1
+    assert not (tmp_path / ".storage").exists()
     found = {key: value for path in tmp_path.glob("*.safetensors") for key, value in load_file(path).items()}
     # A tensor with two names has one, and it is that which transformers ties the others to.
     assert set(found) == made.keys() - {"encoder.embed_tokens.weight"}

@@ -1,73 +1,20 @@
 """The shipped sweeps on a hub that speaks the real one's protocol: from plan to report, in a reduced form.
 
-The sweep files themselves are read; what is reduced is their languages, updates and rows. `make test` runs a corner of
-one, `make bench` all arms, models and targets of the three.
+`make test` runs a corner of one, `make bench` all arms, models and targets of the three (benchmarks/hub_sweeps.py).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import published
 import pytest
-import yaml
+from hub_place import Place, place
 from local_hub import Hub
 
 from stiltsweep.files import read_json
 
-ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hub sweeps")]
-SHORT = {"max_updates": 2, "evaluations": 1, "max_length": 64, "max_target_length": 8, "stride": 16, "warmup": 0}
-SWEEPS: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "xtreme_r_mt5": (["mt5-base", "xlm-roberta-large"], {"without": ["ccg", "lareqa", "mewslix"]}),
-    "phang2020": (["xlm-roberta-large"], {"without": ["ccg", "bucc2018"]}),
-    "tokenization": (
-        ["mt5-small", "byt5-small", "mt5-base", "byt5-base"],
-        {"probes": {"tasks": ["ud_features"], "pooling": ["mean"]}},
-    ),
-}
-"""Sweep -> models that the hub has, keys that are other than in the file."""
-
-
-class Place:
-    """A folder to run a sweep in, with a hub."""
-
-    def __init__(self, folder: Path, hub: Hub) -> None:
-        self.folder, self.hub = folder, hub
-
-    def snakemake(self, *arguments: str, environment: dict[str, str] | None = None, check: bool = True) -> str:
-        keys = {"HF_ENDPOINT": self.hub.url, "HF_HOME": str(self.folder / "hf"), **(environment or {})}
-        found = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments],
-            cwd=self.folder,
-            env={**os.environ, **keys},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        text = found.stdout + found.stderr
-        assert not check or found.returncode == 0, text[-6000:]
-        return text
-
-
-def place(folder: Path, hub: Hub, name: str, **more: Any) -> Place:
-    """Publish what a sweep reads, and write its configuration in a reduced form."""
-    models, changes = SWEEPS[name]
-    published.publish(hub, folder / "repositories", models)
-    published.reduced(folder / "catalogue", models)
-    settings = yaml.safe_load((ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8"))
-    settings |= {"catalog": ["catalogue"], "results": "results", "seeds": [0], "minimum_examples": 1}
-    settings |= {"training": SHORT, "significance": {"resamples": 200, "resampling": "examples"}}
-    (folder / "config.yaml").write_text(yaml.safe_dump({**settings, **changes, **more}))
-    (folder / "workflow").symlink_to(ROOT / "workflow")
-    return Place(folder, hub)
 
 
 @pytest.fixture(scope="module")
@@ -136,20 +83,3 @@ def test_out_of_reach_of_the_hub_everything_that_is_missing_is_named_with_its_co
     ):
         assert words in error
     assert "unimelb-nlp/wikiann" in error and "--until fetch prepare" in error
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SWEEPS)
-def test_a_shipped_sweep_runs_from_plan_to_report(name: str, tmp_path: Path, hub: Hub) -> None:
-    """Every model, arm and target of the sweep, in the languages that the hub's small data sets hold."""
-    benchmark = {"phang2020": "xtreme"}.get(name, "xtreme-r")
-    shipped = yaml.safe_load((ROOT / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8"))["targets"]
-    targets: Any = dict.fromkeys(shipped, "all") if isinstance(shipped, dict) else benchmark
-    sweep = place(tmp_path, hub, name, targets=targets)
-    plan = sweep.snakemake("plan")
-    cells = int(re.search(r"^(\d+) cells", plan, re.MULTILINE)[1])  # type: ignore[index]
-    sweep.snakemake()
-    assert len(list(tmp_path.glob("results/cells/**/seed0/*.json"))) == cells > 50
-    assert (tmp_path / "results/report/index.html").is_file()
-    made = json.loads((tmp_path / "results/plan/plan.json").read_text())
-    assert made["cells"] == {"missing": cells}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +51,43 @@ def take_turns(sides: Mapping[str, Side], turns: int) -> dict[str, tuple[float, 
         name: (statistics.median(cpu for cpu, _ in times), statistics.median(wall for _, wall in times))
         for name, times in found.items()
     }
+
+
+class Peak:
+    """Watches the memory of this process's descendants, shared pages counted once; `with Peak() as peak:`."""
+
+    def __init__(self, seconds: float = 2.0, apart: Iterable[int] = ()) -> None:
+        """Look every so many `seconds`, at all but the processes `apart`."""
+        self.gib, self.own_gib = 0.0, 0.0
+        """At most: of everything, and of what no file holds, which the system cannot drop when memory is short."""
+        self._seconds, self._apart = seconds, set(apart)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        while not self._ended.wait(self._seconds):
+            sums = {"Pss": 0, "Pss_Anon": 0}
+            for process in psutil.Process().children(recursive=True):
+                if process.pid in self._apart:
+                    continue
+                # One that ended meanwhile has no such file, or an empty one.
+                with contextlib.suppress(OSError):
+                    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+                    for key, value in (line.split(":", 1) for line in lines[1:]):
+                        if key in sums:
+                            sums[key] += int(value.split()[0])
+            self.gib = max(self.gib, sums["Pss"] / 2**20)
+            self.own_gib = max(self.own_gib, sums["Pss_Anon"] / 2**20)
 
 
 def prepared(results: Path, files: Sequence[str]) -> Path:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -51,6 +52,10 @@ def patient() -> None:
     import huggingface_hub
     from huggingface_hub.utils._http import default_client_factory
 
+    # datasets counts every data set that is opened at an address of its own, which is none that anybody was told of.
+    os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
+    if "datasets" in sys.modules:
+        sys.modules["datasets"].config.HF_UPDATE_DOWNLOAD_COUNTS = False
     # It says of every try what is said below, twice.
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 

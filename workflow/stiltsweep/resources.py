@@ -50,8 +50,6 @@ STARTUP_SECONDS = 20
 """Python, torch and the weights, before the first update, on a cluster's node."""
 BASE_MB = 3000
 """Python with torch and CUDA's context."""
-FETCH_COPIES = 2.4
-"""Times that the weights are held while they are converted."""
 MARGIN = 3
 """Time asked for over time expected: a limit that is hit costs a try, a generous one a little priority."""
 MINIMUM_MINUTES = 15
@@ -179,10 +177,6 @@ class Needs:
     def gpu_gigabytes(self, rule: str, wildcards: Mapping[str, Any]) -> float:
         """Return the memory that a job needs of each of its GPUs; GPUs that share a training share all of it."""
         return self.need(rule, wildcards).gpu_mb / self._processes(rule) / 1e3
-
-    def fetch_gigabytes(self, model: str) -> float:
-        """Return the memory of this machine that fetching a model takes, of a pickle in the older form at most."""
-        return 1 + FETCH_COPIES * 4 * self.parameters(model) / 1e9
 
     def _pretrain(self, model: str) -> Need:
         definition = self.sweep.catalog.models[model].definition

@@ -214,15 +214,22 @@ def _convert_weights(
       What model.json says of the class and its weights.
     """
     import transformers
+    from transformers.utils import logging
 
     model_class = getattr(transformers, name)
     options = architectures.options(model_class)
+    # It advises to write tie_word_embeddings: false into a file that says so; what matters of it is compared below.
+    spoken = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, loading = model_class.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{given}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
+    finally:
+        logging.set_verbosity(spoken)
     if loading["missing_keys"] or loading["mismatched_keys"]:
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
@@ -243,15 +250,15 @@ def _convert_weights(
             f"{given}: {name} cannot be used as an encoder: {wrong_form}. Use one of the types in docs/catalog.md."
         )
     save(model, directory)
-    checks = _compare(model.base_model_prefix, folder, directory / WEIGHTS)
+    prefix = model.base_model_prefix
+    # The files that its tensors are mapped from are compared one tensor after the other; held, they would count twice.
+    del model
+    checks = _compare(prefix, folder, directory / WEIGHTS)
     return {**({"pooler": False} if options else {}), **facts, "checks": checks}
 
 
 def save(model: PreTrainedModel, directory: Path) -> None:
     """Write config.json and model.safetensors, one file whatever its size."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving.") as scratch:
         # Otherwise old names ("gamma") are written again as they were read.
         model.save_pretrained(scratch, max_shard_size="1000TB", save_original_format=False)
@@ -303,13 +310,13 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
     if "lm_head.weight" in where and "lm_head.weight" not in found and "decoder.final_layer_norm.weight" in found:
         # Tied on loading: then the two must have been the same.
         found["shared.weight"] = "lm_head.weight"
-    with safe_open(saved, "pt") as ours:
-        for name, origin in found.items():
-            with safe_open(where[origin], "pt") as theirs:
-                if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
-                    raise UserError(
-                        f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
-                        "of envs/ (another transformers may tie or rename weights); if it stays, report it."
-                    )
+    for name, origin in found.items():
+        # Opened for every tensor: what was looked at stays in memory until its file is closed.
+        with safe_open(saved, "pt") as ours, safe_open(where[origin], "pt") as theirs:
+            if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
+                raise UserError(
+                    f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
+                    "of envs/ (another transformers may tie or rename weights); if it stays, report it."
+                )
     left_out = sorted(where.keys() - set(found.values()))
     return {"tensors_equal": len(found), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}

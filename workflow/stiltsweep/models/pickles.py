@@ -8,10 +8,11 @@ module is looked up, no function called, nothing imported. A file that asks for 
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,14 @@ from ..errors import UserError
 from ..files import read_json, write_json
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, UntypedStorage
 
 LOG = logging.getLogger("stiltsweep")
 INDEX = "pytorch_model.bin.index.json"
 _SHARD_BYTES = 1 << 30
-"""Of one file of rewritten weights: what is held twice while it is written."""
+"""Of one file of rewritten weights: what is mapped twice while it is compared."""
+_SMALL_BYTES = 1 << 20
+"""A tensor of fewer is read into memory."""
 _FIRST = ("shared.weight",)
 """Names that stay where several are one tensor; transformers ties the others to it."""
 
@@ -47,41 +50,46 @@ def files(folder: Path) -> list[Path]:
 def rewrite(paths: list[Path], scratch: Path) -> int:
     """Write pickled weights as safetensors, each tensor compared with what was read; return how many.
 
-    A file in today's form (a zip archive) is mapped into memory, one in the form before 2020 is read whole.
+    A file in today's form (a zip archive) is mapped into memory; of one in the form before 2020 a copy on the disk is.
 
     Args:
       paths: the files of one model.
-      scratch: exists; gets model-*.safetensors and their index.
+      scratch: exists, on a disk; gets model-*.safetensors and their index.
 
     Raises:
       UserError: a file is damaged, or holds anything but named tensors; nothing in it was run.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors import safe_open
+    from safetensors.torch import save_file
 
     where: dict[str, str] = {}
     for path in paths:
-        state = _read(path)
+        state = _read(path, scratch)
         for group in _groups(state):
             name = f"model-{len(set(where.values())) + 1:05d}.safetensors"
             part = {key: state[key].contiguous() for key in group}
             save_file(part, str(scratch / name), metadata={"format": "pt"})
-            written = load_file(scratch / name)
             for key in group:
-                if not _same(part[key], written[key]):
+                with safe_open(scratch / name, "pt") as written:
+                    same = _same(part.pop(key), written.get_tensor(key))
+                if not same:
                     raise UserError(f"{path}: tensor {key!r} changed while it was rewritten. If it stays, report it.")
                 if key in where:
                     raise UserError(f"{path}: tensor {key!r} stands in another file of the model too.")
                 where[key] = name
-                # What was written need not be held: of the older form it lies in memory.
+                # What was written need not be held.
                 del state[key]
-            del part, written
     index = {"metadata": {}, "weight_map": where}
     write_json(scratch / "model.safetensors.index.json", index)
     return len(where)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, scratch: Path) -> dict[str, Tensor]:
     """Return the tensors of one file, every one once however many names it has.
+
+    Args:
+      path: the file.
+      scratch: exists, on a disk; holds what cannot be mapped from `path`, in files without a name.
 
     Raises:
       UserError: see `rewrite`.
@@ -94,7 +102,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a TorchScript archive, which is refused below
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            place: Any = "cpu" if mapped else _mapped(path, scratch)
+            state = torch.load(path, map_location=place, weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused, and nothing in it was run: {_asked(error)}. Use other weights; these may be meant to "
@@ -113,6 +122,38 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path}: holds {type(state).__name__}, where named tensors are expected (a state dict).")
     return dict(_checked(path, state))
+
+
+def _mapped(path: Path, scratch: Path) -> Callable[[UntypedStorage, str], UntypedStorage]:
+    """Return what torch.load asks where to put the bytes of a tensor: into a file, not into this machine's memory.
+
+    Raises:
+      ValueError: when asked for more bytes than `path` has: a few that claim to be terabytes would fill the disk.
+    """
+    import torch
+
+    left = path.stat().st_size
+
+    def place(storage: UntypedStorage, location: str) -> UntypedStorage:
+        nonlocal left
+        size = storage.nbytes()
+        left -= size
+        if left < 0:
+            raise ValueError("its tensors claim more bytes than it has")
+        if size < _SMALL_BYTES:
+            return storage
+        name = scratch / ".storage"
+        try:
+            copy: UntypedStorage = torch.UntypedStorage.from_file(os.fspath(name), True, size)  # type: ignore[assignment]
+            return copy
+        except RuntimeError:
+            # There are file systems whose files cannot be mapped for writing.
+            return storage
+        finally:
+            # Without a name the file goes with the tensor, and with this process if it is killed.
+            name.unlink(missing_ok=True)
+
+    return place
 
 
 def _checked(path: Path, state: dict[Any, Any]) -> Iterator[tuple[str, Tensor]]:

@@ -25,7 +25,7 @@ def of(needs: Needs) -> list[str]:
 
 
 def _memory(needs: Needs) -> Iterator[str]:
-    """Yield each model's largest training on a GPU, and what fetching a large one takes of this machine."""
+    """Yield each model's largest training on a GPU, where it takes much of the card."""
     sweep = needs.sweep
     card, there = needs.card
     for model in sweep.models:
@@ -53,15 +53,10 @@ def _memory(needs: Needs) -> Iterator[str]:
             )
         elif most > there / _WORTH_SAYING:
             yield f"{model}: at most about {most:.0f} GB of a GPU's memory ({rule} {what}); {card} has {there:.0f}."
-        held = needs.fetch_gigabytes(model)
-        if sweep.catalog.models[model].definition["source"]["type"] in ("hub", "files") and held > _LAPTOP:
-            yield f"{model}: fetching it takes about {held:.0f} GB of this machine's memory."
 
 
 _WORTH_SAYING = 2
 """A training that takes less of a card than one part in as many is not mentioned."""
-_LAPTOP = 8
-"""Gigabytes of memory that a machine is taken to have."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

@@ -6,6 +6,7 @@ Every sentence follows from lift.csv, the cells and run.json by the rules in thi
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -279,7 +280,9 @@ class _Writer:
 
     def summary(self, tally: _Tally) -> str:
         if not tally.tested:
-            return _reasons(tally.untested) or "lift.csv holds no such comparison."
+            # A sentence here, after a colon elsewhere; most reasons begin with a name, which stays as it is.
+            said = re.sub("^no ", "No ", _reasons(tally.untested))
+            return said or "lift.csv holds no such comparison."
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
         rest = self._others(tally) if tally.up or tally.down or tally.within else ""
