@@ -244,7 +244,7 @@ def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, roun
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         with torch.no_grad():
             states = [model.hidden(batch, layer) for layer in (0, 2, 4, -1)]
-        found.append((float(loss), gradients, states))
+        found.append((loss.item(), gradients, states))
     (loss, gradients, states), (other, others, more) = found
     assert other == pytest.approx(loss, rel=1e-5)
     assert gradients.keys() == others.keys()

@@ -18,7 +18,7 @@ from stiltsweep.catalog import Model
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.models import architectures
+from stiltsweep.models import architectures, directory, tokenizer_files, unpadded
 from stiltsweep.models.batches import collate
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, build, kept_ids, trainable
@@ -216,6 +216,42 @@ def test_encoder_is_transformers_own_and_trains(tmp_path: Path, kind: str) -> No
         assert len(read_json(tmp_path / "out" / f"{language}.json")["predictions"]) == 4
 
 
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("kind", unpadded._BY_POSITION)
+def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, rounded: bool) -> None:
+    upstream(tmp_path / "upstream", kind)
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=8, dev=4, test=4)["en"]
+    pieces = Tokenizer.from_directory(start.parent)
+    limits = Limits(60, 8, 16)
+    kind_of = form(read_meta(data), pieces, interface="encoder", limits=limits, representation=REPRESENTATION)
+    examples = kind_of.encode(read_rows(data, "train"), training=True)
+    assert len({example.length for example in examples}) > 1
+    # Windows, where a model has them, are shorter than the texts.
+    model = build(Source.read(start), kind_of, kept=None, seed=0, dropout=0.0).eval()
+    found = []
+    for without in (False, True):
+        assert not without or unpadded.attach(model)
+        batch = collate(
+            examples, model.dense, torch.device("cpu"), token_types=model.token_types, places=without, rounded=rounded
+        )
+        model.zero_grad(set_to_none=True)
+        loss = kind_of.loss(model, batch)
+        loss.backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        with torch.no_grad():
+            states = [model.hidden(batch, layer) for layer in (0, 2, 3, -1)]
+        found.append((loss.item(), gradients, states))
+    (loss_0, gradients, states), (other_0, others, more) = found
+    assert other_0 == pytest.approx(loss_0, rel=1e-5) and gradients.keys() == others.keys()
+    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
+    for one, two in zip(states, more, strict=True):
+        for i, example in enumerate(examples):
+            torch.testing.assert_close(two[i, : example.length], one[i, : example.length], atol=1e-4, rtol=1e-4)
+
+
 SCRIPTS = [
     "turn on the light",
     "Ünïcödé naïve İstanbul ﬁne ①②",
@@ -234,11 +270,16 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize("style", ["wordpiece", "lower", "bytes", "llama", "gemma", "unigram"])
+@pytest.mark.parametrize("style", ["wordpiece", "lower", "bytes", "llama", "gemma", "unigram", "byt5"])
 def test_every_character_belongs_to_a_piece(tmp_path: Path, style: str) -> None:
-    raw, tokens = tokenizer(style)
-    raw.save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
+    if style == "byt5":
+        (tmp_path / "upstream").mkdir()
+        (tmp_path / "upstream" / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+        tokenizer_files.save(*directory.read_tokenizer(tmp_path / "upstream", "t5"), tmp_path)
+    else:
+        raw, tokens = tokenizer(style)
+        raw.save(str(tmp_path / "tokenizer.json"))
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens))
     pieces = Tokenizer.from_directory(tmp_path)
     for text, found in zip(SCRIPTS, pieces.pieces(SCRIPTS), strict=True):
         covered = {place for start, end in found.offsets for place in range(start, end)}

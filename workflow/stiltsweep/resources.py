@@ -74,8 +74,8 @@ class Size:
     def of(cls, model: Model) -> Size:
         """Derive from width and depth: 12 h^2 for an encoder layer and 16 h^2 for a decoder layer (cross-attention).
 
-        Of models that write text, whose vocabulary may be most of them, that is subtracted where its size is known. A
-        causal model reads and writes with the same layers, and most have the embedding for output layer.
+        Where the size of the vocabulary is known, what it takes of the parameters is subtracted instead: it may be most
+        of them. A causal model reads and writes with the same layers, and most have the embedding for output layer.
         """
         about = model.definition
         parameters, layers, width = int(about["parameters"]), int(about["layers"]), int(about["hidden_size"])
@@ -86,7 +86,9 @@ class Size:
             dense = parameters - table if 0 < table < parameters else 12 * layers * width**2
             return cls(parameters, min(parameters, dense), output=table, adapted=adapted)
         if not writes(model.interface):
-            return cls(parameters, min(parameters, 12 * layers * width**2), adapted=adapted)
+            table = int(about["vocabulary"].get("size", 0)) * width
+            dense = parameters - table if 0 < table < parameters else 12 * layers * width**2
+            return cls(parameters, min(parameters, dense), adapted=adapted)
         above = int(about.get("decoder_layers", layers))
         pieces = about["vocabulary"].get("size")
         dense = parameters - 2 * int(pieces) * width if pieces else (12 * layers + 16 * above) * width**2

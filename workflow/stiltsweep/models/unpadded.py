@@ -4,9 +4,9 @@ Nearly all the work of a transformer is done token by token, and there the token
 attention has to know the texts: without a bias FlashAttention reads them by where they begin (Dao 2023,
 arXiv:2307.08691); with one (T5's relative positions, the same for all texts) and on a CPU, queries, keys and values
 are laid out for it as padded texts and its result is picked up again. ModernBERT is trained so (Warner et al. 2024,
-arXiv:2412.13663). The layers are those of transformers, called one by one; a causal language model is called whole, as
-on one long text, and told where its texts begin by an attention of its own. What comes out is what the model makes of
-padded texts, within rounding.
+arXiv:2412.13663). The layers are those of transformers: of BERT, XLM-R and T5 they are called one by one; a model of
+another class is called whole, as on one long text, and told where its texts begin by an attention of our own, which
+transformers lets us register. What comes out is what the model makes of padded texts, within rounding.
 
 Shape letters: B texts of L places each, N tokens of all texts, M tokens of all texts that attention looks at, H width,
 A heads, D width of a head.
@@ -31,9 +31,24 @@ if TYPE_CHECKING:
 
 _BERT = ("BertModel", "RobertaModel", "XLMRobertaModel")
 _T5_ENCODERS = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
-_CAUSAL = tuple(name for (interface, _), name in architectures.CLASSES.items() if interface == "causal")
+_BY_POSITION = (
+    "albert",
+    "camembert",
+    "distilbert",
+    "electra",
+    "ernie",
+    "eurobert",
+    "gte",
+    "modernbert",
+    "nomic_bert",
+    "xmod",
+)
+"""Types of encoders that take numbers of positions, and whose attention can be another."""
+_WHOLE = tuple(
+    name for (interface, kind), name in architectures.CLASSES.items() if interface == "causal" or kind in _BY_POSITION
+)
 _ATTENTION = "unpadded"
-"""The name under which transformers knows `_causal_attention`."""
+"""The name under which transformers knows `_attention`."""
 _WIDEST_HEAD = 256
 """Of FlashAttention."""
 
@@ -48,14 +63,14 @@ def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, 
       sparing: compute each layer again on the way back instead of keeping what is in it.
     """
     name, config = type(model.backbone).__name__, model.backbone.config
-    known = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
+    by_layer = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
+    known = by_layer or (name in _WHOLE and not sparing)
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
         known = False
-    known = known or (name in _CAUSAL and not sparing)
     model.unpadded = Unpadded(model.backbone, compiled=compiled, sparing=sparing) if known else None
-    # Of causal models a pass keeps two to three times as much, and two such passes are held while one is captured: on a
-    # card of 80 GB that failed (docs/performance.md).
-    if model.unpadded is not None and captured and not sparing and name not in _CAUSAL:
+    # What a model called whole keeps for the way back is two to three times as much, and two such passes are held while
+    # one is captured: of Qwen3 that failed on a card of 80 GB (docs/performance.md), of the others nobody has tried.
+    if model.unpadded is not None and captured and not sparing and by_layer:
         model.unpadded.captured = Captured(model.backbone)
     return known
 
@@ -68,11 +83,11 @@ class Unpadded:
         self.sparing = sparing
         self.captured: Captured | None = None
         self.bert = type(backbone).__name__ in _BERT
-        self.causal = type(backbone).__name__ in _CAUSAL
-        if self.causal:
+        self.whole = type(backbone).__name__ in _WHOLE
+        if self.whole:
             from transformers import AttentionInterface
 
-            AttentionInterface.register(_ATTENTION, _causal_attention)
+            AttentionInterface.register(_ATTENTION, _attention)
         parts: list[Callable[..., Any]] = [_bert_project, _bert_after, _t5_project, _t5_add, _t5_feed]
         if compiled:
             parts = [torch.compile(part, dynamic=True) for part in parts]
@@ -81,7 +96,7 @@ class Unpadded:
     @property
     def depth(self) -> int:
         """Layers of the encoder."""
-        if self.causal:
+        if self.whole:
             return int(self.backbone.config.num_hidden_layers)
         return len(self.backbone.encoder.layer if self.bert else self.backbone.get_encoder().block)
 
@@ -131,8 +146,8 @@ class Unpadded:
     def _encode(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
         if self.bert:
             return self._bert(ids_N, types_N, at, layers)
-        if self.causal:
-            return self._whole(ids_N, at, layers)
+        if self.whole:
+            return self._whole(ids_N, types_N, at, layers)
         return self._t5(self.backbone.get_encoder(), ids_N, at, layers=layers)
 
     def decode(self, encoded_MH: Tensor, of: Places, ids_N: Tensor, at: Places) -> Tensor:
@@ -157,18 +172,22 @@ class Unpadded:
             x_NH = self._kept(self._bert_layer, layer, x_NH, at)
         return x_NH
 
-    def _whole(self, ids_N: Tensor, at: Places, layers: int) -> Tensor:
-        """Run a causal language model on its texts as if they were one; `_causal_attention` keeps them apart."""
+    def _whole(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
+        """Run a model on its texts as if they were one; `_attention` keeps them apart."""
         config, reader = self.backbone.config, architectures.reader(self.backbone)
+        first = config.pad_token_id + 1 if architectures.counts_from_padding(config.model_type) else 0
+        more: dict[str, Any] = {} if types_N is None else {"token_type_ids": types_N[None]}
+        if reader is not self.backbone:
+            more["use_cache"] = False
         before = config._attn_implementation
         config._attn_implementation = _ATTENTION
         try:
             found = reader(
                 input_ids=ids_N[None],
-                position_ids=at.positions_N[None],
-                use_cache=False,
+                position_ids=at.positions_N[None] + first,
                 output_hidden_states=layers < self.depth,
                 places=at,
+                **more,
             )
         finally:
             config._attn_implementation = before
@@ -304,7 +323,7 @@ def _bias(attention: Any, at: Places, *, causal: bool) -> Tensor:
     return found
 
 
-def _causal_attention(
+def _attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -312,14 +331,16 @@ def _causal_attention(
     attention_mask: Tensor | None,
     *,
     places: Places,
-    scaling: float,
+    scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as transformers' layers ask for it (1, A, N, D), each text to itself and backward alone."""
+    """Attend as transformers' layers ask for it (1, A, N, D), each text to itself alone."""
     q, k, v = (of[0].transpose(0, 1) for of in (query, key, value))
-    mixed_NH = attend(q, k, v, places, places, scale=scaling, dropout=dropout, causal=True, window=sliding_window)
+    scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+    causal = bool(module.is_causal)
+    mixed_NH = attend(q, k, v, places, places, scale=scale, dropout=dropout, causal=causal, window=sliding_window)
     return mixed_NH.view(1, *q.shape), None
 
 
@@ -345,7 +366,7 @@ def attend(
       scale: of the scores.
       dropout: of the weights.
       causal: whether a place sees only itself and what is before it.
-      window: how many places it then sees at most; None: all of them.
+      window: a place sees those that are nearer than this; None: all of them.
     """
     # Windows matter to longer texts alone.
     window = None if window is None or window >= at.longest else window
@@ -359,10 +380,12 @@ def attend(
         return mixed_NAD.flatten(1)
     q, k, v = (places.spread(x).transpose(1, 2) for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of)))
     mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
-    if causal:
-        # Texts begin at the left, so padding is behind whatever is looked at.
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-        mask = mask if window is None else mask.triu(1 - window)
+    if causal or window is not None:
+        near = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
+        near = near.tril(0 if causal or window is None else window - 1)
+        near = near if window is None else near.triu(1 - window)
+        # Texts begin at the left: padding sees itself, where masks would leave it nothing, which is no number.
+        mask = (mask & near) | torch.eye(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
     mixed = functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
     )
