@@ -487,6 +487,11 @@ def test_a_checkpoint_is_probed_the_same_whatever_the_order_of_rows_and_the_core
     }
     majority = {p["feature"]: p["majority"] for p in one["probes"]}
     assert best["Case"] > majority["Case"] + 30 and best["Number"] < majority["Number"] + 15
+    # So it is with random weights, which these are; others give other numbers at every layer.
+    for feature, floor, ceiling in (("Case", 30, 100), ("Number", -20, 15)):
+        found = [p["random_accuracy"] - p["majority"] for p in one["probes"] if p["feature"] == feature]
+        assert max(found) > floor and all(value < ceiling for value in found)
+    assert any(p["random_accuracy"] != p["accuracy"] for p in one["probes"])
 
 
 def test_nothing_to_probe_is_said_with_the_reasons(nouns: Source, tmp_path: Path) -> None:
@@ -525,6 +530,7 @@ def row(accuracy: float, **more: Any) -> Probe:
         "n_unseen": 0,
         "lexicon_accuracy": 55.0,
         "n_shared": 1,
+        "random_accuracy": None,
         "classes": 2,
     }
     return Probe(**{**about, **more})

@@ -47,6 +47,7 @@ def probe(language: str, layer: int, accuracy: float, intermediate: str = "", se
         selectivity_high=1.0,
         n_unseen=10,
         lexicon_accuracy=45.0,
+        random_accuracy=None if intermediate else 35.0,
         n_shared=5 if TABLE.value(language, "family") == "isolating" else 0,
     )
 
@@ -176,6 +177,7 @@ def test_probes_are_summed_up(folder):
     assert float(before["selectivity"]) == 40.0
     assert float(before["form_accuracy"]) == 60.0
     assert float(before["lexicon"]) == 45.0
+    assert (float(before["untrained"]), after["untrained"]) == (35.0, "")
     # Five of fifty words of isolating languages, and none of the others.
     assert "Words that share a piece with a neighbour, and with it a vector: 10% of isolating ones." in page
     results = Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv")

@@ -555,6 +555,15 @@ def build(
     return model
 
 
+def randomise(model: TaskModel, seed: int) -> None:
+    """Give a model that was built the weights that its class begins with, drawn from a seed."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    kind, device = type(model.backbone), next(model.backbone.parameters()).device
+    model.backbone = kind(model.backbone.config, **architectures.options(kind)).to(device)
+    torch.random.set_rng_state(state)
+
+
 def _renumber_padding(config: Any, dense: Dense) -> None:
     """Give a configuration the padding id of a pruned vocabulary; an embedding asks for one that it has."""
     number, kept = config.pad_token_id, dense.kept

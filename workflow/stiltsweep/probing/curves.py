@@ -14,7 +14,15 @@ from typing import TypeVar
 from ..languages import SOURCE_LANGUAGE
 from .table import Probe
 
-VALUES = ("accuracy", "form_accuracy", "control_accuracy", "selectivity", "majority", "lexicon_accuracy")
+VALUES = (
+    "accuracy",
+    "form_accuracy",
+    "control_accuracy",
+    "selectivity",
+    "majority",
+    "lexicon_accuracy",
+    "random_accuracy",
+)
 """Columns that can be summed up."""
 ALL = "all"
 """All languages but English together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import UserError
 from ..files import write_json
 from ..models.device import choose as choose_device
-from ..models.load import Source, TaskModel, build, vocabulary
+from ..models.load import Source, TaskModel, build, randomise, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..records import data_of, read_rows
 from . import linear, representations
@@ -71,6 +71,12 @@ def probe(
         for language, (found, encoded) in chosen.items():
             probes += [{"language": language, **one} for one in _probe_language(model, found, encoded, settings)]
             log.info("%s: %d features of %d words", language, len(found.features), len(found.words))
+        if source.trained is None:
+            # What the same architecture holds before it has read anything: of word forms, places and neighbours.
+            randomise(model, seed=0)
+            model.eval()
+            for one, accuracy in zip(probes, _of_random_weights(model, chosen, settings), strict=True):
+                one["random_accuracy"] = accuracy
     write_json(
         output,
         {
@@ -102,6 +108,22 @@ def _chosen(
     return choose_words(sentences, selection, [one.seen for one in encoded]), encoded
 
 
+def _of_random_weights(
+    model: TaskModel,
+    chosen: Mapping[str, tuple[Language, list[representations.Encoded]]],
+    settings: Mapping[str, Any],
+) -> Iterator[float]:
+    """Yield the accuracy of every probe of `probe`, in its order, with a model of random weights."""
+    for language, encoded in chosen.values():
+        if language.features:
+            vectors = representations.vectors(
+                model, encoded, language.words, settings["pooling"], settings["batch_tokens"]
+            )
+            for feature in language.features:
+                for pooling in settings["pooling"]:
+                    yield from linear.accuracies(vectors[pooling], feature)
+
+
 def _probe_language(
     model: TaskModel,
     language: Language,
@@ -126,6 +148,7 @@ def _probe_language(
             "n_unseen": len(feature.unseen.words),
             "n_shared": shared[feature.name],
             "classes": len(feature.values),
+            "random_accuracy": None,
         }
         for feature in language.features
         for pooling in settings["pooling"]

@@ -85,6 +85,11 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
     return found
 
 
+def accuracies(vectors: Vectors, feature: Feature) -> list[float]:
+    """Return `Score.accuracy` of every layer, and nothing else of it."""
+    return [100 * float(_answers(layer, feature)[0].mean()) for layer in vectors]
+
+
 def majority(feature: Feature) -> float:
     """Return the accuracy, in points, of always answering the value most often trained on."""
     commonest = np.bincount(feature.train.labels, minlength=len(feature.values)).argmax()

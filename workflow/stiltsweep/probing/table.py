@@ -51,6 +51,8 @@ class Probe:
     """Of a list of word forms, without a model, on the words of `accuracy`."""
     n_shared: int
     """Words of `accuracy` that share a sub-word with another word."""
+    random_accuracy: float | None
+    """`accuracy` with random weights of the same architecture; of the pretrained model alone."""
 
 
 COLUMNS = tuple(field.name for field in fields(Probe))

@@ -70,6 +70,7 @@ class _Peak:
     forms: float | None
     gain: float | None
     lexicon: float
+    untrained: float | None
 
 
 def probes(results: Results) -> Table:
@@ -79,8 +80,8 @@ def probes(results: Results) -> Table:
     def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
         return {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves.curves(found, value)}
 
-    accuracy, selectivity, forms, lexicon = (
-        by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy")
+    accuracy, selectivity, forms, lexicon, untrained = (
+        by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy", "random_accuracy")
     )
     words: dict[str, list[int]] = {}
     for one in found:
@@ -92,7 +93,8 @@ def probes(results: Results) -> Table:
         before = accuracy.get((curve.checkpoint.reference, *place[1:]))
         gain = curve.layers[before.peak] - before.height if before and before is not curve else None
         unseen = forms[place].layers[curve.peak] if place in forms else None
-        peaks.append(_Peak(curve, selectivity[place], unseen, gain, lexicon[place].layers[curve.peak]))
+        nothing = untrained[place].layers[curve.peak] if place in untrained else None
+        peaks.append(_Peak(curve, selectivity[place], unseen, gain, lexicon[place].layers[curve.peak], nothing))
     columns = [
         Column("model", "model", choose=True, of=lambda peak: peak.curve.checkpoint.model),
         Column("stage", "stage", choose=True, of=lambda peak: peak.curve.checkpoint.stage),
@@ -104,6 +106,7 @@ def probes(results: Results) -> Table:
         Column("peak", "layer of the peak", "count", of=lambda peak: peak.curve.peak),
         Column("accuracy", "accuracy there", "score", of=lambda peak: peak.curve.height),
         Column("lexicon", "list of forms", "score"),
+        Column("untrained", "random weights", "score"),
         Column("selectivity", "selectivity", "score", of=lambda peak: peak.selectivity.layers[peak.curve.peak]),
         Column("form_accuracy", "unseen forms", "score", of=lambda peak: peak.forms),
         Column("gain", "gain", "lift"),
@@ -111,7 +114,8 @@ def probes(results: Results) -> Table:
     ]
     note = (
         "Means over features, then languages, then seeds, in points. list of forms: accuracy of the value that a form "
-        f"most often has, without a model.{_shared(words)} selectivity: accuracy less that of a probe for "
+        f"most often has, without a model.{_shared(words)} random weights: of the pretrained model's architecture, at "
+        "the same layer. selectivity: accuracy less that of a probe for "
         "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
         "stage), at that one's peak. Every feature and layer is in probes/probes.csv."
     )
