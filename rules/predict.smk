@@ -35,12 +35,14 @@ rule predict:
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
         settings=lambda wildcards: JOBS.prediction(wildcards.model, wildcards.target),
         layer=lambda wildcards: JOBS.layer_option(wildcards.model, wildcards.target),
+        # Derived from resources, so that nothing runs again for it.
+        sharing=lambda wildcards, resources: JOBS.sharing(),
     message:
         "predict {wildcards.target} with {wildcards.model} <- {wildcards.intermediate} (seed {wildcards.seed})"
     shell:
         """
         python workflow/scripts/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
-            --settings {params.settings:q} {params.layer} --threads {threads} --output {output:q} &>{log:q}
+            --settings {params.settings:q} {params.layer} {params.sharing} --threads {threads} --output {output:q} &>{log:q}
         """
 
 

@@ -31,11 +31,14 @@ def main() -> None:
     parser.add_argument("--layer-data", type=Path, help="prepared English data that choose the layer")
     parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
+    parser.add_argument("--share", type=int, default=1, help="jobs of one GPU that share a card")
     parser.add_argument("--output", type=Path, required=True, help="predictions.json, the index")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
+    from stiltsweep.models import gpus
     from stiltsweep.prediction import PredictionSettings, predict
 
+    gpus.take(share=arguments.share)
     # A second copy of this job waits, and finds every language there.
     with lock(arguments.output.parent / "state"):
         remove_leftovers(arguments.output.parent)

@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the JSON file")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
+    from stiltsweep.models import gpus
     from stiltsweep.probing.job import probe
 
+    gpus.take()
     probe(
         arguments.start,
         dict(zip(arguments.languages, arguments.data, strict=True)),

@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--prune", action="store_true", help="keep only the embedding rows the data needs")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs to use, as far as they are there: a process for each")
+    parser.add_argument("--share", type=int, default=1, help="jobs of one GPU that share a card")
     parser.add_argument("--processes", type=int, help="processes to train with; left out: one, or one per GPU used")
     parser.add_argument("--save-minutes", type=float, help="minutes between saves; left out: the settings'")
     parser.add_argument(
@@ -56,9 +57,12 @@ def main() -> int:
     scriptlog.start(arguments)
     settings = TrainingSettings(**arguments.settings)
     # Imported after the arguments are known to be right: torch takes seconds.
+    from stiltsweep.models import gpus
     from stiltsweep.training import processes
 
     count = processes.wanted(arguments.gpus) if arguments.processes is None else arguments.processes
+    if not processes.is_member():
+        gpus.take(count, arguments.share)
     if count > 1 and not processes.is_member():
         os.environ[warm.VARIABLE] = "off"
         return processes.launch(count)
@@ -82,6 +86,7 @@ def main() -> int:
         save_minutes=arguments.save_minutes,
         gradient_checkpointing=arguments.gradient_checkpointing,
         cuda_graphs=not arguments.no_cuda_graphs,
+        share=arguments.share,
         tracking=arguments.tracking,
     )
     train(run, threads=arguments.threads)

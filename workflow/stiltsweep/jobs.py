@@ -132,9 +132,18 @@ class Jobs:
         options = [] if gpus is None else ["--gpus", str(gpus)]
         options += ["--save-minutes", f"{settings.save_minutes:g}"]
         resources = self.config["resources"]
+        options += self._share()
         options += ["--gradient-checkpointing"] if resources["gradient_checkpointing"] else []
         options += [] if resources["cuda_graphs"] else ["--no-cuda-graphs"]
         return shlex.join([*options, *(["--tracking", self.config["tracking"]] if self.config["tracking"] else [])])
+
+    def sharing(self) -> str:
+        """Return the option of `predict.py` that says how many jobs a card takes; empty for one."""
+        return shlex.join(self._share())
+
+    def _share(self) -> list[str]:
+        share = self.config["resources"]["share"]
+        return ["--share", str(share)] if share > 1 else []
 
     def adapters(self, model: str) -> str:
         """Say which of a model's trainings train low-rank adapters, and of which rank; empty: none does."""

@@ -151,7 +151,12 @@ def _check_heads(sweep: Sweep) -> None:
 def _check_trainings(jobs: Jobs) -> None:
     """Check what trainings need: English development data, windows that go on, a precision that holds, a tracker."""
     sweep, catalog = jobs.sweep, jobs.catalog
-    service = jobs.config["tracking"]
+    service, resources = jobs.config["tracking"], jobs.config["resources"]
+    if resources["share"] > 1 and resources["gpus"] > 1:
+        raise UserError(
+            f"resources: share {resources['share']} and gpus {resources['gpus']}: a training on several GPUs has them "
+            "to itself. Leave one of the two out."
+        )
     if service and (package := tracking.missing(service)):
         raise UserError(
             f"tracking: {service}: the package {package} is not installed. Hint: "

@@ -27,8 +27,13 @@ Pass = Callable[[Sequence[Tensor]], Tensor]
 class Captured:
     """The captured passes of one model."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Capture passes through a model; its parameters that learn get a gradient that stays."""
+    def __init__(self, model: nn.Module, share: int = 1) -> None:
+        """Capture passes through a model; its parameters that learn get a gradient that stays.
+
+        Args:
+          model: on the GPU.
+          share: jobs that share its memory.
+        """
         self.model = model
         self.pairs: dict[Hashable, _Pair] = {}
         self.met: set[Hashable] = set()
@@ -36,7 +41,7 @@ class Captured:
         self.pool = torch.cuda.graph_pool_handle()
         self.stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         """One for all captures: each stream has memory of its own."""
-        self.full = _FULL * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        self.full = _FULL / share * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         self.anchor = torch.zeros((), device="cuda", requires_grad=True)
 
     def __call__(self, key: Hashable, function: Pass, tensors: Sequence[Tensor]) -> Tensor:

@@ -53,7 +53,9 @@ _WIDEST_HEAD = 256
 """Of FlashAttention."""
 
 
-def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, sparing: bool = False) -> bool:
+def attach(
+    model: TaskModel, *, compiled: bool = False, captured: bool = False, sparing: bool = False, share: int = 1
+) -> bool:
     """Let a model read without padding; return whether its class can.
 
     Args:
@@ -61,6 +63,7 @@ def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, 
       compiled: compile what is done token by token; the first batches then take some seconds.
       captured: replay training's passes as graphs of a GPU; not where layers are computed again.
       sparing: compute each layer again on the way back instead of keeping what is in it.
+      share: jobs that share the GPU, and its memory.
     """
     name, config = type(model.backbone).__name__, model.backbone.config
     by_layer = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
@@ -71,7 +74,7 @@ def attach(model: TaskModel, *, compiled: bool = False, captured: bool = False, 
     # What a model called whole keeps for the way back is two to three times as much, and two such passes are held while
     # one is captured: of Qwen3 that failed on a card of 80 GB (docs/performance.md), of the others nobody has tried.
     if model.unpadded is not None and captured and not sparing and by_layer:
-        model.unpadded.captured = Captured(model.backbone)
+        model.unpadded.captured = Captured(model.backbone, share)
     return known
 
 

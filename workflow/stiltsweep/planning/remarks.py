@@ -27,7 +27,10 @@ def of(needs: Needs) -> list[str]:
 def _memory(needs: Needs) -> Iterator[str]:
     """Yield each model's largest training on a GPU, where it takes much of the card."""
     sweep = needs.sweep
-    card, there = needs.card
+    card, whole = needs.card
+    share = int(sweep.config["resources"]["share"])
+    there = whole / share
+    part = f" for each of {share} jobs" if share > 1 else ""
     for model in sweep.models:
         jobs = [("intermediate", {"model": model, "intermediate": arm}) for arm in sweep.stages]
         jobs += [("predict", {"model": model, "target": target}) for target in sweep.languages]
@@ -49,10 +52,11 @@ def _memory(needs: Needs) -> Iterator[str]:
             )
             yield (
                 f"{model}: {rule} {what} needs about {most:.0f} GB of a GPU, and resources.card: {card} has "
-                f"{there:.0f}. {way}; or name a larger card."
+                f"{there:.0f}{part}. {way}; or name a larger card."
             )
         elif most > there / _WORTH_SAYING:
-            yield f"{model}: at most about {most:.0f} GB of a GPU's memory ({rule} {what}); {card} has {there:.0f}."
+            held = f"{card} has {there:.0f}{part}"
+            yield f"{model}: at most about {most:.0f} GB of a GPU's memory ({rule} {what}); {held}."
 
 
 _WORTH_SAYING = 2

@@ -77,6 +77,8 @@ class Run:
     """Compute activations again on the way back instead of keeping them: slower, less memory, the same numbers."""
     cuda_graphs: bool = True
     """Replay passes as graphs of a GPU, where it can: faster, the same numbers."""
+    share: int = 1
+    """Jobs that share the GPU; each may fill its part of the memory."""
     tracking: str | None = None
     """Where to send losses and dev scores meanwhile (`training.tracking`); None: nowhere."""
 
@@ -345,8 +347,10 @@ _WORTH_CAPTURING = 300
 """Updates of a run from which on its passes are captured as graphs; every shape costs as much as some updates."""
 
 
-def _room(model: TaskModel, device: Device, trained: Mapping[str, Tensor]) -> int:
+def _room(model: TaskModel, device: Device, trained: Mapping[str, Tensor], share: int) -> int:
     """Return the tokens of a micro-batch that fit on a GPU beside weights, gradients, two moments and an output layer.
+
+    Of a card that several jobs share, each has its part.
 
     By what the card has, not by what is free of it: dropout is drawn by micro-batch, so their size decides numbers.
     """
@@ -354,7 +358,7 @@ def _room(model: TaskModel, device: Device, trained: Mapping[str, Tensor]) -> in
     held = (
         12 * GPU_LOGITS + 4 * sum(p.numel() for p in model.parameters()) + 12 * sum(p.numel() for p in trained.values())
     )
-    memory = torch.cuda.get_device_properties(device.torch).total_memory
+    memory = torch.cuda.get_device_properties(device.torch).total_memory / share
     return int((_MEMORY_SHARE * memory - held) / (ACTIVATION_BYTES * config.hidden_size * config.num_hidden_layers))
 
 
@@ -396,7 +400,7 @@ class _Trainer:
         # On a GPU texts are read without padding; what is left of it on a CPU, `frozen` and small batches take care of.
         alone = device.torch.type == "cuda" and team.size == 1
         sparing, replays = run.gradient_checkpointing, run.cuda_graphs and self.total >= _WORTH_CAPTURING
-        if not (alone and unpadded.attach(model, captured=replays, sparing=sparing)) and sparing:
+        if not (alone and unpadded.attach(model, captured=replays, sparing=sparing, share=run.share)) and sparing:
             model.backbone.activation_checkpointing_enable()
         team.shard(model, device.torch)
         parameters = dict(model.backbone.named_parameters())
@@ -410,7 +414,7 @@ class _Trainer:
         self.trained: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best: dict[str, Tensor] = {}
         self.usual = settings.micro_batch_tokens or MICRO_BATCH_TOKENS
-        by_card = _room(model, device, self.trained) if alone and settings.micro_batch_tokens is None else 0
+        by_card = _room(model, device, self.trained, run.share) if alone and settings.micro_batch_tokens is None else 0
         self.budget = max(self.usual, by_card)
         self.repeatable = True
         """Whether nothing was computed so far that a GPU computes otherwise each time."""
