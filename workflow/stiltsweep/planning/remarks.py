@@ -47,7 +47,9 @@ def _memory(needs: Needs) -> Iterator[str]:
             count = -(-int(most * needs.training_gpus) // int(there)) if rule != "predict" else 0
             way = (
                 f"Set resources: {{gpus: {max(2, count)}}}, which share it, or {{gradient_checkpointing: true}}"
-                if count
+                if count and share == 1
+                else "Leave share out"
+                if share > 1
                 else "A prediction is one process"
             )
             yield (
