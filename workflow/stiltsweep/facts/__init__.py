@@ -1,7 +1,7 @@
 """The registry of kinds of task: what is known of each without a model, a metric or torch.
 
 Records, catalogue and plans read it, and know no kind by name. It holds what decides which data there are. What a stage
-does with them (forms, shuffles, metrics, texts to measure) is a function beside that stage, in a table by kind: so an
+does with them (forms, shuffles, texts to measure) is a function beside that stage, in a table by kind: so an
 edit of one does not change the code that data are prepared by, and prepares nothing again. Costs in plans decide no
 number and stand in `resources`.
 """
