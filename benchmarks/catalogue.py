@@ -1,7 +1,8 @@
 """Measure the catalogue: everything in it loaded, validated and dry-run, in as few jobs as hold every entry.
 
-Three sweeps, because a sweep is a product: every model without an intermediate task, every intermediate task and
-variant with one model, and every target with one model, each in one language. No network is asked, and no data or
+Four sweeps, because a sweep is a product: every model without an intermediate task, every intermediate task and
+variant with one model, and every target with one model, or with another where encoders cannot, each in one language.
+No network is asked, and no data or
 weights have to be there.
 
 Example:
@@ -29,11 +30,14 @@ import yaml  # noqa: E402
 
 from stiltsweep import catalog as catalogs  # noqa: E402
 from stiltsweep.catalog import Catalog, Task  # noqa: E402
+from stiltsweep.facts import KINDS  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
 from stiltsweep.languages import SOURCE_LANGUAGE  # noqa: E402
 
 MODEL = "e5-small"
 """The model of the sweeps that are about something else."""
+WRITER = "mt5-small"
+"""That of targets that encoders have no form for."""
 TARGET = "xnli"
 """Their target: one that is trained on."""
 VARIANTS = ["multi_task", "mnli+shuffled_labels", "mnli+mlm", "mnli+steps_matched"]
@@ -47,6 +51,10 @@ def configurations(catalog: Catalog) -> dict[str, dict[str, Any]]:
     texts = [task for task in catalog.intermediates.values() if task.kind == "text"]
     (shared, *_) = [code for code in texts[0].languages if all(code in text.languages for text in texts)]
     small = {TARGET: [_language(catalog.targets[TARGET])]}
+    asked = {name: [_language(task)] for name, task in sorted(catalog.targets.items())}
+    read, written = (
+        {n: asked[n] for n in asked if KINDS[catalog.targets[n].kind].encoders is e} for e in (True, False)
+    )
     common = {"minimum_examples": 1, "seeds": [0], "data_root": "data", "intermediates": ["none"]}
     return {
         "models": {**common, "models": sorted(catalog.models), "targets": small},
@@ -60,9 +68,10 @@ def configurations(catalog: Catalog) -> dict[str, dict[str, Any]]:
         "targets": {
             **common,
             "models": [MODEL],
-            "targets": {name: [_language(task)] for name, task in sorted(catalog.targets.items())},
+            "targets": read,
             "probes": {"tasks": sorted(catalog.probes), "stages": ["pretrained"]},
         },
+        "written": {**common, "models": [WRITER], "targets": written},
     }
 
 

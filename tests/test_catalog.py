@@ -25,6 +25,7 @@ from stiltsweep.sweep import Sweep
 ROOT = Path(__file__).parents[1]
 COMMIT = re.compile(r"[0-9a-f]{40}")
 UNPINNED = {
+    "csebuetnlp/xlsum": "refs/convert/parquet",
     "commul/universal_dependencies": "2.17",
     "CohereLabs/Global-MMLU": "main",
     "juletxara/xstory_cloze": "main",
@@ -291,6 +292,7 @@ UPSTREAM: dict[str, dict[str, Any]] = {
         "misc": ["SpaceAfter=No|Gloss=x", None],
     },
     "mteb/tatoeba-bitext-mining": {"sentence1": "Hallo", "sentence2": "Hello"},
+    "csebuetnlp/xlsum": {"id": "x", "url": "u", "title": "t", "summary": "Rome sums up.", "text": "Rome is a city."},
     "wikimedia/wikipedia": {"id": "12", "url": "u", "title": "t", "text": "Rome is a city."},
 }  # fmt: skip
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -312,6 +314,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "panx": {"tokens": ["In", "Rome"], "tags": ["O", "B-LOC"]},
     "wikipedia": {"text": "Rome is a city."},
+    "xlsum": {"text": "Rome is a city.", "references": ["Rome sums up."]},
 }
 QA = {"context": "From Rome on.", "question": "Whence?", "answers": [{"text": "Rome", "start": 5}]}
 
@@ -513,5 +516,7 @@ def test_every_entry_is_in_a_dry_run(everything: Catalog, tmp_path: Path) -> Non
     assert trained == {*everything.intermediates, *catalogue.VARIANTS} - {"mnli+steps_matched"}
     assert "predict xnli with e5-small <- mnli+steps_matched " in text["intermediates"]
     assert found(r"prepare ([\w.-]+) in ", "intermediates") == {*everything.intermediates, "xnli"}
-    assert found(r"evaluate e5-small <- none on ([\w.-]+) in ", "targets") == set(everything.targets)
+    read = found(r"evaluate e5-small <- none on ([\w.-]+) in ", "targets")
+    written = found(r"evaluate mt5-small <- none on ([\w.-]+) in ", "written")
+    assert read | written == set(everything.targets) and written == {"xlsum"}
     assert found(r"probe \S+ for ([\w.-]+)", "targets") == set(everything.probes)

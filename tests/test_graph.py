@@ -190,7 +190,7 @@ def test_imports_run_downward() -> None:
     import ast
 
     order = [
-        {"errors", "place"}, {"files", "counting", "writing"}, {"code"}, {"identity"}, {"downloads", "schema", "scriptlog", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"records", "languages"}, {"catalog"},
+        {"errors", "place"}, {"files", "counting", "writing"}, {"code"}, {"identity"}, {"downloads", "schema", "scriptlog", "layout", "lock", "invocation"}, {"controllers"}, {"metrics", "feats", "cuts"}, {"facts"}, {"records", "languages"}, {"catalog"},
         {"arms"}, {"config", "settings"}, {"sources"}, {"sweep", "aggregates"}, {"jobs"}, {"evaluation", "models", "resources"}, {"kinds", "tokenization"}, {"layers", "prediction"}, {"training"}, {"warm"},
         {"resampling"}, {"probing"}, {"significance"}, {"typology"}, {"behaviour", "combining", "comparing", "keep", "planning", "power", "preflight", "report", "submission"}, {"results", "export"},
     ]  # fmt: skip

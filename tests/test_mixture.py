@@ -23,6 +23,7 @@ import transformers
 
 import tiny
 from stiltsweep.errors import UserError
+from stiltsweep.facts import KINDS
 from stiltsweep.files import digest_file, read_json, write_record
 from stiltsweep.kinds import Limits, Representation, form, shuffle_labels
 from stiltsweep.kinds import masked_language as mlm
@@ -30,7 +31,7 @@ from stiltsweep.models import fetch
 from stiltsweep.models.batches import collate
 from stiltsweep.models.load import HEAD, Source, TaskModel, build, read_tensors
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.records import KINDS, Meta, Row, read_meta, read_rows, write_rows
+from stiltsweep.records import Meta, Row, read_meta, read_rows, write_rows
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop
 from stiltsweep.training.mixture import Mixture
@@ -526,7 +527,13 @@ def test_rates_leave_something_to_a_task_without_one(rates: list[float | None]) 
 
 
 def _answers(kind: str, row: Row) -> Any:
-    column = {"tagging": "tags", "span_qa": "question", "retrieval": "gold", "mining": "gold"}.get(kind, "label")
+    column = {
+        "tagging": "tags",
+        "span_qa": "question",
+        "retrieval": "gold",
+        "mining": "gold",
+        "generation": "references",
+    }.get(kind, "label")
     return row[column]
 
 
@@ -535,6 +542,7 @@ SPLITS = {
     "multiple_choice": _rows(_choices, train=60),
     "tagging": _rows(_tags, train=30),
     "span_qa": _rows(_span, train=40),
+    "generation": _rows(lambda n: {"text": str(n), "references": [f"about {n}"]}, train=40),
     **{
         kind: _rows(lambda n: {"side": ["query", "candidate"][n % 2], "text": str(n), "gold": [] if n % 2 else [str(n)]}, train=40)
         for kind in ("retrieval", "mining")
@@ -554,7 +562,7 @@ def test_shuffling_keeps_texts_and_answers_but_not_which_belongs_where(kind: str
     name = (
         "label"
         if kind in ("classification", "multiple_choice")
-        else {"tagging": "tags", "span_qa": "question"}.get(kind, "gold")
+        else {"tagging": "tags", "span_qa": "question", "generation": "references"}.get(kind, "gold")
     )
     assert [{k: v for k, v in row.items() if k != name} for row in found] == [{k: v for k, v in row.items() if k != name} for row in rows]  # fmt: skip
     if kind == "tagging":

@@ -10,6 +10,7 @@ import pytest
 
 from stiltsweep import records
 from stiltsweep.errors import UserError
+from stiltsweep.facts import KINDS, SIDED
 
 ABOUT = {"task": "toy", "language": "th", "metrics": ["accuracy"], "parallel": "full"}
 
@@ -71,6 +72,10 @@ def plain(index: int, **changes: Any) -> dict[str, Any]:
     return {"id": f"{index}", "split": "train", "text": "Мамо"} | changes
 
 
+def written(index: int, **changes: Any) -> dict[str, Any]:
+    return {"id": f"{index}", "split": "test", "text": "ข่าว", "references": ["สรุป", f"{index}"]} | changes
+
+
 MAKERS = {
     "text": (plain, []),
     "classification": (classification, ["yes", "no"]),
@@ -80,9 +85,15 @@ MAKERS = {
     "span_qa": (answered, []),
     "retrieval": (query, []),
     "mining": (query, []),
+    "generation": (written, []),
 }
 
 FAULTS = [
+    ("generation", {"text": "\u3000"}, "text is empty"),
+    ("generation", {"text": None}, "text is missing"),
+    ("generation", {"references": None}, "references is missing"),
+    ("generation", {"references": []}, "references must be non-empty texts"),
+    ("generation", {"references": ["สรุป", " "]}, "references must be non-empty texts"),
     ("text", {"text": "\t"}, "text is empty"),
     ("classification", {"id": None}, "id is missing"),
     ("classification", {"split": None}, "split is missing"),
@@ -115,7 +126,7 @@ FAULTS = [
 @pytest.mark.parametrize(("kind", "changes", "sentence"), FAULTS, ids=lambda value: str(value)[:40])
 def test_a_row_that_breaks_a_rule_is_refused_and_nothing_is_left(tmp_path, kind, changes, sentence):
     maker, labels = MAKERS[kind]
-    good = [maker(0), candidate(0)] if kind in records.SIDED else [maker(0)]
+    good = [maker(0), candidate(0)] if kind in SIDED else [maker(0)]
     with pytest.raises(UserError) as error:
         write(tmp_path / "data" / "th.parquet", kind, [*good, maker(1, **changes)], labels)
     assert "toy/th" in str(error.value)
@@ -228,7 +239,7 @@ TEXTS = [
 
 
 def test_every_kind_is_tested():
-    assert set(MAKERS) == set(records.KINDS)
+    assert set(MAKERS) == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", list(MAKERS))
@@ -245,6 +256,7 @@ def test_round_trip_in_several_scripts(tmp_path, kind):
             "span_qa": [answered(index, context=padded, answers=[{"text": text, "start": 2}] if index % 3 else [])],
             "retrieval": [query(index, text=text), candidate(index, text=padded)],
             "mining": [query(index, text=text, gold=[] if index else ["0"]), candidate(index, text=padded)],
+            "generation": [written(index, text=text, references=[padded, text])],
         }[kind]
     path = tmp_path / "data" / "th.parquet"
     meta = write(path, kind, rows, MAKERS[kind][1])
@@ -260,7 +272,7 @@ def test_splits_are_read_apart_and_columns_that_no_kind_has_are_left_out(tmp_pat
     rows = [tagged(0, split="train", place="a.conllu, line 1"), tagged(1), tagged(2)]
     write(path, "tagging", rows, ["P", "V"])
     assert [row["id"] for row in records.read_rows(path, "test")] == ["1", "2"]
-    assert set(records.read_rows(path, "train")[0]) == {"id", "split", *records.COLUMNS["tagging"]}
+    assert set(records.read_rows(path, "train")[0]) == {"id", "split", *KINDS["tagging"].columns}
 
 
 def test_a_file_that_is_missing_or_cut_off_is_named_with_the_way_to_rebuild_it(tmp_path):

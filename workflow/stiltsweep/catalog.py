@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import UserError, nearest
+from .facts import KINDS
 from .languages import SOURCE_LANGUAGE, Languages
 from .metrics import fitting
 from .place import beside
@@ -29,7 +30,6 @@ _A = {"intermediate": "an intermediate", "target": "a target", "probe": "a probi
 _SECTIONS = ("models/", "recipes/", *(f"{role}/" for role in ROLES), "languages.csv")
 OURS = "ours"
 """Name of the recipe that says nothing: models and tasks have settings of their own."""
-LABELLED = ("classification", "tagging")
 PROBED = "word_features"
 """The kind of every probing task, and of no other."""
 
@@ -296,8 +296,9 @@ def _task(path: Path, role: str, languages: Languages) -> Task:
         rule = "takes no metrics: probes have accuracies of their own" if role == "probe" else "the key is missing"
         raise UserError(f"{path}: metrics: {rule}.")
     given = len({"labels", "labels_file"} & definition.keys())
-    if given != (definition["kind"] in LABELLED):
-        rule = "needs either labels or labels_file" if definition["kind"] in LABELLED else "takes no labels"
+    labelled = KINDS[definition["kind"]].labelled
+    if given != labelled:
+        rule = "needs either labels or labels_file" if labelled else "takes no labels"
         raise UserError(f"{path}: labels: kind {definition['kind']!r} {rule}.")
     return Task(name, role, MappingProxyType(definition))
 
@@ -331,8 +332,6 @@ def _recipe(path: Path) -> Recipe:
 
 DEV = "dev"
 """In the place of a layer of retrieval: the one that finds most on English dev data."""
-PAIRED = ("retrieval", "span_qa", "multiple_choice", "classification")
-"""Kinds whose English dev data hold texts that belong together."""
 
 
 def _check_layer(chosen: Mapping[str, Any], tasks: Mapping[str, Task], where: str) -> None:
@@ -349,7 +348,9 @@ def _check_layer(chosen: Mapping[str, Any], tasks: Mapping[str, Task], where: st
             )
         return
     fitting_ = [
-        task.name for task in tasks.values() if task.kind in PAIRED and DEV in task.languages.get(SOURCE_LANGUAGE, {})
+        task.name
+        for task in tasks.values()
+        if KINDS[task.kind].paired and DEV in task.languages.get(SOURCE_LANGUAGE, {})
     ]
     if name is None:
         raise UserError(

@@ -17,10 +17,11 @@ from . import sources
 from .aggregates import members
 from .catalog import BUILT_IN, DEV, Recipe, Task
 from .errors import UserError
+from .facts import SIDED
 from .files import canonical, digest, read_json
 from .languages import SOURCE_LANGUAGE
 from .place import from_here
-from .records import SIDED, UNPREPARED
+from .records import UNPREPARED
 from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
 from .sources import templates
 from .sources.parts import rooted

@@ -18,6 +18,7 @@ from . import identity as identities
 from . import layers
 from .cuts import describe
 from .errors import UserError
+from .facts import SIDED
 from .files import MADE_BY, SEAL, canonical, digest, read_record, write_json, write_record
 from .kinds import Form, form
 from .models import architectures, frozen, unpadded
@@ -25,7 +26,7 @@ from .models.batches import Example, by_budget, size
 from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
-from .records import SIDED, Meta, Row, data_of, read_meta, read_rows
+from .records import Meta, Row, data_of, read_meta, read_rows
 from .settings import PredictionSettings
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ from typing import Any
 
 from .catalog import Catalog, Model, Task
 from .errors import UserError
+from .facts import KINDS, SIDED
 from .files import unique
-from .interfaces import writes
+from .interfaces import INTERFACES, writes
 from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
-from .records import SIDED
 from .settings import T5_FAMILY, TrainingSettings
 from .sources import READERS
 from .sources.parts import root, rooted
@@ -136,8 +136,16 @@ def _absent(jobs: Jobs, absent: Mapping[str, Sequence[str]]) -> str:
 
 
 def _check_heads(sweep: Sweep) -> None:
-    """Refuse targets whose head nothing trains: a random one scores, and is tested, like any other."""
+    """Refuse tasks that encoders have no form for, and targets whose head nothing trains: a random one scores, too."""
     encoders = [name for name in sweep.models if sweep.catalog.models[name].interface == "encoder"]
+    for name in sweep.tasks if encoders else ():
+        task = sweep.catalog.task(name)
+        if not KINDS[task.kind].encoders:
+            able = ", ".join(one for one, about in INTERFACES.items() if about.writes)
+            raise UserError(
+                f"{task.role}/{name}.yaml: kind {task.kind!r} is for models that write text (interface {able}), and "
+                f"{encoders[0]} is an encoder: name only such models, or leave the task out with without: [{name}]."
+            )
     for name in sweep.languages:
         task = sweep.catalog.targets[name]
         if encoders and task.kind not in SIDED and not task.train_on:

@@ -7,22 +7,20 @@ that no later stage has to read the catalogue.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import feats
 from .errors import UserError
+from .facts import KINDS, SIDED
+from .facts import Row as Row
 from .files import canonical, check_digest, digest_file, read_record, replacing, write_record
 from .identity import metrics_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Row = dict[str, Any]
-"""One example: `id` (unique within its split), `split`, and the columns of its kind."""
 
 UNPREPARED = ".failed"
 """Suffix of the note that lies in a prepared file's place when it could not be made: the definition, and why."""
@@ -32,24 +30,6 @@ SPLITS = ("train", "dev", "test")
 CLUSTER = "cluster"
 """Column of what an example shares with others of its language (a premise, a paragraph, a template): tests draw
 clusters. Every kind may have it; it decides no prediction and no score, so it is not in the digest of the rows."""
-COLUMNS: dict[str, dict[str, str]] = {
-    # Column -> type, as pyarrow spells it; "?" marks a column that may be missing or null.
-    "classification": {"text_a": "string", "text_b": "string?", "label": "string"},
-    "multiple_choice": {"context": "string", "question": "string?", "choices": "list<string>", "label": "int32"},
-    "tagging": {"tokens": "list<string>", "tags": "list<string>", "space_after": "list<bool>?"},
-    "span_qa": {"context": "string", "question": "string", "answers": "list<struct<text: string, start: int32>>"},
-    # Queries and candidates share a file; `gold` holds the ids of a query's right candidates, empty for a candidate.
-    "retrieval": {"side": "string", "text": "string", "gold": "list<string>"},
-    # The same, but most queries have no right candidate; the threshold is tuned on dev.
-    "mining": {"side": "string", "text": "string", "gold": "list<string>"},
-    # Plain text, for span corruption.
-    "text": {"text": "string"},
-    # Words and their morphology (see `feats`), for probes; nothing is trained on them or predicted.
-    "word_features": {"tokens": "list<string>", "features": "list<string>", "space_after": "list<bool>?"},
-}
-KINDS = tuple(COLUMNS)
-SIDED = ("retrieval", "mining")
-"""Kinds whose rows are queries and candidates; an id may occur once on each side."""
 _BATCH_ROWS = 20_000
 
 
@@ -95,7 +75,7 @@ def schema(kind: str) -> pa.Schema:
         "list<struct<text: string, start: int32>>": pa.list_(struct),
     }
     fields = [pa.field("id", pa.string(), nullable=False), pa.field("split", pa.string(), nullable=False)]
-    for name, spec in {**COLUMNS[kind], CLUSTER: "string?"}.items():
+    for name, spec in {**KINDS[kind].columns, CLUSTER: "string?"}.items():
         fields.append(pa.field(name, types[spec.rstrip("?")], nullable=spec.endswith("?")))
     return pa.schema(fields)
 
@@ -221,7 +201,7 @@ def write_rows(
 
     Args:
       path: the Parquet file.
-      kind: one of `KINDS`.
+      kind: one of `facts.KINDS`.
       rows: examples in their final order, splits contiguous.
       about: task, language, metrics, parallel, source, text2text (see `Meta`).
       labels: every allowed label (classification, tagging); empty for the other kinds.
@@ -296,7 +276,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 def _checked(rows: Iterable[Row], kind: str, labels: list[str], where: str) -> Iterator[Row]:
     """Yield the rows with exactly the schema's columns, refusing the first one that breaks a rule."""
-    names = ("id", "split", *COLUMNS[kind], CLUSTER)
+    names = ("id", "split", *KINDS[kind].columns, CLUSTER)
     known = set(labels)
     seen: set[tuple[str, str]] = set()
     answers: dict[str, Counter[Any]] = {}
@@ -312,8 +292,8 @@ def _checked(rows: Iterable[Row], kind: str, labels: list[str], where: str) -> I
         if key in seen:
             raise UserError(f"{where}: {place}: id {row['id']!r} occurs twice in split {row['split']!r}.")
         seen.add(key)
-        if kind in _ANSWERS:
-            answers.setdefault(row["split"], Counter()).update(_ANSWERS[kind](row))
+        if (told := KINDS[kind].answers) is not None:
+            answers.setdefault(row["split"], Counter()).update(told(row))
         if kind in SIDED:
             if row["side"] == "candidate":
                 candidates.setdefault(row["split"], set()).add(row["id"])
@@ -334,100 +314,11 @@ def _checked(rows: Iterable[Row], kind: str, labels: list[str], where: str) -> I
             raise UserError(f"{where}: query {query!r} names the candidate {gold!r}, which split {split!r} lacks.")
 
 
-# What of a row would be constant if its answer were hidden.
-_ANSWERS: dict[str, Callable[[Row], Iterable[Any]]] = {
-    "classification": lambda row: (row["label"],),
-    "multiple_choice": lambda row: (row["label"],),
-    "tagging": lambda row: row["tags"],
-    "span_qa": lambda row: (("an answer", row["id"]) if row["answers"] else "no answer",),
-}
-
-
 def _fault(row: Row, kind: str, labels: set[str]) -> str:
     """Return the rule a row breaks, or an empty string."""
-    for name in ("id", "split", *(c for c, spec in COLUMNS[kind].items() if not spec.endswith("?"))):
+    for name in ("id", "split", *(c for c, spec in KINDS[kind].columns.items() if not spec.endswith("?"))):
         if row.get(name) is None:
             return f"{name} is missing"
     if row["split"] not in SPLITS:
         return f"split is {row['split']!r}, allowed: {', '.join(SPLITS)}"
-    return _KIND_FAULTS[kind](row, labels)
-
-
-def _classification_fault(row: Row, labels: set[str]) -> str:
-    if not row["text_a"].strip():
-        return "text_a is empty"
-    if row.get("text_b") is not None and not row["text_b"].strip():
-        return "text_b is empty"
-    return "" if row["label"] in labels else f"label {row['label']!r} is not one of {sorted(labels)}"
-
-
-def _multiple_choice_fault(row: Row, labels: set[str]) -> str:
-    if len(row["choices"]) < 2 or not all(choice.strip() for choice in row["choices"]):
-        return "choices must be at least two non-empty texts"
-    return "" if 0 <= row["label"] < len(row["choices"]) else f"label {row['label']} is not an index into its choices"
-
-
-def _tagging_fault(row: Row, labels: set[str]) -> str:
-    if fault := _tokens_fault(row, "tags"):
-        return fault
-    unknown = sorted(set(row["tags"]) - labels)
-    return f"tag {unknown[0]!r} is not one of {sorted(labels)}" if unknown else ""
-
-
-def _tokens_fault(row: Row, beside: str) -> str:
-    if not row["tokens"] or not all(token.strip() for token in row["tokens"]):
-        return "tokens must be non-empty texts"
-    if len(row["tokens"]) != len(row[beside]):
-        return f"{len(row['tokens'])} tokens but {len(row[beside])} {beside}"
-    if row.get("space_after") is not None and len(row["space_after"]) != len(row["tokens"]):
-        return f"{len(row['tokens'])} tokens but {len(row['space_after'])} space_after marks"
-    return ""
-
-
-def _span_qa_fault(row: Row, labels: set[str]) -> str:
-    if not row["context"].strip() or not row["question"].strip():
-        return "context or question is empty"
-    for answer in row["answers"]:
-        start, text = answer["start"], answer["text"]
-        if not text or row["context"][start : start + len(text)] != text:
-            return f"answer {text!r} is not at offset {start} of the context (offsets count code points)"
-    return ""
-
-
-def _retrieval_fault(row: Row, labels: set[str]) -> str:
-    if row["side"] == "query" and not row["gold"]:
-        return "a query needs at least one gold id"
-    return _mining_fault(row, labels)
-
-
-def _mining_fault(row: Row, labels: set[str]) -> str:
-    if row["side"] not in ("query", "candidate"):
-        return f"side is {row['side']!r}, allowed: query, candidate"
-    return "" if row["text"].strip() else "text is empty"
-
-
-def _text_fault(row: Row, labels: set[str]) -> str:
-    return "" if row["text"].strip() else "text is empty"
-
-
-def _word_features_fault(row: Row, labels: set[str]) -> str:
-    if fault := _tokens_fault(row, "features"):
-        return fault
-    try:
-        for text in row["features"]:
-            feats.parse(text)
-    except ValueError as error:
-        return f"features: {error}"
-    return ""
-
-
-_KIND_FAULTS = {
-    "text": _text_fault,
-    "classification": _classification_fault,
-    "multiple_choice": _multiple_choice_fault,
-    "tagging": _tagging_fault,
-    "span_qa": _span_qa_fault,
-    "retrieval": _retrieval_fault,
-    "mining": _mining_fault,
-    "word_features": _word_features_fault,
-}
+    return KINDS[kind].fault(row, labels)

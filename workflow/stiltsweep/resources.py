@@ -19,18 +19,33 @@ from .jobs import Jobs
 from .languages import SOURCE_LANGUAGE
 from .settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
 
-TOKENS = {
-    "classification": 48,
-    "multiple_choice": 192,
-    "tagging": 32,
-    "span_qa": 256,
-    "retrieval": 24,
-    "mining": 24,
-    "word_features": 32,
+
+@dataclass(frozen=True)
+class Cost:
+    """What an example of a kind costs, roughly."""
+
+    tokens: int
+    """Mean of tokens per example of the published tasks, for catalogue entries without `tokens` of their own."""
+    written: int = 0
+    """The same of answers that are written as text; 0 where none are."""
+    closed: bool = False
+    """Whether answers are of a closed set, which a model that writes text weighs in one pass."""
+    long: bool = False
+    """Whether encoders read all of a text, however long: in windows, or as a sequence for each answer."""
+
+
+COSTS = {
+    "classification": Cost(48, 4, closed=True),
+    "multiple_choice": Cost(192, 8, closed=True, long=True),
+    "tagging": Cost(32, 40),
+    "span_qa": Cost(256, 8, long=True),
+    "retrieval": Cost(24),
+    "mining": Cost(24),
+    "word_features": Cost(32),
+    "text": Cost(0),
+    "generation": Cost(512, 48),
 }
-"""Rough mean of tokens per example of the published tasks, for catalogue entries without `tokens` of their own."""
-TARGETS = {"classification": 4, "multiple_choice": 8, "tagging": 40, "span_qa": 8}
-"""The same of answers that are written as text; retrieval writes none, and plain text `_CORRUPTED` of what it reads."""
+"""Kind -> costs. Plain text fills max_length, and `_CORRUPTED` of it is written."""
 _CORRUPTED = 0.2
 _CHOICES = 3
 """Answers of a closed set, all of which a prediction weighs."""
@@ -236,7 +251,7 @@ class Needs:
         if not writes(about.interface):
             return Need(2 * size.dense * tokens, memory, gpu_mb=_gpu(size, about, read, 0, 0))
         # A closed set of answers is weighed in one pass, an open answer written piece by piece.
-        times = _CHOICES if task.kind in ("classification", "multiple_choice") else GENERATION
+        times = _CHOICES if COSTS[task.kind].closed else GENERATION
         written = tokens * answer_share(task) * times
         work = 2 * (size.encoder * tokens + (size.writing + size.output) * written)
         return Need(work, memory, gpu_mb=_gpu(size, about, read, read * answer_share(task) * _CHOICES, 0))
@@ -247,7 +262,7 @@ class Needs:
         size = Size.of(about)
         width, layers = int(about.definition["hidden_size"]), int(about.definition["layers"]) + 1
         languages, poolings = len(self.sweep.probe_tasks[task]), len(probes["pooling"])
-        read = 2 * size.dense * languages * probes["sentences"] * TOKENS[self.sweep.catalog.probes[task].kind]
+        read = 2 * size.dense * languages * probes["sentences"] * COSTS[self.sweep.catalog.probes[task].kind].tokens
         # Of every probe the products of the words' vectors with each other; not every language has every feature.
         fitted = languages * len(probes["features"]) / 2 * layers * poolings * 2 * probes["words"] * width**2
         # Vectors of one language: about a dozen words of a sentence have a feature.
@@ -313,17 +328,18 @@ def tokens_per_example(task: Task, max_length: int, model: Model) -> int:
         return min(int(task.definition["tokens"] * pieces), max(max_length, int(task.definition["tokens"])))
     if task.kind == "text":
         return max_length
+    cost = COSTS[task.kind]
     # Long texts are cut into windows or cut off; answers to choose from are sequences of their own.
-    if task.kind in ("span_qa", "multiple_choice") and model.interface == "encoder":
-        return int(TOKENS[task.kind] * pieces)
-    return min(int(TOKENS[task.kind] * pieces), max_length)
+    if cost.long and model.interface == "encoder":
+        return int(cost.tokens * pieces)
+    return min(int(cost.tokens * pieces), max_length)
 
 
 def answer_share(task: Task) -> float:
     """Return pieces of an answer written as text for each piece that is read of the example."""
     if task.kind == "text":
         return _CORRUPTED
-    return TARGETS.get(task.kind, 0) / TOKENS[task.kind]
+    return COSTS[task.kind].written / COSTS[task.kind].tokens
 
 
 def _count(task: Task, languages: Iterable[str], split: str) -> int:

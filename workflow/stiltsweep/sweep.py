@@ -10,9 +10,9 @@ from typing import Any
 from .arms import BASELINE, Arm
 from .catalog import DEV, OURS, Catalog, Recipe
 from .config import resolve_arms
+from .facts import SIDED
 from .languages import SOURCE_LANGUAGE
 from .layout import Cell, Layout
-from .records import SIDED
 
 
 @dataclass(frozen=True)

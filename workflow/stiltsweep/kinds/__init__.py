@@ -8,12 +8,14 @@ on a decoder alone. Nothing outside this package asks what kind a task is.
 from __future__ import annotations
 
 from ..errors import UserError
+from ..facts import SIDED
 from ..models.tokenizer import Tokenizer
-from ..records import SIDED, Meta
+from ..records import Meta
 from ..settings import Limits, Representation
 from .base import Form
 from .causal import CausalLanguage, CausalText
 from .classification import ClassificationForm, ClassificationText
+from .generation import GenerationText
 from .masked_language import MaskedLanguage
 from .mining import MiningForm
 from .multiple_choice import MultipleChoiceForm, MultipleChoiceText
@@ -38,6 +40,7 @@ _TEXT: dict[str, type[TextForm]] = {
     "multiple_choice": MultipleChoiceText,
     "tagging": TaggingText,
     "span_qa": SpanText,
+    "generation": GenerationText,
 }
 
 
@@ -45,8 +48,10 @@ def form(meta: Meta, tokenizer: Tokenizer, *, interface: str, limits: Limits, re
     """Return the form of a task's kind for a model's interface.
 
     Raises:
-      UserError: the kind has no text form.
+      UserError: the kind has no form for it; plans refuse that before.
     """
+    if interface == "encoder" and meta.kind not in _ENCODER:
+        raise UserError(f"{meta.task}: kind {meta.kind!r} has no encoder form; use a model that writes text.")
     if interface == "encoder" or meta.kind in SIDED:
         # Retrieval compares representations, so it reads the encoder whatever the interface.
         return _ENCODER[meta.kind](meta, tokenizer, limits, representation)

@@ -15,7 +15,7 @@ def shuffle_labels(kind: str, rows: Sequence[Row], seed: int) -> list[Row]:
     What an answer is depends on the kind. Classification: the label. Multiple choice: the label, among the rows with
     as many choices. Tagging: the tags, over all tokens of the split. Question answering: the question (an answer is a
     place in its context, and stays there). Retrieval and mining: the ids of the right candidates, among the queries.
-    Plain text has no answers.
+    Generation: the references. Plain text has no answers.
     """
     return _SHUFFLES[kind](rows, np.random.default_rng(seed))
 
@@ -53,6 +53,10 @@ def _sided(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
     return _exchange(rows, [i for i, row in enumerate(rows) if row["side"] == "query"], "gold", rng)
 
 
+def _generation(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
+    return _exchange(rows, range(len(rows)), "references", rng)
+
+
 def _text(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
     return list(rows)
 
@@ -65,4 +69,5 @@ _SHUFFLES: dict[str, Callable[[Sequence[Row], np.random.Generator], list[Row]]] 
     "retrieval": _sided,
     "mining": _sided,
     "text": _text,
+    "generation": _generation,
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError, nearest
-from . import answers, classes, mining, neutral, ranking, spans
+from . import answers, classes, generation, mining, neutral, ranking, spans
 
 Gold = Mapping[str, Any]
 """One row of prepared data (see `records`)."""
@@ -94,6 +94,9 @@ METRICS: dict[str, Metric] = {
         Metric("mrr_at_20", *_mean("reciprocal_rank"), ranking.reciprocal_rank),
         Metric("map_at_20", *_mean("average_precision"), ranking.average_precision),
         Metric("bucc_f1", *_F1, mining.pairs),
+        Metric("chrf", *_mean("f"), generation.chrf),
+        Metric("rouge_1", *_mean("f"), generation.rouge_1),
+        Metric("rouge_l", *_mean("f"), generation.rouge_l),
     )
 }
 
@@ -109,6 +112,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "retrieval": _SEARCH,
     "mining": ("bucc_f1",),
     "text": ("reconstruction_accuracy",),
+    "generation": ("chrf", "rouge_l", "rouge_1"),
 }
 """Kind of task -> metrics that can score it."""
 

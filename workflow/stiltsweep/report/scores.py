@@ -31,6 +31,7 @@ GROUPS = {
     "span_qa": "QA",
     "retrieval": "retrieval",
     "mining": "retrieval",
+    "generation": "generation",
 }
 """Kind of task -> the group under which benchmarks print it."""
 BEST = "best by English dev"

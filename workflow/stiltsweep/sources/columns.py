@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..records import CLUSTER, COLUMNS, Row
+from ..facts import KINDS
+from ..records import CLUSTER, Row
 
 PAIR = {"query": "string", "candidate": "string", "candidate_id": "string?", CLUSTER: "string?"}
 """Retrieval may map these instead of side, text and gold: a row is a query and its one right candidate. The candidate's
@@ -39,15 +40,15 @@ class Columns:
         """Compile a mapping.
 
         Args:
-          kind: one of `records.KINDS`.
+          kind: one of `facts.KINDS`.
           spec: record column -> upstream column name, list of values, or mapping (see `KEYS`).
           place: the mapping's owner in the YAML file, for error texts.
 
         Raises:
           UserError: an unknown or missing column or key; the text names the nearest known one.
         """
-        types = {"id": "string", **COLUMNS[kind], CLUSTER: "string?"}
-        self._pair = kind == "retrieval" and not spec.keys() & set(COLUMNS[kind])
+        types = {"id": "string", **KINDS[kind].columns, CLUSTER: "string?"}
+        self._pair = kind == "retrieval" and not spec.keys() & set(KINDS[kind].columns)
         if self._pair:
             types = {"id": "string", **PAIR}
         for column in spec:

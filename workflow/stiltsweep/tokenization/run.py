@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..facts import SIDED
 from ..files import replacing, write_json
 from ..languages import SOURCE_LANGUAGE
 from ..models.tokenizer import Tokenizer
-from ..records import SIDED, Meta, Row, read_meta, read_rows
+from ..records import Meta, Row, read_meta, read_rows
 from ..writing import spaced
 from . import segmentations, texts, words
 from .attributes import NAMES, NUMERIC, Attributes, Segmented, attributes

@@ -64,6 +64,10 @@ def _span_qa(row: Row, candidates: Mapping[str, str]) -> Texts:
     return Texts((question, context), pair=(question, context), answers=answers, question=question)
 
 
+def _generation(row: Row, candidates: Mapping[str, str]) -> Texts:
+    return Texts((row["text"],), pair=(row["text"], row["references"][0]))
+
+
 def _sided(row: Row, candidates: Mapping[str, str]) -> Texts:
     right = next((candidates[name] for name in row["gold"][:1] if name in candidates), None)
     return Texts((row["text"],), pair=None if right is None else (row["text"], right))
@@ -76,6 +80,7 @@ _KINDS: dict[str, Callable[[Row, Mapping[str, str]], Texts]] = {
     "span_qa": _span_qa,
     "retrieval": _sided,
     "mining": _sided,
+    "generation": _generation,
 }
 
 
