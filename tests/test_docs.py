@@ -81,8 +81,8 @@ def test_links_and_paths_exist(path: Path) -> None:
 
 
 def test_the_readmes_own_catalogue_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files of its example are written where it says, and then plan; the task is read from made-up files."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The files of its example (three on the page of what to add) plan; the task is read from made-up files."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/adding.md"))
     files = dict(re.findall(r"^```yaml\n# ([\w./-]+)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     files |= dict(re.findall(r"^`([\w./-]+\.csv)`[^\n]*\n\n```csv\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) == 4
