@@ -1,4 +1,4 @@
-"""Compare every metric with the official code, where it is there, and write the table of agreement to docs/agreement.md.
+"""Compare every metric with the official code, where it is there, and write the tables of docs/agreement.md.
 
 The code lies below one folder, each part in a folder of its own (xtreme, multilingual-t5, t5, seqio, seqeval-0.0.12,
 re2, networkx; data in xquad, ner and udpos); what is not there is said with the command that gets it, and left out.
