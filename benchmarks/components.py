@@ -1,6 +1,7 @@
 """Take the variance components of a finished sweep into the catalogue, for `snakemake power` of sweeps to come.
 
-    python benchmarks/components.py --results results        the default sweep's, as packaged
+    snakemake --cores 2 --configfile sweeps/commands.yaml
+    python benchmarks/components.py                          that sweep's, as packaged
 
 Writes workflow/catalog/components.csv: a row for each kind of task and each lift (of one arm, of the mean of the arms).
 """
@@ -24,7 +25,8 @@ from stiltsweep.power import sources  # noqa: E402
 def main() -> None:
     """Read the tests of a sweep, and write their components by kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--results", type=Path, default=Path("results/commands"))
+    parser.add_argument("--name", default="sweeps/commands.yaml", help="what to call the sweep")
     parser.add_argument("--output", type=Path, default=sources.PACKAGED)
     arguments = parser.parse_args()
     documents = [read_json(path) for path in sorted(arguments.results.glob("significance/*/*.json"))]
@@ -40,7 +42,7 @@ def main() -> None:
         of = ", ".join(sorted({f"{one['target']} ({one['metric']}) of {one['model']}" for one in own}))
         languages = max(len(one["joint"]["mean"]["languages"]) for one in own)
         arms = len(own[0]["components"]["arms"])
-        source = f"the default sweep: {of}, {languages} languages, {arms} arms"
+        source = f"{arguments.name}: {of}, {languages} languages, {arms} arms"
         found.append(sources.of_documents(own, types, kind, source))
     sources.write(found, sources.shared(documents, types), arguments.output)
     print(f"{len(found)} kinds: {arguments.output}")

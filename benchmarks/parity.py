@@ -1,4 +1,4 @@
-"""Compare every metric with the official code, where it is there, and write the table of agreement to docs/scoring.md.
+"""Compare every metric with the official code, where it is there, and write the tables of docs/agreement.md.
 
 The code lies below one folder, each part in a folder of its own (xtreme, multilingual-t5, t5, seqio, seqeval-0.0.12,
 re2, networkx; data in xquad, ner and udpos); what is not there is said with the command that gets it, and left out.
@@ -26,7 +26,7 @@ from stiltsweep.files import write_text
 from stiltsweep.kinds import Limits
 from stiltsweep.models.tokenizer import Tokenizer
 
-PAGE = ROOT / "docs/scoring.md"
+PAGE = ROOT / "docs/agreement.md"
 CHECKS = {
     **agreement.CHECKS,
     "treebanks": (treebanks.treebanks, ("xtreme", "networkx", "udpos")),
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=[*CHECKS, "xquad", "ner"], nargs="+", help="parts to compare; all without")
     parser.add_argument("--model", type=Path, help="a model's directory, whose pieces the oracle reads")
     parser.add_argument("--every", type=int, default=1, help="the oracle reads every N-th question or sentence")
-    parser.add_argument("--write", action="store_true", help="write the tables to docs/scoring.md")
+    parser.add_argument("--write", action="store_true", help="write the tables to docs/agreement.md")
     arguments = parser.parse_args(argv)
     folder: Path = arguments.official.resolve()
     parts = arguments.only or [*CHECKS, "xquad", "ner"]

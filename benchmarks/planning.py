@@ -314,7 +314,7 @@ def parts(cells: int, number: int, sample: int) -> dict[str, Any]:
         for path in (folder / name for name in done):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        jobs, last = planned(folder, "--allowed-rules", "all", "lift", "describe", "report")
+        jobs, last = planned(folder, "--allowed-rules", "all", "lift", "typology", "scores", "describe", "report")
     return {"cells": len(list(sweep.cells())), "parts": number, "measured": found, "last": {"jobs": jobs, **last}}
 
 

@@ -1,4 +1,4 @@
-"""Where the variances come from: the tests of this sweep, else those of the default sweep, by kind of task."""
+"""Where the variances come from: the tests of this sweep, else those of sweeps/commands.yaml, by kind of task."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ _COMPONENTS = tuple(Components.__dataclass_fields__)
 
 
 def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
-    """Return kind -> variances of the default sweep, the shared part of tau2, and the source."""
+    """Return kind -> variances of the packaged sweep, the shared part of tau2, and the source."""
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     found: dict[str, Variances] = {}
