@@ -278,6 +278,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "training": ({"training": {"target": {"epochs": 1}}}, FINETUNED),
     "keep": ({"keep": "none"}, {"discard", *TOLD}),
     "resources.gpus": ({"resources": {"gpus": 4}}, TOLD),
+    "resources.share": ({"resources": {"share": 2}}, TOLD),
     "resources.gradient_checkpointing": ({"resources": {"gradient_checkpointing": True}}, TOLD),
     "resources.cuda_graphs": ({"resources": {"cuda_graphs": False}}, TOLD),
     "resources.teraflops": ({"resources": {"teraflops": 100.0}}, TOLD),

@@ -521,7 +521,7 @@ def test_scale_holds_zero():
 
 def test_describe_keeps_order_and_says_what_is_left_out():
     task = {"kind": "classification", "description": "A task.", "licence": "MIT", "metrics": ["accuracy"]}
-    task |= {"chance": 10, "benchmarks": {}}
+    task |= {"chance": 10, "benchmarks": {}, "training": {}}
     languages = {"en": {"test": 99, "train": 9}, "fi": {"test": 99}, "tr": {"test": 5}}
     targets = {
         "intent": Task("intent", "target", {**task, "languages": languages, "train_on": ["more", "intent"]}),
@@ -529,7 +529,8 @@ def test_describe_keeps_order_and_says_what_is_left_out():
     }
     english = {"en": {"train": 9, "dev": 9}}
     others = {name: Task(name, "intermediate", {**task, "languages": english}) for name in ("b", "a", "more")}
-    model = Model("tiny", {"interface": "encoder", "description": "A model.", "licence": "MIT", "retrieval": {}})
+    about = {"interface": "encoder", "description": "A model.", "licence": "MIT", "retrieval": {}, "training": {}}
+    model = Model("tiny", about)
     catalog = Catalog({"tiny": model}, others, targets, TABLE)
     config = {
         "title": "t",

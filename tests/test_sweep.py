@@ -153,9 +153,10 @@ def test_settings_are_laid_over_each_other_later_ones_winning() -> None:
 def test_the_schema_and_the_settings_name_the_same_keys() -> None:
     from dataclasses import fields
 
+    from stiltsweep.interfaces import INTERFACES
     from stiltsweep.schema import load
 
-    keys = set(load("training")["properties"]) - {*settings.STAGES, "over_tasks", "encoder", "text2text"}
+    keys = set(load("training")["properties"]) - {*settings.STAGES, "over_tasks", *INTERFACES}
     assert keys == {field.name for field in fields(settings.TrainingSettings)}
 
 

@@ -104,7 +104,11 @@ def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         "wandb": "wandb",
         "mlflow": "mlflow",
     }
-    jobs: Any = type("Jobs", (), {"config": {"tracking": "wandb"}, "sweep": None, "catalog": None})()
+    jobs: Any = type(
+        "Jobs",
+        (),
+        {"config": {"tracking": "wandb", "resources": {"share": 1, "gpus": 1}}, "sweep": None, "catalog": None},
+    )()
     with pytest.raises(
         preflight.UserError, match=r"tracking: wandb: the package wandb is not installed\. Hint: pip --"
     ):
