@@ -49,6 +49,7 @@ from measuring import ROOT, peer_rows
 from torch import nn
 
 from stiltsweep.files import write_json, write_text
+from stiltsweep.interfaces import INTERFACES
 from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models import unpadded
 from stiltsweep.models.batches import Dense, Example, Input
@@ -56,7 +57,7 @@ from stiltsweep.models.device import DEVICE, Device, autocast, choose
 from stiltsweep.models.load import Source, TaskModel, kept_ids, trainable
 from stiltsweep.prediction import run as predict_examples
 from stiltsweep.records import Meta
-from stiltsweep.settings import PredictionSettings, TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings, overlay
 from stiltsweep.training import loop
 from stiltsweep.training.mixture import Part, Task
 from stiltsweep.training.processes import Team
@@ -634,7 +635,7 @@ class Pace:
         }
 
 
-ADAPTERS = {"rank": 16, "alpha": 32, "dropout": 0.0}
+ADAPTERS = overlay("target", INTERFACES["causal"].training).lora or {}
 """What the sweep trains of a causal model by default."""
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from test_encoders import tokenizer
+from test_unpadded import reads_alike
 from tokenizers import processors
 
 import tiny
@@ -21,8 +22,8 @@ from stiltsweep.errors import UserError
 from stiltsweep.export import export
 from stiltsweep.files import read_json
 from stiltsweep.kinds import Form, Limits, Representation, form
-from stiltsweep.models import architectures, unpadded
-from stiltsweep.models.batches import Example, collate
+from stiltsweep.models import architectures
+from stiltsweep.models.batches import Example
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
@@ -143,7 +144,7 @@ def test_loss_scores_and_answers_are_transformers_own(tmp_path: Path, kind: str,
     _, kind_of, rows, asked = made(start, data, "dev", training=False)
     batch = model.collate(asked, CPU)
     with torch.no_grad():
-        found = kind_of._of_answers(model, batch).tolist()  # type: ignore[attr-defined]
+        found = kind_of.likelihoods(model, batch).tolist()  # type: ignore[attr-defined]
         expected = []
         for example in asked:
             for answer in example.align:
@@ -192,17 +193,7 @@ def test_a_causal_model_learns_predicts_and_is_exported(
     settings = TrainingSettings(batch_size=8, epochs=12, learning_rate=2e-2, max_length=100, evaluations=2, warmup=0.1)
     if adapters:
         settings = replace(settings, lora={"alpha": 16, "dropout": 0.0, **adapters})
-    run = loop.Run(
-        start=start,
-        data=[data["en"]],
-        output=tmp_path / "out" / "checkpoint.json",
-        settings=settings,
-        representation=how,
-        seed=0,
-        prune=True,
-        chance=25.0,
-        identity={"model": "tiny"},
-    )
+    run = tiny.run(start, data["en"], tmp_path / "out", settings, how)
     loop.train(run)
     about = read_json(run.output)
     assert about["dev"]["score"] > 80 and about["interface"] == "causal"
@@ -234,32 +225,13 @@ def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, roun
     start = fetched(tmp_path)
     data = tiny.classification(tmp_path / "data", train=6, dev=4, test=4)["en"]
     model, kind_of, _, examples = made(start, data, "train", training=True)
-    found = []
-    for without in (False, True):
-        assert not without or unpadded.attach(model)
-        batch = collate(examples, model.dense, CPU, token_types=False, places=without, rounded=rounded)
-        model.zero_grad(set_to_none=True)
-        loss = kind_of.loss(model, batch)
-        loss.backward()
-        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        with torch.no_grad():
-            states = [model.hidden(batch, layer) for layer in (0, 2, 4, -1)]
-        found.append((loss.item(), gradients, states))
-    (loss, gradients, states), (other, others, more) = found
-    assert other == pytest.approx(loss, rel=1e-5)
-    assert gradients.keys() == others.keys()
-    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
-    for one, two in zip(states, more, strict=True):
-        for i, example in enumerate(examples):
-            torch.testing.assert_close(one[i, : example.length], two[i, : example.length], atol=1e-4, rtol=1e-4)
+    reads_alike(model, kind_of, examples, (0, 2, 4, -1), rounded=rounded)
     # Scores and writing, which pad, are as before on the same model.
     _, kind_of, _, asked = made(start, data, "dev", training=False)
     with torch.no_grad():
-        scores = kind_of._of_answers(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
+        scores = kind_of.likelihoods(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
         model.unpadded = None
-        again = kind_of._of_answers(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
+        again = kind_of.likelihoods(model, model.collate(asked, CPU))  # type: ignore[attr-defined]
     assert scores.equal(again)
 
 
@@ -268,16 +240,13 @@ def test_a_model_that_is_only_asked_stays_as_it_is(tmp_path: Path) -> None:
     start = fetched(tmp_path)
     data = tiny.classification(tmp_path / "data", train=8, dev=16, test=16)
     for seed in (0, 1):
-        run = loop.Run(
-            start=start,
-            data=[data["en"]],
-            output=tmp_path / f"{seed}" / "checkpoint.json",
-            settings=TrainingSettings(max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}),
-            representation=PLAIN,
+        run = tiny.run(
+            start,
+            data["en"],
+            tmp_path / f"{seed}",
+            TrainingSettings(max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}),
+            PLAIN,
             seed=seed,
-            prune=True,
-            chance=25.0,
-            identity={"model": "tiny"},
         )
         loop.train(run)
         about = read_json(run.output)

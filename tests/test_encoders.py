@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from test_unpadded import reads_alike
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Raw
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
@@ -197,17 +198,7 @@ def test_encoder_is_transformers_own_and_trains(tmp_path: Path, kind: str) -> No
     settings = TrainingSettings(
         batch_size=8, epochs=1, learning_rate=1e-2, head_learning_rate=1e-2, max_length=60, evaluations=1
     )
-    run = loop.Run(
-        start=start,
-        data=[data["en"]],
-        output=tmp_path / "out" / "checkpoint.json",
-        settings=settings,
-        representation=REPRESENTATION,
-        seed=0,
-        prune=True,
-        chance=25.0,
-        identity={"model": "tiny"},
-    )
+    run = tiny.run(start, data["en"], tmp_path / "out", settings, REPRESENTATION)
     loop.train(run)
     assert read_json(run.output)["updates"] == 2
     settings_of = PredictionSettings(limits, REPRESENTATION, 512, True, "fp32")
@@ -229,27 +220,7 @@ def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, roun
     assert len({example.length for example in examples}) > 1
     # Windows, where a model has them, are shorter than the texts.
     model = build(Source.read(start), kind_of, kept=None, seed=0, dropout=0.0).eval()
-    found = []
-    for without in (False, True):
-        assert not without or unpadded.attach(model)
-        batch = collate(
-            examples, model.dense, torch.device("cpu"), token_types=model.token_types, places=without, rounded=rounded
-        )
-        model.zero_grad(set_to_none=True)
-        loss = kind_of.loss(model, batch)
-        loss.backward()
-        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-        with torch.no_grad():
-            states = [model.hidden(batch, layer) for layer in (0, 2, 3, -1)]
-        found.append((loss.item(), gradients, states))
-    (loss_0, gradients, states), (other_0, others, more) = found
-    assert other_0 == pytest.approx(loss_0, rel=1e-5) and gradients.keys() == others.keys()
-    largest = max(float(gradient.abs().max()) for gradient in gradients.values())
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
-    for one, two in zip(states, more, strict=True):
-        for i, example in enumerate(examples):
-            torch.testing.assert_close(two[i, : example.length], one[i, : example.length], atol=1e-4, rtol=1e-4)
+    reads_alike(model, kind_of, examples, (0, 2, 3, -1), rounded=rounded)
 
 
 SCRIPTS = [

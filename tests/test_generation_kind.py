@@ -151,17 +151,7 @@ def test_a_model_learns_predicts_and_is_scored(tmp_path: Path, interface: str) -
     training = TrainingSettings(
         batch_size=4, epochs=40, learning_rate=1e-2, max_length=100, max_target_length=24, evaluations=2, warmup=0.1
     )
-    run = loop.Run(
-        start=start,
-        data=[found["en"]],
-        output=tmp_path / "out" / "checkpoint.json",
-        settings=training,
-        representation=PLAIN,
-        seed=0,
-        prune=True,
-        chance=0.0,
-        identity={"model": "tiny"},
-    )
+    run = tiny.run(start, found["en"], tmp_path / "out", training, PLAIN, chance=0.0)
     loop.train(run)
     about = read_json(run.output)
     assert about["dev"]["metric"] == "chrf" and about["dev"]["score"] > 60

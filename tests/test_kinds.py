@@ -267,7 +267,7 @@ def test_label_likelihood_is_that_of_scoring_one_label_at_a_time(
     monkeypatch.setattr(text2text, "_MOST_PAIRS", 3 * pack**2)
     batch = collate(examples, model.dense, torch.device("cpu"), token_types=False)
     with torch.no_grad():
-        found = kind._likelihoods(model, model.encode(batch), batch)
+        found = kind.likelihoods(model, batch)
         expected = [
             -len(choice)
             * model.backbone(input_ids=torch.tensor([example.inputs[0].ids]), labels=torch.tensor([choice])).loss.item()

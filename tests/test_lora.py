@@ -139,17 +139,7 @@ def test_a_run_goes_on_to_the_same_bytes_and_the_next_stage_starts_from_it(
     tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny.classification(tmp_path / "data", train=32, dev=8, test=4)["en"]
-    run = loop.Run(
-        start=start,
-        data=[data],
-        output=tmp_path / "out" / "checkpoint.json",
-        settings=SETTINGS,
-        representation=HOW,
-        seed=0,
-        prune=True,
-        chance=25.0,
-        identity={"model": "tiny"},
-    )
+    run = tiny.run(start, data, tmp_path / "out", SETTINGS, HOW)
     loop.train(run)
     expected = read_json(run.output)
     assert expected["settings"]["lora"] == {"rank": 4, "alpha": 12, "dropout": 0.1}

@@ -151,17 +151,7 @@ def test_fetched_trained_saved_loaded_predicting(tmp_path: Path, kind: str, inte
     settings = TrainingSettings(
         batch_size=8, epochs=1, learning_rate=1e-2, head_learning_rate=1e-2, max_length=60, evaluations=1
     )
-    run = loop.Run(
-        start=start,
-        data=[data["en"]],
-        output=tmp_path / "out" / "checkpoint.json",
-        settings=settings,
-        representation=REPRESENTATION,
-        seed=0,
-        prune=True,
-        chance=25.0,
-        identity={"model": "tiny"},
-    )
+    run = tiny.run(start, data["en"], tmp_path / "out", settings, REPRESENTATION)
     loop.train(run)
     trained = read_json(run.output)
     assert trained["updates"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ import torch
 import transformers
 
 from stiltsweep import prediction
+from stiltsweep.kinds import Form
 from stiltsweep.kinds.text2text import TextToText
 from stiltsweep.models import unpadded
-from stiltsweep.models.batches import Batch, Dense, Example, Input, Places
+from stiltsweep.models.batches import Batch, Dense, Example, Input, Places, collate
 from stiltsweep.models.load import TaskModel
 
 CPU = torch.device("cpu")
@@ -71,12 +73,31 @@ def gradients(model: TaskModel, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], *, apart: float = 1e-6) -> None:
     """Compare gradients; some are nothing but rounding (those of the keys' biases), so by the largest of all."""
     assert found.keys() == expected.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-6 * largest, msg=name)
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=apart * largest, msg=name)
+
+
+def reads_alike(model: TaskModel, kind: Form, examples: list[Example], layers: Sequence[int], *, rounded: bool) -> None:
+    """Compare the loss, its gradients and the states of some layers with and without padding; leave it without."""
+    found = []
+    for without in (False, True):
+        assert not without or unpadded.attach(model)
+        batch = collate(examples, model.dense, CPU, token_types=model.token_types, places=without, rounded=rounded)
+        loss = kind.loss(model, batch)
+        gathered = gradients(model, loss)
+        with torch.no_grad():
+            states = [model.hidden(batch, layer) for layer in layers]
+        found.append((loss.item(), gathered, states))
+    (padded, expected, states), (other, others, more) = found
+    assert other == pytest.approx(padded, rel=1e-5)
+    close(others, expected, apart=1e-5)
+    for one, two in zip(states, more, strict=True):
+        for i, example in enumerate(examples):
+            torch.testing.assert_close(two[i, : example.length], one[i, : example.length], atol=1e-4, rtol=1e-4)
 
 
 def hidden(model: TaskModel, batch: Any, layer: int = -1) -> torch.Tensor:

@@ -16,6 +16,8 @@ from tokenizers import normalizers, pre_tokenizers, trainers
 from stiltsweep.files import write_record
 from stiltsweep.models import directory, fetch, tokenizer_files
 from stiltsweep.records import write_rows
+from stiltsweep.settings import Representation, TrainingSettings
+from stiltsweep.training import loop
 
 SENTENCES = [
     "turn on the light in the kitchen",
@@ -121,6 +123,30 @@ def text2text(folder: Path, *, texts: Sequence[str] = SENTENCES, seed: int = 0) 
         folder / "model.json", {"name": "tiny-mt5", "interface": "text2text", **fetch.describe(folder), **facts}
     )
     return folder / "model.json"
+
+
+def run(
+    start: Path,
+    data: Path,
+    folder: Path,
+    settings: TrainingSettings,
+    representation: Representation,
+    *,
+    seed: int = 0,
+    chance: float = 25.0,
+) -> loop.Run:
+    """Return a run on one file of English data that writes its checkpoint into a folder."""
+    return loop.Run(
+        start=start,
+        data=[data],
+        output=folder / "checkpoint.json",
+        settings=settings,
+        representation=representation,
+        seed=seed,
+        prune=True,
+        chance=chance,
+        identity={"model": "tiny"},
+    )
 
 
 ROOMS = {"en": ["kitchen", "bedroom", "garage", "office"], "de": ["Küche", "Schlafzimmer", "Garage", "Büro"]}

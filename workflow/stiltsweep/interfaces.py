@@ -32,7 +32,7 @@ INTERFACES: Mapping[str, Interface] = {
         lengths_of="text2text",
         # Tasks state learning rates for all weights; adapters take ten times as much (Hu et al. 2021,
         # arXiv:2106.09685; Biderman et al. 2024, LoRA Learns Less and Forgets Less, arXiv:2405.09673, section 5).
-        training={"lora": {"rank": 16, "alpha": 32, "dropout": 0.0}, "over_tasks": {"learning_rate": 2e-4}},
+        training={"lora": {"rank": 16}, "over_tasks": {"learning_rate": 2e-4}},
     ),
 }
 

@@ -96,14 +96,11 @@ class Size:
         parameters, layers, width = int(about["parameters"]), int(about["layers"]), int(about["hidden_size"])
         # Of an attention's four matrices 8 h, of a feed-forward of width 4 h 10 h.
         adapted = 18 * layers * width
-        if model.interface == "causal":
+        if model.interface != "text2text":
             table = int(about["vocabulary"].get("size", 0)) * width
             dense = parameters - table if 0 < table < parameters else 12 * layers * width**2
-            return cls(parameters, min(parameters, dense), output=table, adapted=adapted)
-        if not writes(model.interface):
-            table = int(about["vocabulary"].get("size", 0)) * width
-            dense = parameters - table if 0 < table < parameters else 12 * layers * width**2
-            return cls(parameters, min(parameters, dense), adapted=adapted)
+            output = table if writes(model.interface) else 0
+            return cls(parameters, min(parameters, dense), output=output, adapted=adapted)
         above = int(about.get("decoder_layers", layers))
         pieces = about["vocabulary"].get("size")
         dense = parameters - 2 * int(pieces) * width if pieces else (12 * layers + 16 * above) * width**2

@@ -60,6 +60,11 @@ class CausalText(TextToText):
         line = " ".join(text.splitlines())
         return line if self.representation.chat else f" {line}"
 
+    def answered(self, written: str) -> str:
+        """Return the first line, whatever a model that was not trained for it writes on."""
+        lines = written.strip().splitlines()
+        return lines[0] if lines else ""
+
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
         """One input per row: the prompt and, in training, the answer behind it, which is also its `target`."""
         examples = super().encode(rows, training=training)
@@ -74,17 +79,13 @@ class CausalText(TextToText):
         """Summed cross-entropy over the pieces of answers."""
         return _loss(model, batch)
 
-    def predict(self, model: Any, batch: Batch) -> list[Any]:
-        """Return the index of the likeliest answer, or what was written."""
-        if batch.examples[0].align is None:
-            prompts = [example.inputs[0].ids for example in batch.examples]
-            written: list[Any] = model.continue_texts(prompts, self.limits.max_target_length, batch.ids_BL.device)
-            return written
-        likelihoods = self._of_answers(model, batch)
-        counts = [len(example.align) for example in batch.examples]
-        return [int(part.argmax()) for part in likelihoods.split(counts)]  # type: ignore[no-untyped-call]
+    def generated(self, model: Any, batch: Batch) -> list[Any]:
+        """Return what was written behind each prompt."""
+        prompts = [example.inputs[0].ids for example in batch.examples]
+        written: list[Any] = model.continue_texts(prompts, self.limits.max_target_length, batch.ids_BL.device)
+        return written
 
-    def _of_answers(self, model: Any, batch: Batch) -> Tensor:
+    def likelihoods(self, model: Any, batch: Batch) -> Tensor:
         """Return the log-likelihoods (C,) of all answers of all rows."""
         parts: list[tuple[list[int], list[list[int]]]] = [
             (example.inputs[0].ids, answers)
@@ -131,17 +132,6 @@ class CausalText(TextToText):
             losses = functional.cross_entropy(logits_NV, labels_N[part], reduction="none")
             found_C.index_add_(0, torch.tensor(owners[part]), -losses.cpu())
         return found_C
-
-    def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
-        """Return predictions; an open answer is one line, whatever a model that was not trained for it writes on."""
-        predictions = []
-        for row, example, found in zip(rows, examples, raw, strict=True):
-            if example.align is not None:
-                predictions.append(self.text.chosen(row, found))
-            else:
-                lines = self.tokenizer.decode(found.ids).strip().splitlines()
-                predictions.append(self.text.parse(row, lines[0] if lines else ""))
-        return predictions
 
     def sentinels(self, raw: Sequence[Any]) -> int | None:
         """Return None: these models have none."""

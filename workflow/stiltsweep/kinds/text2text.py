@@ -116,6 +116,10 @@ class TextToText(Form):
         """Return the text of an answer as the model writes it."""
         return text
 
+    def answered(self, written: str) -> str:
+        """Return what of a written text is the answer."""
+        return written
+
     @property
     def outputs(self) -> int:
         """The model's own output layer is the head."""
@@ -210,21 +214,24 @@ class TextToText(Form):
 
     def predict(self, model: Any, batch: Batch) -> list[Any]:
         """Return the index of the likeliest choice, or what was generated."""
-        encoded_BLH = model.encode(batch)
         if batch.examples[0].align is None:
-            generated: list[Any] = model.generate(encoded_BLH, batch.mask_BL, self.limits.max_target_length)
-            return generated
-        likelihoods = self._likelihoods(model, encoded_BLH, batch)
+            return self.generated(model, batch)
+        likelihoods = self.likelihoods(model, batch)
         counts = [len(example.align) for example in batch.examples]
         return [int(part.argmax()) for part in likelihoods.split(counts)]  # type: ignore[no-untyped-call]
 
-    def _likelihoods(self, model: Any, encoded_BLH: Tensor, batch: Batch) -> Tensor:
+    def generated(self, model: Any, batch: Batch) -> list[Any]:
+        """Return an answer for each row, as the model writes it."""
+        written: list[Any] = model.generate(model.encode(batch), batch.mask_BL, self.limits.max_target_length)
+        return written
+
+    def likelihoods(self, model: Any, batch: Batch) -> Tensor:
         """Return the log-likelihoods (C,) of all choices of all rows.
 
         The choices of a row are one sequence of the decoder, each seeing itself alone: so the decoder projects what the
         row's text became once for all of them, and nothing is padded to the longest choice.
         """
-        device = batch.ids_BL.device
+        device, encoded_BLH = batch.ids_BL.device, model.encode(batch)
         packs = [(owner, pack) for owner, e in enumerate(batch.examples) for pack in in_parts(e.align, len, _PACK)]
         owners_P = moved(torch.tensor([owner for owner, _ in packs]), device)
         inputs_PT, labels_PT, texts_PT = self._targets(model, [pack for _, pack in packs], device)
@@ -251,7 +258,7 @@ class TextToText(Form):
             if example.align is not None:
                 predictions.append(self.text.chosen(row, found))
             else:
-                predictions.append(self.text.parse(row, self.tokenizer.decode(found.ids)))
+                predictions.append(self.text.parse(row, self.answered(self.tokenizer.decode(found.ids))))
         return predictions
 
     def cuts(

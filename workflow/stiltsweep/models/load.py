@@ -359,15 +359,10 @@ class TaskModel(nn.Module):
             ids[row, width - len(prompt) :] = self.dense.of(prompt)
         lengths = np.array([len(prompt) for prompt in prompts])
         there = np.arange(width) >= width - lengths[:, None]
-        out_BT = self.backbone.generate(
+        out_BT = self._generate(
+            most,
             input_ids=moved(torch.from_numpy(ids), device),
             attention_mask=moved(torch.from_numpy(there.astype(np.int64)), device),
-            pad_token_id=self.dense_pad,
-            eos_token_id=self.eos,
-            max_new_tokens=most,
-            do_sample=False,
-            num_beams=1,
-            use_cache=True,
         )
         written = out_BT[:, width:].tolist()
         return self._read(written, [False] * len(written))
@@ -429,19 +424,27 @@ class TaskModel(nn.Module):
         from transformers.modeling_outputs import BaseModelOutput
 
         forbid = _Forbid(self.forbidden, self.eos)
-        out_BT = self.backbone.generate(
+        out_BT = self._generate(
+            max_new_tokens,
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded_BLH),
             attention_mask=mask_BL,
             decoder_start_token_id=self.decoder_start,
-            pad_token_id=self.dense_pad,
-            eos_token_id=self.eos,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            use_cache=True,
             logits_processor=[forbid],
         )
         return self._read([row[1:] for row in out_BT.tolist()], forbid.tried_B.tolist())
+
+    def _generate(self, most: int, **inputs: Any) -> Tensor:
+        """Have transformers write at most so many pieces greedily, with a cache."""
+        found: Tensor = self.backbone.generate(
+            **inputs,
+            pad_token_id=self.dense_pad,
+            eos_token_id=self.eos,
+            max_new_tokens=most,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+        )
+        return found
 
     def _read(self, rows: Sequence[Sequence[int]], tried: Sequence[bool]) -> list[Generated]:
         """Return written pieces as texts of the full vocabulary."""
@@ -674,14 +677,14 @@ def save_checkpoint(
     inherited = {name for name in parent if not name.endswith(_ROWS) and not lora.is_adapter(name)}
     state = model.state_dict() if state is None else state
     trained = {name for name in names if not lora.is_adapter(name)}
-    own = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    own = {name.removeprefix("backbone."): tensor for name, tensor in state.items() if name.startswith("backbone.")}
     tensors = lora.to_store(model.backbone, own, lora.of_others(parent, trained))
     for name in sorted(trained | inherited):
         if name not in trained and name not in source.embeddings:
             # Not as the model has it: there adapters of the parent are added to it.
             tensors[name] = parent[name]
             continue
-        tensors[name] = state[f"backbone.{name}"].detach().to("cpu", torch.float32).contiguous().clone()
+        tensors[name] = own[name].detach().to("cpu", torch.float32).contiguous().clone()
         if name in source.embeddings:
             kept = model.dense.kept
             rows = np.arange(len(tensors[name]), dtype=np.int64) if kept is None else kept

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -78,24 +79,24 @@ def is_adapter(name: str) -> bool:
     return ".lora_A." in name or ".lora_B." in name or _STORED.fullmatch(name) is not None
 
 
-def to_store(backbone: nn.Module, state: Mapping[str, Tensor], parent: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a model's adapters, behind those of the checkpoint that it starts from, as a checkpoint holds them.
+def to_store(backbone: nn.Module, state: Mapping[str, Tensor], earlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a model's adapters, behind those of the stages before, as a checkpoint holds them.
 
     Args:
       backbone: with adapters.
       state: its tensors, by name.
-      parent: tensors of the checkpoint before.
+      earlier: the adapters of the stages before (see `of_others`).
 
     Returns:
       For every adapted weight W and every stage, `W.lora.<stage>.A` (R, I) and `.B` (O, R), scaled so that B @ A is
       what is added to W.
     """
-    found = {name: tensor for name, tensor in parent.items() if _STORED.fullmatch(name)}
+    found = dict(earlier)
     for module_name, module in backbone.named_modules():
-        if not hasattr(module, "lora_A") or _NAME not in getattr(module, "lora_A", {}):
+        if _NAME not in getattr(module, "lora_A", {}):
             continue
         weight = f"{module_name}.weight"
-        number = sum(f"{weight}.lora.{n}.A" in found for n in range(len(found)))
+        number = next(n for n in count() if f"{weight}.lora.{n}.A" not in found)
         down = state[f"{module_name}.lora_A.{_NAME}.weight"].detach().to("cpu", torch.float32)
         up = state[f"{module_name}.lora_B.{_NAME}.weight"].detach().to("cpu", torch.float32)
         found[f"{weight}.lora.{number}.A"] = down.contiguous().clone()

@@ -10,7 +10,7 @@ With one component the standard errors may be scaled by the mean square of the w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -195,7 +195,9 @@ class _Likelihood:
         loss = float(np.log(np.diag(factor)).sum() + 0.5 * self._z @ Wz)
         halves = [W if root is None else root @ W for root in self._roots]
         pulls = np.stack([Wz if root is None else root.T @ (root @ Wz) for root in self._roots])  # (components, n - p)
-        traces = [np.trace(W) if root is None else np.sum(half * root) for half, root in self._pairs(halves)]
+        traces = [
+            np.trace(W) if root is None else np.sum(half * root) for half, root in zip(halves, self._roots, strict=True)
+        ]
         gradient = 0.5 * (np.array(traces) - pulls @ Wz)
         # tr(W A W B), where A = R'R and B = Q'Q, is the sum of squares of R W Q'.
         information = np.array(
@@ -205,9 +207,6 @@ class _Likelihood:
             ]
         )
         return loss, gradient, pulls @ W @ pulls.T - information, information
-
-    def _pairs(self, halves: Sequence[Array]) -> Iterator[tuple[Array, Array | None]]:
-        return zip(halves, self._roots, strict=True)
 
     def maximum(self) -> Array:
         """Return the components at the highest likelihood."""
