@@ -32,7 +32,7 @@ from stiltsweep import catalog as catalogs  # noqa: E402
 from stiltsweep.catalog import Catalog, Task  # noqa: E402
 from stiltsweep.facts import KINDS  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
-from stiltsweep.languages import SOURCE_LANGUAGE  # noqa: E402
+from stiltsweep.languages import ENGLISH  # noqa: E402
 
 MODEL = "e5-small"
 """The model of the sweeps that are about something else."""
@@ -78,7 +78,7 @@ def configurations(catalog: Catalog) -> dict[str, dict[str, Any]]:
 def _language(task: Task) -> str:
     """Return a language that a target is tested in, another than English where there is one."""
     tested = [code for code, about in task.languages.items() if about.get("test", 1)]
-    return next((code for code in tested if code != SOURCE_LANGUAGE), tested[0])
+    return next((code for code in tested if code != ENGLISH), tested[0])
 
 
 def dry_run(name: str, configuration: dict[str, Any], folder: Path, *arguments: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from measuring import byte_tokenizer, prepared
 
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.languages import SOURCE_LANGUAGE
+from stiltsweep.languages import ENGLISH
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
 
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             numbers = [number for one in each for number in one]
             language = read_meta(path).language
             print(f"| {language} | {' | '.join(f'{number:.1f}' for number in numbers)} |", flush=True)
-            found += [numbers] if language != SOURCE_LANGUAGE else []
+            found += [numbers] if language != ENGLISH else []
     if found:
         means = (statistics.fmean(column) for column in zip(*found, strict=True))
         print(f"| mean | {' | '.join(f'{mean:.1f}' for mean in means)} |")

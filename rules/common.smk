@@ -27,7 +27,6 @@ from stiltsweep.errors import UserError
 from stiltsweep.files import canonical, read_json
 from stiltsweep.invocation import invocation
 from stiltsweep.jobs import Jobs
-from stiltsweep.languages import SOURCE_LANGUAGE
 from stiltsweep.place import from_here
 from stiltsweep.planning.reasons import Reasons
 from stiltsweep.resources import Needs

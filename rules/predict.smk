@@ -35,6 +35,7 @@ rule predict:
         languages=lambda wildcards: SWEEP.languages[wildcards.target],
         settings=lambda wildcards: JOBS.prediction(wildcards.model, wildcards.target),
         layer=lambda wildcards: JOBS.layer_option(wildcards.model, wildcards.target),
+        shots=lambda wildcards: JOBS.shots_option(wildcards.seed),
         # Derived from resources, so that nothing runs again for it.
         sharing=lambda wildcards, resources: JOBS.sharing(),
     message:
@@ -42,7 +43,7 @@ rule predict:
     shell:
         """
         python workflow/scripts/predict.py --start {input.start:q} --data {params.data:q} --languages {params.languages} \
-            --settings {params.settings:q} {params.layer} {params.sharing} --threads {threads} --output {output:q} &>{log:q}
+            --settings {params.settings:q} {params.layer} {params.shots} {params.sharing} --threads {threads} --output {output:q} &>{log:q}
         """
 
 

@@ -54,7 +54,7 @@ rule intermediate:
 
 
 rule finetune:
-    """Train one model, with or without an intermediate stage behind it, on the last task of one English training."""
+    """Train one model, with or without an intermediate stage behind it, on the last task of one training."""
     input:
         start=lambda wildcards: SWEEP.training_start(
             wildcards.model,
@@ -62,9 +62,7 @@ rule finetune:
             wildcards.training,
             wildcards.seed,
         ),
-        data=lambda wildcards: LAYOUT.data(
-            SWEEP.trainings[wildcards.training][-1], SOURCE_LANGUAGE
-        ),
+        data=lambda wildcards: SWEEP.training_data(wildcards.training),
         # The controls of matched steps read how many updates another arm made.
         matched=lambda wildcards: SWEEP.matched(
             wildcards.model,

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.files import digest, write_json, write_record
-from stiltsweep.languages import SOURCE_LANGUAGE, Languages
+from stiltsweep.languages import ENGLISH, Languages
 from stiltsweep.significance import Comparison
 from synthetic import LANGUAGES, write_sweep
 
@@ -146,6 +146,8 @@ def description(
         "probes": [],
         "benchmarks": {},
         "seeds": list(seeds),
+        "source_languages": ["en"],
+        "shots": 0,
         "languages": {code: dict(TABLE.rows[code]) for code in languages},
         "omitted": [
             {"target": targets[0], "language": "sw", "reason": "12 test examples, fewer than 30", "intermediate": ""}
@@ -244,7 +246,7 @@ def planted(run: Row) -> list[Row]:
     families = sorted({row["family"] for row in TABLE.rows.values()})
     for model in names(run, "models"):
         for target in run["targets"]:
-            codes = [c for c in target["languages"] if c != SOURCE_LANGUAGE]
+            codes = [c for c in target["languages"] if c != ENGLISH]
             groups = {f: [c for c in codes if run["languages"][c]["family"] == f] for f in families}
             for intermediate in names(run, "intermediates"):
                 about = {"model": model, "target": target["name"], "intermediate": intermediate}

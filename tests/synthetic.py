@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.files import digest, digest_file, write_record
-from stiltsweep.languages import SOURCE_LANGUAGE, Languages
+from stiltsweep.languages import ENGLISH, Languages
 from stiltsweep.metrics import metric as find_metric
 from stiltsweep.significance import Statistics
 
@@ -71,7 +71,7 @@ def write_sweep(
       The paths of the cells (JSON) written.
     """
     table = Languages.read([BUILT_IN / "languages.csv"])
-    families = families or {code: table.value(code, "family") for code in languages if code != SOURCE_LANGUAGE}
+    families = families or {code: table.value(code, "family") for code in languages if code != ENGLISH}
     lifts = lifts or {}
     written: list[Path] = []
     for m, model in enumerate(models):

@@ -16,7 +16,7 @@ import pytest
 from stiltsweep import catalog, config, settings, sources
 from stiltsweep.catalog import Catalog, Task
 from stiltsweep.errors import UserError
-from stiltsweep.languages import SOURCE_LANGUAGE
+from stiltsweep.languages import ENGLISH
 from stiltsweep.records import read_rows, write_rows
 from stiltsweep.schema import check_training, read_yaml
 from stiltsweep.sources import parts
@@ -224,7 +224,7 @@ def test_what_contaminates_what(everything: Catalog) -> None:
 
 def test_sizes_add_up(everything: Catalog) -> None:
     def english(name: str) -> Any:
-        return everything.task(name).languages[SOURCE_LANGUAGE]
+        return everything.task(name).languages[ENGLISH]
 
     assert english("anli_plus")["train"] == 549367 + 392702 + 16946 + 45460 + 100459
     assert english("anli_plus")["dev"] == 9842 + 9815 + 1000 + 1000 + 1200
@@ -336,7 +336,7 @@ def test_rows_of_every_hub_data_set_become_records(everything: Catalog, tmp_path
     for task in tasks(everything):
         if task.definition["source"]["type"] != "hub" or task.name == "race" or "today" in task.benchmarks:
             continue  # those of today are read in test_today.py
-        for language in (SOURCE_LANGUAGE, "de", "pl", "sw"):
+        for language in (ENGLISH, "de", "pl", "sw"):
             if language not in task.languages:
                 continue
             rows = list(_records(task, language))
@@ -354,7 +354,7 @@ def test_ids_stay_distinct_where_a_task_reads_several_data_sets(everything: Cata
     for name in ("anli_plus", "mnli"):
         task = everything.task(name)
         ids = []
-        for part in parts.for_language(_parts(task), task.definition, SOURCE_LANGUAGE):
+        for part in parts.for_language(_parts(task), task.definition, ENGLISH):
             row = {**UPSTREAM[part.settings["dataset"]], "$row": 0, "$file": "f", "$language": "en", "$name": "en"}
             ids += [(part.split, record["id"]) for record in part.columns.records(row)]
         assert len(set(ids)) == len(ids)
@@ -432,10 +432,10 @@ def test_tasks_do_not_take_a_models_optimizer_its_learning_rate(everything: Cata
 
 def test_the_updates_asked_for_fit_into_the_epochs(everything: Catalog) -> None:
     for task in tasks(everything):
-        if task.definition["source"]["type"] == "package" or "train" not in task.languages.get(SOURCE_LANGUAGE, {}):
+        if task.definition["source"]["type"] == "package" or "train" not in task.languages.get(ENGLISH, {}):
             continue
         found = _settings(everything, "mt5-base", task.name)
-        updates = task.languages[SOURCE_LANGUAGE]["train"] * found.epochs / found.batch_size
+        updates = task.languages[ENGLISH]["train"] * found.epochs / found.batch_size
         assert found.max_updates is None or found.max_updates <= updates < 1.1 * found.max_updates, task.name
 
 

@@ -113,7 +113,9 @@ def mixture(
     tasks: dict[str, tuple[list[str], float | None, float]], *, cap: int = 1000, temperature: float = 1.0, shuffle: bool = False
 ) -> Mixture:  # fmt: skip
     about = {n: dict(zip(("languages", "rate", "chance"), one, strict=True)) for n, one in tasks.items()}
-    return Mixture.of({"tasks": about, "cap": cap, "temperature": temperature, "shuffle_labels": shuffle})
+    return Mixture.of(
+        {"tasks": about, "cap": cap, "temperature": temperature, "shuffle_labels": shuffle, "dev_language": "en"}
+    )
 
 
 THREE = {"commands": (["en"], None, 25.0), "choices": (["en"], None, 25.0), "tags": (["en"], None, 0.0)}
@@ -638,7 +640,7 @@ def test_the_script_trains_a_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     loop.train(four)
     run = a_run(tmp_path / "script", None, data=four.data)
     about = {n: dict(zip(("languages", "rate", "chance"), one, strict=True)) for n, one in FOUR.items()}
-    value = {"tasks": about, "cap": 40, "temperature": 1.0, "shuffle_labels": False}
+    value = {"tasks": about, "cap": 40, "temperature": 1.0, "shuffle_labels": False, "dev_language": "en"}
     arguments = [
         *(str(TRAIN), "--stage", "intermediate", "--start", str(run.start)),
         *("--data", *map(str, run.data), "--mixture", json.dumps(value), "--prune", "--seed", "0"),

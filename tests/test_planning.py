@@ -67,7 +67,11 @@ CATALOGUE: dict[str, dict[str, Any]] = {
         "layers": 4,
     },
     "target/commands.yaml": task(
-        {"en": {"train": 96, "dev": 24, "test": 40}, "de": {"test": 40}, "fi": {"test": 40}, "ar": {"test": 35}}
+        {
+            **{code: {"train": 96, "dev": 24, "test": 40} for code in ("en", "de")},
+            "fi": {"test": 40},
+            "ar": {"test": 35},
+        }
     ),
     "target/pairs.yaml": {
         "kind": "retrieval",
@@ -246,6 +250,14 @@ def arms(**more: Any) -> dict[str, Any]:
     return {"arms": {"mlm": {"text": "words"}, **more}}
 
 
+OWN: dict[str, Any] = {"targets": {"commands": ["en", "de"]}}
+"""The languages that have training data of their own."""
+
+
+def shots(**more: Any) -> dict[str, Any]:
+    return {**OWN, "shots": {"examples": 2, **more}}
+
+
 def significance(**more: Any) -> dict[str, Any]:
     return {"significance": {"resamples": 200, **more}}
 
@@ -271,6 +283,11 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "arms.translated.languages": (arms(translated={"languages": ["de"]}), TRAINED),
     "targets": ({"targets": {"commands": ["en", "de", "fi"], "pairs": ["de", "fi"]}}, {"measure", *TESTED}),
     "without": ({"without": ["pairs"]}, {"lift", "typology", *TOLD}),
+    "source_language": ({**OWN, "source_language": "de"}, {"prepare", *FINETUNED}),
+    "shots.examples": (shots(), {"prepare", *PREDICTED}),
+    "shots.epochs": (shots(epochs=3), {"prepare", *PREDICTED}),
+    "shots.batch_size": (shots(batch_size=3), {"prepare", *PREDICTED}),
+    "shots.learning_rate": (shots(learning_rate=1e-3), {"prepare", *PREDICTED}),
     "seeds": ({"seeds": [0, 1, 2]}, TRAINED),
     "families": ({"families": "script"}, {"probes", *SCORED}),
     "minimum_examples": ({"minimum_examples": 36}, {"measure", *TESTED}),

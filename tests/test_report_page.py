@@ -539,6 +539,8 @@ def test_describe_keeps_order_and_says_what_is_left_out():
         "intermediates": ["b", "none", "a", "b+steps_matched"],
         "arms": {"multi_task": {"cap": 9, "temperature": 1.0}, "mlm": {}, "translated": {}},
         "targets": {"intent": ["en", "fi", "tr"], "search": ["fi"]},
+        "source_language": ["en"],
+        "shots": {"examples": 0},
         "seeds": [3],
         "training": {},
         "recipe": {},

@@ -11,7 +11,7 @@ from pathlib import Path
 import _path
 from stiltsweep import identity
 from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP
-from stiltsweep.languages import Languages
+from stiltsweep.languages import ENGLISH, Languages
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.significance import LEVELS, Settings, Statistics, read
 
@@ -27,7 +27,8 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--target", required=True)
     parser.add_argument("--intermediates", nargs="+", required=True, help="arms; none, the baseline, among them")
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
-    parser.add_argument("--languages", nargs="+", required=True, help="the target's languages; English is left out")
+    parser.add_argument("--languages", nargs="+", required=True, help="the target's languages")
+    parser.add_argument("--source-language", default=ENGLISH, help="what it is trained in: no transfer language")
     parser.add_argument("--families", default="family", help="column of the main grouping, with contrasts")
     parser.add_argument("--tables", nargs="+", type=Path, default=[_TABLE], help="languages.csv files, later ones win")
     parser.add_argument("--resamples", type=int, default=default.resamples)
@@ -71,6 +72,7 @@ def inputs(
         intermediates=arguments.intermediates,
         seeds=arguments.seeds,
         languages=arguments.languages,
+        source=arguments.source_language,
         allow_missing=arguments.allow_missing,
         failed_intermediates=arguments.failed_intermediates,
     )

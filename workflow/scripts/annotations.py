@@ -25,7 +25,7 @@ from typing import Any
 import _path  # noqa: F401
 from stiltsweep import catalog, files
 from stiltsweep.errors import UserError, run_script
-from stiltsweep.languages import SOURCE_LANGUAGE, Languages
+from stiltsweep.languages import ENGLISH, Languages
 from stiltsweep.sources.package.emoji_names import ABOUT, KEYWORD_STOP, LEFT, TABLE, clean
 from stiltsweep.sources.package.home_assistant import digest
 
@@ -210,13 +210,13 @@ def parts(
 
     An item is tested where no language calls it by its English name or nearly, and no other item by the same name.
     """
-    english = names[SOURCE_LANGUAGE]
+    english = names[ENGLISH]
     testable = set(kept)
     for language, table in names.items():
         shown = {key: clean(table[key][0]) for key in kept if key in table}
         common = Counter(name.casefold() for name in shown.values())
         testable &= {key for key, name in shown.items() if common[name.casefold()] == 1}
-        if language != SOURCE_LANGUAGE:
+        if language != ENGLISH:
             testable -= {key for key, name in shown.items() if near(name, english[key][0])}
     members: dict[str, list[str]] = {}
     for key in kept:
@@ -245,7 +245,7 @@ def table(sources: Mapping[str, Path]) -> str:
         names = {code: annotations(archive, code) for code in sorted(languages)}
     with tarfile.open(sources["emojibase-data"]) as archive:
         grouped = groups(archive)
-    english = names[SOURCE_LANGUAGE]
+    english = names[ENGLISH]
     variants: set[str] = set()
     kept: dict[str, tuple[str, str]] = {}
     for key, (group, subgroup) in grouped.items():
@@ -254,13 +254,13 @@ def table(sources: Mapping[str, Path]) -> str:
         if (head := without(english[key][0], GENDERS)) not in variants:
             variants.add(head)
             kept[key] = (group, subgroup)
-    for code in [code for code in names if code != SOURCE_LANGUAGE]:
+    for code in [code for code in names if code != ENGLISH]:
         own = [key for key in kept if key in names[code]]
         loans = sum(near(names[code][key][0], english[key][0]) for key in own)
         if len(own) < COVERED * len(kept) or loans > ENGLISH_NAMES * len(own):
             del names[code]
     part = parts(kept, names)
-    codes = [SOURCE_LANGUAGE, *(code for code in names if code != SOURCE_LANGUAGE)]
+    codes = [ENGLISH, *(code for code in names if code != ENGLISH)]
     lines = ["\t".join([*ABOUT, *codes])]
     for key, (group, subgroup) in kept.items():
         if key not in part:

@@ -14,6 +14,7 @@ import _path  # noqa: F401
 from stiltsweep import comparing
 from stiltsweep.errors import run_script
 from stiltsweep.files import write_text
+from stiltsweep.languages import ENGLISH
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def main() -> None:
             f"{change.model} / {change.intermediate} / {change.target}: {change.cells}, {change.changed}, "
             f"{change.difference:+.2f}{spread}, {change.verdict}"
         )
-    if lifts := comparing.lifts(one, other):
+    sources = comparing.sources(old) | comparing.sources(new) or {ENGLISH}
+    if lifts := comparing.lifts(one, other, sources):
         print("model / intermediate / target: lift in the first, in the second (transfer languages), verdict")
     for lift in lifts:
         spread = "" if lift.spread is None else f" (standard error {lift.spread:.2f})"

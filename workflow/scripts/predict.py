@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", required=True, help="language codes")
     parser.add_argument("--settings", type=json.loads, required=True, help="prediction settings as JSON")
     parser.add_argument("--layer-data", type=Path, help="prepared English data that choose the layer")
+    parser.add_argument("--seed", type=int, default=0, help="of the run, by which shots are drawn")
     parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
     parser.add_argument("--share", type=int, default=1, help="jobs of one GPU that share a card")
@@ -37,7 +38,9 @@ def main() -> None:
     scriptlog.start(arguments)
     from stiltsweep.models import gpus
     from stiltsweep.prediction import PredictionSettings, predict
+    from stiltsweep.training.shots import Shots
 
+    settings = PredictionSettings.of(arguments.settings)
     gpus.take(share=arguments.share)
     # A second copy of this job waits, and finds every language there.
     with lock(arguments.output.parent / "state"):
@@ -46,11 +49,12 @@ def main() -> None:
             arguments.start,
             {language: arguments.data / f"{language}.parquet" for language in arguments.languages},
             arguments.output,
-            PredictionSettings.of(arguments.settings),
+            settings,
             identity=arguments.identity,
             task=arguments.data.name,
             threads=arguments.threads,
             layer_data=arguments.layer_data,
+            shots=None if settings.shots is None else Shots(settings.shots, arguments.seed),
         )
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     if arguments.definition:
         task = Task(arguments.task, "task", json.loads(arguments.definition))
     else:
-        task = catalog.read(arguments.catalog).task(arguments.task)
+        task = catalog.read(arguments.catalog).task(arguments.task).reading()
     # A copy that a killed controller has left may be at it with an older definition: the later one must end last.
     with lock(arguments.output.with_suffix(".state")):
         sources.prepare(task, arguments.language, arguments.output, arguments.data_root)

@@ -28,9 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage", choices=["intermediate", "target"], required=True)
     parser.add_argument("--start", type=Path, required=True, help="model.json, or checkpoint.json of the stage before")
-    parser.add_argument(
-        "--data", type=Path, required=True, nargs="+", help="prepared data; one English file, or a mixture's"
-    )
+    parser.add_argument("--data", type=Path, required=True, nargs="+", help="prepared data; one file, or a mixture's")
     parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
     parser.add_argument("--representation", type=json.loads, required=True, help="pooling and retrieval as JSON")
     parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")

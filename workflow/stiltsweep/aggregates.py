@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from .counting import KEEP, left_out
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .layout import Cell
 
 Members = Mapping[str, Mapping[str, Sequence[str]]]
@@ -131,7 +131,7 @@ def _task(
     transfer: bool,
     failed_intermediates: str,
 ) -> Aggregate:
-    wanted = [language for language in languages if not (transfer and language == SOURCE_LANGUAGE)]
+    wanted = [language for language in languages if not (transfer and language == ENGLISH)]
     why = {seed: left_out(run.values(), failed_intermediates) for seed, run in runs.items()}
     counted = {seed: run for seed, run in runs.items() if not why[seed]}
     missing = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from .catalog import Catalog, Task
 from .errors import UserError, nearest
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 
 BASELINE = "none"
 """The arm without an intermediate task."""
@@ -63,7 +63,7 @@ class Arm:
             len(self.parts) == 1
             and self.matches is None
             and not self.shuffle_labels
-            and self.parts[0].languages == (SOURCE_LANGUAGE,)
+            and self.parts[0].languages == (ENGLISH,)
         )
 
     def mixture(self, catalog: Catalog) -> dict[str, Any]:
@@ -80,6 +80,7 @@ class Arm:
             "cap": self.cap,
             "temperature": self.temperature,
             "shuffle_labels": self.shuffle_labels,
+            "dev_language": ENGLISH,
         }
 
     def describe(self, catalog: Catalog) -> str:
@@ -93,7 +94,7 @@ class Arm:
             text = f"Trained together on {', '.join(part.task for part in scored)}."
         else:
             text = str(catalog.intermediates[scored[0].task].definition["description"])
-        if languages := sorted({code for part in scored for code in part.languages} - {SOURCE_LANGUAGE}):
+        if languages := sorted({code for part in scored for code in part.languages} - {ENGLISH}):
             text += f" Trained in {', '.join(languages)}."
         if self.shuffle_labels:
             text += " Control: its labels are permuted among the training examples."
@@ -188,10 +189,10 @@ def _languages(task: Task, translated: bool, settings: Mapping[str, Any], where:
     if task.kind == "text":
         return _text_languages(task, settings["mlm"], where)
     if not translated:
-        return (SOURCE_LANGUAGE,)
-    offered = [code for code, about in task.languages.items() if "train" in about and code != SOURCE_LANGUAGE]
+        return (ENGLISH,)
+    offered = [code for code, about in task.languages.items() if "train" in about and code != ENGLISH]
     wanted = settings["translated"].get("languages", offered)
-    _offered(wanted, [*offered, SOURCE_LANGUAGE], task, f"{where}: arms.translated.languages")
+    _offered(wanted, [*offered, ENGLISH], task, f"{where}: arms.translated.languages")
     if not wanted:
         raise UserError(f"{where}: {task.name} has training data in English only. Give its YAML translated copies.")
     return tuple(wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .facts import KINDS
-from .languages import SOURCE_LANGUAGE, Languages
+from .languages import ENGLISH, Languages
 from .metrics import fitting
 from .place import beside
+from .records import SPLITS
 from .schema import check, check_training, read_yaml
 
 BUILT_IN = beside("catalog")
@@ -58,6 +59,30 @@ class Task:
         """Tasks trained on, one after the other, before this one is predicted; none for Tatoeba and BUCC."""
         own = [self.name] if any("train" in about for about in self.languages.values()) else []
         return list(self.definition.get("train_on", own))
+
+    def usual_splits(self, language: str) -> list[str]:
+        """Return the splits of a language that are read when targets are trained in English, without shots.
+
+        A target's other languages are tested, and no more; its digests are of these.
+        """
+        offered = [split for split in SPLITS if split in self.languages[language]]
+        if self.role != "target" or language == ENGLISH or KINDS[self.kind].tunes_on_dev:
+            return offered
+        return [split for split in offered if split == "test"]
+
+    def reading(self, splits: Callable[[str], Sequence[str]] | None = None) -> Task:
+        """Return the task with the counts of some splits alone, and its digests as far as they are of these.
+
+        Args:
+          splits: language -> those that are read; left out, the usual ones.
+        """
+        wanted = splits or self.usual_splits
+        languages = {}
+        for code, about in self.languages.items():
+            languages[code] = {split: about[split] for split in wanted(code)}
+            if "sha256" in about and list(languages[code]) == self.usual_splits(code):
+                languages[code]["sha256"] = about["sha256"]
+        return Task(self.name, self.role, {**self.definition, "languages": languages})
 
     @property
     def trainings(self) -> list[str]:
@@ -214,10 +239,11 @@ def _check_names(intermediates: Mapping[str, Task], targets: Mapping[str, Task])
                 if name not in allowed:
                     raise UserError(f"{task.role}/{task.name}.yaml: {key}: no task {name!r}.{nearest(name, allowed)}")
         for name in task.train_on:
-            if "train" not in known[name].languages.get(SOURCE_LANGUAGE, {}) or known[name].kind != task.kind:
+            counted = any("train" in about for about in known[name].languages.values())
+            if not counted or known[name].kind != task.kind:
                 raise UserError(
                     f"{task.role}/{task.name}.yaml: train_on: {name!r} is not a task of kind {task.kind!r} with "
-                    "English training data."
+                    "training data."
                 )
         for benchmark, languages in task.benchmarks.items():
             for code in languages:
@@ -348,9 +374,7 @@ def _check_layer(chosen: Mapping[str, Any], tasks: Mapping[str, Task], where: st
             )
         return
     fitting_ = [
-        task.name
-        for task in tasks.values()
-        if KINDS[task.kind].paired and DEV in task.languages.get(SOURCE_LANGUAGE, {})
+        task.name for task in tasks.values() if KINDS[task.kind].paired and DEV in task.languages.get(ENGLISH, {})
     ]
     if name is None:
         raise UserError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
@@ -13,7 +14,7 @@ from . import identity
 from .arms import BASELINE
 from .errors import UserError
 from .files import canonical, read_json, read_record
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .layout import Cell, Layout
 
 Scores = Mapping[Cell, Mapping[str, Any]]
@@ -111,14 +112,25 @@ class Lift:
     """As of `Change`, of the difference between the two lifts."""
 
 
-def lifts(one: Scores, other: Scores, confidence: float = 0.95) -> list[Lift]:
-    """Compare lifts over the baseline `none` of the same seed, over the languages that all runs of both sweeps have."""
+def sources(settings: Mapping[str, str]) -> set[str]:
+    """Return the source language of a sweep's settings, which is no transfer language; empty without settings."""
+    return {json.loads(found)[0]} if (found := settings.get("source_language")) else set()
+
+
+def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), confidence: float = 0.95) -> list[Lift]:
+    """Compare lifts over the baseline `none` of the same seed, over the languages that all runs of both sweeps have.
+
+    Args:
+      one, other: cells of both.
+      sources: languages that are a source in either, and so no transfer language of both.
+      confidence: of the verdict.
+    """
     names = sorted({(cell.model, cell.intermediate, cell.target) for cell in one.keys() & other.keys()})
     found = []
     for model, arm, target in names:
         if arm == BASELINE:
             continue
-        sides = [_by_run(scores, model, arm, target) for scores in (one, other)]
+        sides = [_by_run(scores, model, arm, target, sources) for scores in (one, other)]
         languages = set.intersection(*(set(run) for side in sides for run in side.values())) if all(sides) else set()
         if not languages:
             continue
@@ -130,11 +142,11 @@ def lifts(one: Scores, other: Scores, confidence: float = 0.95) -> list[Lift]:
     return found
 
 
-def _by_run(scores: Scores, model: str, arm: str, target: str) -> dict[int, dict[str, float]]:
+def _by_run(scores: Scores, model: str, arm: str, target: str, sources: Collection[str]) -> dict[int, dict[str, float]]:
     """Return the lift of every run in every transfer language, of the runs that the baseline has too."""
     found: dict[int, dict[str, float]] = {}
     for cell, record in scores.items():
-        if (cell.model, cell.intermediate, cell.target) == (model, arm, target) and cell.language != SOURCE_LANGUAGE:
+        if (cell.model, cell.intermediate, cell.target) == (model, arm, target) and cell.language not in sources:
             base = scores.get(Cell(model, BASELINE, target, cell.seed, cell.language))
             if base is not None:
                 found.setdefault(cell.seed, {})[cell.language] = float(record["score"]) - float(base["score"])

@@ -15,6 +15,7 @@ from . import catalog as catalogs
 from .arms import Arm
 from .catalog import OURS, Catalog, Task
 from .errors import UserError, nearest
+from .facts import SIDED
 from .interfaces import INTERFACES
 from .layout import FOLDERS
 from .schema import check, check_training, read_yaml
@@ -112,7 +113,12 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     Raises:
       UserError: the first thing wrong, with key, value, what is allowed and a hint.
     """
-    settings = check(dict(config), "config", where)
+    config = dict(config)
+    if type(config.get("shots")) is int:
+        config["shots"] = {"examples": config["shots"]}
+    settings = check(config, "config", where)
+    if isinstance(settings["source_language"], str):
+        settings["source_language"] = [settings["source_language"]]
     settings["training"] = check_training(settings["training"], f"{where}: training")
     _check_results(settings["results"], f"{where}: results")
     for key in ("catalog", "data_root"):
@@ -133,6 +139,7 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
         name: _languages(wanted, catalog.targets[name], f"{where}: targets.{name}")
         for name, wanted in settings["targets"].items()
     }
+    _sources(settings, catalog, where)
     _probes(settings["probes"], catalog, f"{where}: probes")
     _names(settings["segmentations"], catalog.languages.rows, f"{where}: segmentations")
     for column in [settings["families"], *settings["significance"]["groupings"]]:
@@ -141,7 +148,9 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
             raise UserError(
                 f"{where}: {column!r} is not a column of languages.csv: {', '.join(catalog.languages.columns)}.{hint}"
             )
-        languages = {code for wanted in settings["targets"].values() for code in wanted}
+        languages = {code for wanted in settings["targets"].values() for code in wanted} - {
+            settings["source_language"][0]
+        }
         if not any(catalog.languages.groups(column, sorted(languages)).values()):
             raise UserError(
                 f"{where}: {column!r} of languages.csv is empty for every language of the sweep: "
@@ -308,6 +317,55 @@ def _benchmark(name: str, catalog: Catalog, where: str) -> dict[str, Any]:
             f"{nearest(name, known)}"
         )
     return {task.name: name for task in catalog.targets.values() if name in task.benchmarks}
+
+
+def _sources(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
+    """Check that every target can be trained in the source languages, and has examples for shots in the others."""
+    sources: list[str] = settings["source_language"]
+    key = f"{where}: source_language"
+    _names(sources, catalog.languages.rows, key)
+    targets = [catalog.targets[name] for name in settings["targets"]]
+    for target in targets:
+        for task in (catalog.task(name) for name in target.train_on):
+            for code in sources:
+                about = task.languages.get(code, {})
+                if "train" not in about:
+                    offered = [code for code, counts in task.languages.items() if "train" in counts]
+                    raise UserError(
+                        f"{key}: {target.name} is trained on {task.name}, which counts no training data in {code!r}; "
+                        f"it does in: {', '.join(offered)}. Count `train` and `dev` under languages.{code} in a "
+                        f"{task.role}/{task.name}.yaml of your catalogue, or leave the target out with without: "
+                        f"[{target.name}].{nearest(code, offered)}"
+                    )
+            if "dev" not in task.languages[sources[0]]:
+                raise UserError(
+                    f"{task.role}/{task.name}.yaml: languages.{sources[0]}: train is counted and dev is not, on which "
+                    "the state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
+                )
+    if not settings["shots"]["examples"]:
+        return
+    for target in targets:
+        if not target.train_on:
+            raise UserError(
+                f"{where}: shots: {target.name} is not trained on, so there is nothing that shots could go on with. "
+                f"Leave it out with without: [{target.name}], or drop shots."
+            )
+        if target.kind in SIDED:
+            raise UserError(
+                f"{where}: shots: {target.name} is {target.kind}, which learns from whole sets of candidates and not "
+                f"from single examples. Leave it out with without: [{target.name}], or drop shots."
+            )
+        lacking = []
+        for code in settings["targets"][target.name]:
+            about = target.languages[code]
+            if code not in sources and about.get("train", about.get("dev", 0)) < settings["shots"]["examples"]:
+                lacking.append(code)
+        if lacking:
+            raise UserError(
+                f"{where}: shots: {target.name} counts fewer than {settings['shots']['examples']} examples of train "
+                f"(or dev, without train) in {', '.join(lacking)}. Name other languages for it, leave it out with "
+                f"without: [{target.name}], or count theirs in a target/{target.name}.yaml of your catalogue."
+            )
 
 
 def _probes(probes: Mapping[str, Any], catalog: Catalog, where: str) -> None:

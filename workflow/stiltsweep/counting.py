@@ -1,6 +1,6 @@
 """Which runs count: the one rule of tests, benchmark scores and report.
 
-A run that ends at chance level on English dev says nothing of its intermediate task and is left out. Another thing is a
+A run that ends at chance level on dev says nothing of its intermediate task and is left out. Another thing is a
 run that learned its target although a training it goes on from (its intermediate, the first of two target stages) ended
 at chance. Whether such a run counts is a setting, because both have a use: kept, a lift is that of *setting out to
 train* on an intermediate task, failures included; left out, it is that of training which succeeded, of runs chosen by

@@ -196,7 +196,7 @@ def _card(source: Source, checkpoint: Path, auto_class: str) -> str:
         "",
         f"Made by stiltsweep {maker['stiltsweep']} ({maker['commit'] or 'no commit'}): model `{model}`, "
         f"intermediate arm `{arm}`, trained on English {about.get('task')} ({about['examples']} examples, "
-        f"{about['updates']} updates). English dev: {about['dev']['metric']} {about['dev']['score']:.1f}.",
+        f"{about['updates']} updates). dev: {about['dev']['metric']} {about['dev']['score']:.1f}.",
         *([] if about.get("learned", True) else ["", "**This run ended at chance level: it learned nothing.**"]),
         "",
         "## Use",

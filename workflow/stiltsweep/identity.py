@@ -202,6 +202,7 @@ def predicted(
     base: Record | None,
     meta: Record | None,
     layer_data: Record | None = None,
+    seed: int | None = None,
 ) -> Decisive:
     """Return what decides the predictions of one language.
 
@@ -210,6 +211,7 @@ def predicted(
       start, base: records of the checkpoint (or model) and of the model below it.
       meta: record of the prepared data.
       layer_data: of the English data that choose the layer, where the settings say that some do.
+      seed: of the run, which draws the shots, where the settings say that there are some.
     """
     interface = None if base is None else str(base["interface"])
     return {
@@ -218,6 +220,7 @@ def predicted(
         "layer_data": (None if layer_data is None else layer_data["sha256"]) if settings.get("layer_from") else "",
         "start": _weights(start, base, head=True),
         "form_options": None if start is None else start.get("form_options", {}),
+        "seed": seed if settings.get("shots") else "",
         "data": None if meta is None else meta["sha256"],
         "language": None if meta is None else meta["language"],
         "task": None if meta is None else {"name": meta["task"], **_task(meta, interface)},

@@ -19,7 +19,7 @@ from .catalog import BUILT_IN, DEV, Recipe, Task
 from .errors import UserError
 from .facts import SIDED
 from .files import canonical, digest, read_json
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .place import from_here
 from .records import UNPREPARED
 from .settings import LENGTHS, Stage, TrainingSettings, overlay, resolve, resolve_mixture
@@ -44,7 +44,8 @@ class Jobs:
 
     def task_definition(self, task: str, language: str) -> dict[str, Any]:
         """Return what `definition` writes as JSON."""
-        definition = {key: v for key, v in self.catalog.task(task).definition.items() if key not in _NOT_DATA}
+        read = self.catalog.task(task).reading(lambda code: self.sweep.splits(task, code))
+        definition = {key: v for key, v in read.definition.items() if key not in _NOT_DATA}
         # Readers look at which splits the other languages have, never at what is in them.
         definition["languages"] = {
             code: {key: value for key, value in about.items() if code == language or key != "sha256"}
@@ -114,8 +115,14 @@ class Jobs:
         *before, task = self.sweep.trainings[training]
         identity = {"model": model, "intermediate": intermediate, "target": training}
         run = self._run(model, self.target_training(model, training), identity)
+        chance = float(self.catalog.task(task).definition["chance"])
         # The official recipes of two stages go on with the first one's head.
-        return {**run, "chance": float(self.catalog.task(task).definition["chance"]), "keep_head": bool(before)}
+        run["keep_head"] = bool(before)
+        if len(self.sweep.sources) == 1:
+            return {**run, "chance": chance}
+        part = {"languages": self.sweep.sources, "rate": None, "chance": chance}
+        mixture = {"tasks": {task: part}, "cap": 1, "temperature": 1.0, "shuffle_labels": False}
+        return {**run, "mixture": {**mixture, "dev_language": self.sweep.source}}
 
     def target_training(self, model: str, training: str) -> TrainingSettings:
         """Return the resolved training settings of a model in the last part of a target-stage training."""
@@ -216,12 +223,23 @@ class Jobs:
             "prune": bool(definition["vocabulary"].get("prune")),
             "representation": _representation(definition),
             "layer_from": layer_from,
+            **({"shots": self._shots(trained)} if self.sweep.shots else {}),
         }
+
+    def _shots(self, trained: TrainingSettings) -> dict[str, Any]:
+        """Return how a model goes on from a target's training with examples of a language."""
+        about = dict(self.config["shots"])
+        rate = about.pop("learning_rate", trained.learning_rate)
+        return {**about, "sources": self.sweep.sources, "training": {**_decisive(trained), "learning_rate": rate}}
+
+    def shots_option(self, seed: int | str) -> str:
+        """Return the option of `predict.py` that says which shots are drawn; empty where there are none."""
+        return shlex.join(["--seed", str(seed)]) if self.sweep.shots else ""
 
     def layer_data(self, model: str, target: str) -> list[str]:
         """Return the prepared English data that choose the layer a target compares; none where nothing is chosen."""
         task = self.sweep.layer_task(model, target)
-        return [] if task is None else [self.layout.data(task, SOURCE_LANGUAGE)]
+        return [] if task is None else [self.layout.data(task, ENGLISH)]
 
     def layer_option(self, model: str, target: str) -> str:
         """Return the option of `predict.py` that names these data, quoted for a shell; empty where there are none."""
@@ -232,7 +250,7 @@ class Jobs:
         task = self.catalog.targets[target]
         arguments = ["--languages", *self.sweep.measured(target)]
         # Where English is no language of the task, it is what is searched.
-        if task.kind in SIDED and SOURCE_LANGUAGE not in task.languages:
+        if task.kind in SIDED and ENGLISH not in task.languages:
             arguments.append("--candidates-english")
         named = [f"{language}={path}" for language, path in self.sweep.segmentations(target).items()]
         return shlex.join([*arguments, *(["--segmentations", *named] if named else [])])
@@ -267,7 +285,8 @@ class Jobs:
     def _testing_arguments(self, target: str) -> list[str]:
         settings = self.config["significance"]
         arguments = ["--intermediates", *self.sweep.arms_of(target), "--seeds", *map(str, self.sweep.seeds)]
-        arguments += ["--languages", *self.sweep.languages[target], "--families", self.config["families"]]
+        arguments += ["--languages", *self.sweep.languages[target], "--source-language", self.sweep.source]
+        arguments += ["--families", self.config["families"]]
         for key in ("resamples", "seed", "confidence", "resampling", "margin"):
             arguments += [f"--{key}", str(settings[key])]
         arguments += ["--failed-intermediates", settings["failed_intermediates"]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from .errors import UserError, nearest
 
-SOURCE_LANGUAGE = "en"
-"""Training data is English throughout; English never counts as a transfer language."""
+ENGLISH = "en"
+"""What intermediate tasks are in, texts are compared with, and targets are trained in where a sweep says nothing."""
 
 KEY = "language"
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
@@ -86,19 +86,14 @@ class Languages:
         return self.rows[language].get(column, "")
 
     def groups(self, column: str, languages: Sequence[str]) -> dict[str, list[str]]:
-        """Group transfer languages by a column; English and languages without a value are left out.
+        """Group languages by a column; those without a value are left out.
 
         Every value the whole table knows is a key, so that a group with no language here is seen to be empty.
         """
-        self.value(SOURCE_LANGUAGE, column)
-        found: dict[str, list[str]] = {
-            value: []
-            for value in sorted(
-                {row.get(column, "") for code, row in self.rows.items() if code != SOURCE_LANGUAGE} - {""}
-            )
-        }
+        self.value(next(iter(languages), ENGLISH), column)
+        known = {row.get(column, "") for row in self.rows.values()} - {""}
+        found: dict[str, list[str]] = {value: [] for value in sorted(known)}
         for language in languages:
-            value = self.value(language, column)
-            if value and language != SOURCE_LANGUAGE:
+            if value := self.value(language, column):
                 found[value].append(language)
         return found

@@ -20,7 +20,7 @@ from .errors import UserError
 from .kinds import Form, form
 from .kinds.base import pool
 from .kinds.search import nearest
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .metrics import METRICS
 from .metrics.ranking import DEPTH
 from .models.batches import Example, by_budget
@@ -54,7 +54,7 @@ def best(
       UserError: the data hold no two texts to tell apart.
     """
     chosen = settings.layer_from or {}
-    meta = data_of(data, chosen["task"], SOURCE_LANGUAGE)
+    meta = data_of(data, chosen["task"], ENGLISH)
     known = pairs(meta, read_rows(data, "dev"), chosen.get("label"))
     queries = list(known)[:: max(1, -(-len(known) // MOST))]
     candidates = list(dict.fromkeys(text for query in queries for text in known[query]))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,7 +27,7 @@ from .models.device import Device, autocast, choose
 from .models.load import Source, TaskModel, build, vocabulary
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, data_of, read_meta, read_rows
-from .settings import PredictionSettings
+from .settings import PredictionSettings, TrainingSettings
 
 log = logging.getLogger(__name__)
 _GPU_TOKENS = 1 << 16
@@ -108,6 +108,27 @@ def _finite(model: TaskModel) -> Iterator[None]:
         )
 
 
+class FewShot(Protocol):
+    """What trains a model on some examples of a language before it predicts there: `training.shots`."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run; it draws the examples."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        """How it is trained."""
+
+    def rows(self, path: Path, meta: Meta) -> list[Row]:
+        """Return the rows that are drawn of a language; none of one that the target was trained in."""
+
+    def attach(self, model: TaskModel) -> list[str]:
+        """Take a model; return the names of the backbone's parameters that will change."""
+
+    def train(self, model: TaskModel, form: Form, examples: Sequence[Example], device: Device) -> None:
+        """Train it from the weights that it was taken with; without examples it has these again."""
+
+
 @dataclass(frozen=True)
 class _Work:
     """One language still to be predicted."""
@@ -119,6 +140,8 @@ class _Work:
     examples: list[Example]
     groups: list[tuple[str, list[int]]]
     """Rows (by index) that are predicted apart from the others, each group with a digest of its rows."""
+    shots: list[Example]
+    """What the model is trained on before."""
     made_from: Mapping[str, Any]
     """What its file says of its identity."""
 
@@ -162,6 +185,7 @@ def predict(
     task: str | None = None,
     threads: int = 1,
     layer_data: Path | None = None,
+    shots: FewShot | None = None,
 ) -> None:
     """Predict a target in every language, skipping those whose file is there, made from the same.
 
@@ -176,6 +200,7 @@ def predict(
       task: the target that the data are to be of; None: whatever they are of.
       threads: CPU threads.
       layer_data: prepared English data, where the settings have them choose the layer that retrieval compares.
+      shots: trains the model on examples of each language before it predicts there, as the settings say.
 
     Raises:
       UserError: the model cannot be built, or not one language has predictions.
@@ -198,6 +223,7 @@ def predict(
                 base=source.about,
                 meta=asdict(meta),
                 layer_data=chosen_by,
+                seed=None if shots is None else shots.seed,
             )
         )
         for language, meta in metas.items()
@@ -229,8 +255,9 @@ def predict(
                     representation=settings.representation,
                 )
                 kind.options.update(options)
-                work.append(_encoded(language, data[language], metas[language], kind, encode, made_from[language]))
-        tokens = _predict_all(work, source, encode, folder, settings, device, failed) if work else 0
+                path, meta = data[language], metas[language]
+                work.append(_encoded(language, path, meta, kind, encode, shots, made_from[language]))
+        tokens = _predict_all(work, source, encode, folder, settings, device, failed, shots) if work else 0
         seconds = time.monotonic() - began
         timing = {
             "seconds": round(seconds, 3),
@@ -304,14 +331,26 @@ def _alone(language: str, failed: dict[str, str]) -> Iterator[None]:
 
 
 def _encoded(
-    language: str, path: Path, meta: Meta, kind: Form, encode: _Encoder, made_from: Mapping[str, Any]
+    language: str,
+    path: Path,
+    meta: Meta,
+    kind: Form,
+    encode: _Encoder,
+    shots: FewShot | None,
+    made_from: Mapping[str, Any],
 ) -> _Work:
     """Read and encode one language."""
+    seen = [] if shots is None else shots.rows(path, meta)
+    learnt = kind.encode(seen, training=True)
+    if seen and not learnt:
+        raise UserError(
+            f"{path}: nothing can be learnt from its {len(seen)} shots at max_length {kind.limits.max_length}."
+        )
     rows = [row for split in kind.splits for row in read_rows(path, split)]
     if not meta.counts.get("test"):
         raise UserError(f"{path}: no test examples for {meta.task}/{language}.")
     rows, examples, groups = encode(kind, rows)
-    return _Work(language, meta, rows, kind, examples, groups, made_from)
+    return _Work(language, meta, rows, kind, examples, groups, learnt, made_from)
 
 
 def _predict_all(
@@ -322,24 +361,29 @@ def _predict_all(
     settings: PredictionSettings,
     device: Device,
     failed: dict[str, str],
+    shots: FewShot | None,
 ) -> int:
     """Build the model and predict some languages with it; return their number of tokens."""
     model = build(
         source,
         work[0].form,
-        kept=vocabulary(source, [(one.form, one.examples) for one in work], prune=settings.prune),
+        kept=vocabulary(source, [(one.form, [*one.examples, *one.shots]) for one in work], prune=settings.prune),
         seed=0,
-        dropout=0.0,
+        dropout=0.0 if shots is None else shots.training.dropout,
         head_from=_head(source),
     )
     model.to(device.torch)
     if device.torch.type == "cuda":
         unpadded.attach(model)
-    frozen.share(model, source, (), device.precision)
+    changed = [] if shots is None else shots.attach(model)
+    frozen.share(model, source, changed, device.precision)
     tokens = 0
     shared: dict[str, list[Any]] = {key: [] for key, times in encode.times.items() if times > 1}
     for one in work:
         with _alone(one.language, failed):
+            if shots is not None:
+                model.form = one.form
+                shots.train(model, one.form, one.shots, device)
             tokens += _predict_language(model, one, folder, settings, device, shared)
     return tokens
 

@@ -22,7 +22,7 @@ from .facts import KINDS, SIDED
 from .files import unique
 from .interfaces import INTERFACES, writes
 from .jobs import Jobs
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .settings import T5_FAMILY, TrainingSettings
 from .sources import READERS
 from .sources.parts import root, rooted
@@ -172,10 +172,10 @@ def _check_trainings(jobs: Jobs) -> None:
         )
     for name in dict.fromkeys([*(task for tasks in sweep.trainings.values() for task in tasks), *_scored(sweep)]):
         task = catalog.task(name)
-        english = task.languages.get(SOURCE_LANGUAGE, {})
+        english = task.languages.get(ENGLISH, {}) if task.role == "intermediate" else {}
         if "train" in english and "dev" not in english:
             raise UserError(
-                f"{task.role}/{name}.yaml: languages.{SOURCE_LANGUAGE}: train is counted and dev is not, on which the "
+                f"{task.role}/{name}.yaml: languages.{ENGLISH}: train is counted and dev is not, on which the "
                 "state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
             )
     for model in sweep.models:

@@ -16,7 +16,6 @@ from typing import Any
 from .catalog import Model, Task
 from .interfaces import writes
 from .jobs import Jobs
-from .languages import SOURCE_LANGUAGE
 from .settings import ACTIVATION_BYTES, GPU_LOGITS, MICRO_BATCH_TOKENS, TrainingSettings
 
 
@@ -228,7 +227,7 @@ class Needs:
         task = self.sweep.catalog.task(self.sweep.trainings[training][-1])
         settings = self.jobs.training("target", model, task.name)
         mean = tokens_per_example(task, settings.max_length, self.sweep.catalog.models[model])
-        tokens = mean * _examples(_count(task, [SOURCE_LANGUAGE], "train"), mean, settings)
+        tokens = mean * _examples(_count(task, self.sweep.sources, "train"), mean, settings)
         if self.sweep.matched(model, intermediate, training, 0):
             matched = self.sweep.arms[intermediate].matches or ""
             before = self.jobs.intermediate_training(model, matched)
@@ -245,13 +244,20 @@ class Needs:
         tokens = _count(task, self.sweep.languages[target], "test") * mean
         memory = _memory(size.parameters, 0)
         read = self.sweep.config["prediction"]["batch_tokens"]
+        if self.sweep.shots:
+            shots = self.sweep.config["shots"]
+            seen = mean * shots["examples"] * shots["epochs"] * len(self.sweep.languages[target])
+            trained = self._trained(model, settings, seen, answer_share(task))
+        else:
+            trained = Need(0.0, 0)
         if not writes(about.interface):
-            return Need(2 * size.dense * tokens, memory, gpu_mb=_gpu(size, about, read, 0, 0))
+            return _both(Need(2 * size.dense * tokens, memory, gpu_mb=_gpu(size, about, read, 0, 0)), trained)
         # A closed set of answers is weighed in one pass, an open answer written piece by piece.
         times = _CHOICES if COSTS[task.kind].closed else GENERATION
         written = tokens * answer_share(task) * times
         work = 2 * (size.encoder * tokens + (size.writing + size.output) * written)
-        return Need(work, memory, gpu_mb=_gpu(size, about, read, read * answer_share(task) * _CHOICES, 0))
+        gpu = _gpu(size, about, read, read * answer_share(task) * _CHOICES, 0)
+        return _both(Need(work, memory, gpu_mb=gpu), trained)
 
     def _probe(self, checkpoint: str, task: str) -> Need:
         model = self.sweep.probed[checkpoint].model
@@ -312,6 +318,12 @@ _NAMES = {
     "predict": ("model", "target"),
     "probe": ("checkpoint", "task"),
 }
+
+
+def _both(one: Need, other: Need) -> Need:
+    """Return what a job needs that does one thing and then another, and leaves no weights."""
+    memory, gpu = (max(getattr(one, key), getattr(other, key)) for key in ("memory_mb", "gpu_mb"))
+    return Need(one.flops + other.flops, memory, gpu_mb=gpu)
 
 
 def tokens_per_example(task: Task, max_length: int, model: Model) -> int:

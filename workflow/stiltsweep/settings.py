@@ -69,7 +69,7 @@ class TrainingSettings:
     dropout: float | None = None
     """None: the model's own."""
     evaluations: int = 3
-    """English dev is scored this often, evenly over the run."""
+    """Dev is scored this often, evenly over the run."""
     patience: int | None = None
     """Evaluations without a better score before stopping; None: never stop early."""
     freeze_embeddings: bool = False
@@ -145,6 +145,8 @@ class PredictionSettings:
     precision: str = "auto"
     layer_from: Mapping[str, Any] | None = None
     """`task` and `label` of the English dev data that choose the layer retrieval compares; None: it is stated."""
+    shots: Mapping[str, Any] | None = None
+    """How a model is trained on examples of a language before it predicts there (`training.shots`); None: it is not."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -160,6 +162,7 @@ class PredictionSettings:
             value["prune"],
             value["precision"],
             value.get("layer_from"),
+            value.get("shots"),
         )
 
 

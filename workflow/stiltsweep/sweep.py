@@ -11,8 +11,9 @@ from .arms import BASELINE, Arm
 from .catalog import DEV, OURS, Catalog, Recipe
 from .config import resolve_arms
 from .facts import SIDED
-from .languages import SOURCE_LANGUAGE
+from .languages import ENGLISH
 from .layout import Cell, Layout
+from .records import SPLITS
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,34 @@ class Sweep:
         # The baseline comes first, whatever the order in the file: tables and plans read from it.
         self.intermediates: list[str] = [name for name in self.arms if name in config["intermediates"]]
         self.seeds: list[int] = list(config["seeds"])
+
+    @property
+    def sources(self) -> list[str]:
+        """Languages that targets are trained in; the first one's development data choose the state that is kept."""
+        return list(self.config["source_language"])
+
+    @property
+    def source(self) -> str:
+        """The language that lifts transfer from: none of the transfer languages."""
+        return self.sources[0]
+
+    @property
+    def shots(self) -> int:
+        """Examples of each other language that a model is trained on before it predicts there."""
+        return int(self.config["shots"]["examples"])
+
+    def splits(self, task: str, language: str) -> list[str]:
+        """Return the splits of a task in a language that the sweep reads, of those that the catalogue counts.
+
+        A target's other languages have training data in vain, unless they are a source or give shots.
+        """
+        about = self.catalog.task(task)
+        offered = [split for split in SPLITS if split in about.languages[language]]
+        if language in self.sources:
+            return offered
+        usual = about.usual_splits(language)
+        shots = offered[:1] if self.shots and about.role == "target" else []
+        return [split for split in offered if split in usual or split in shots]
 
     @cached_property
     def languages(self) -> dict[str, list[str]]:
@@ -201,9 +230,13 @@ class Sweep:
         found = []
         for part in self.arms[intermediate].parts:
             offered = self.catalog.intermediates[part.task].languages
-            source = [SOURCE_LANGUAGE] if "dev" in offered.get(SOURCE_LANGUAGE, {}) else []
+            source = [ENGLISH] if "dev" in offered.get(ENGLISH, {}) else []
             found += [self.layout.data(part.task, code) for code in dict.fromkeys([*source, *part.languages])]
         return found
+
+    def training_data(self, training: str) -> list[str]:
+        """Return the prepared data that the last part of a target-stage training reads."""
+        return [self.layout.data(self.trainings[training][-1], code) for code in self.sources]
 
     def start(self, model: str, intermediate: str, seed: int | str) -> str:
         """Return the checkpoint targets start from: the model itself where there is no intermediate stage."""
@@ -264,9 +297,9 @@ class Sweep:
 
     def measured(self, target: str) -> list[str]:
         """Return the languages a target's texts are measured in: its own, and English, to compare with."""
-        about = self.catalog.targets[target].languages.get(SOURCE_LANGUAGE)
+        about = self.catalog.targets[target].languages.get(ENGLISH)
         # A language of which nothing is stated is trusted to have test data.
-        english = [SOURCE_LANGUAGE] if about is not None and ("test" in about or not about) else []
+        english = [ENGLISH] if about is not None and ("test" in about or not about) else []
         return list(dict.fromkeys([*english, *self.languages[target]]))
 
     def segmentations(self, target: str) -> dict[str, str]:

@@ -26,6 +26,8 @@ class Facts:
     """Whether rows are queries and candidates; an id may occur once on each side."""
     paired: bool = False
     """Whether English dev data hold texts that belong together, by which a layer can be chosen."""
+    tunes_on_dev: bool = False
+    """Whether dev data of every language are read when it is predicted."""
     encoders: bool = True
     """Whether encoders have a form of it; if not, only models that write text have."""
 

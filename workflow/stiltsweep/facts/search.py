@@ -24,4 +24,4 @@ def _mining_fault(row: Row, labels: set[str]) -> str:
 
 
 RETRIEVAL = Facts(_COLUMNS, _retrieval_fault, sided=True, paired=True)
-MINING = Facts(_COLUMNS, _mining_fault, sided=True)
+MINING = Facts(_COLUMNS, _mining_fault, sided=True, tunes_on_dev=True)

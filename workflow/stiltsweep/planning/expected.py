@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import SEAL, digest_file, read_record
 from ..identity import Decisive, Record
 from ..jobs import Jobs
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from ..settings import PredictionSettings, Representation
 from .graph import TABLED, Job
 
@@ -92,10 +92,15 @@ class Expected:
         start = self._record(self._sweep.checkpoint(model, names["intermediate"], target, names["seed"]))
         base = self._base(model)
         task = self._sweep.layer_task(model, target)
-        layer_data = None if task is None else self._meta(task, SOURCE_LANGUAGE)
+        layer_data = None if task is None else self._meta(task, ENGLISH)
         return {
             language: identity.predicted(
-                settings=settings, start=start, base=base, meta=self._meta(target, language), layer_data=layer_data
+                settings=settings,
+                start=start,
+                base=base,
+                meta=self._meta(target, language),
+                layer_data=layer_data,
+                seed=int(names["seed"]),
             )
             for language in self._sweep.languages[target]
             # One that could not be prepared is none of the job's inputs (see `Jobs.prediction_data`).

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..jobs import Jobs
-from ..languages import SOURCE_LANGUAGE
 from ..resources import EXAMPLES, Needs
 from ..settings import TrainingSettings
 from ..training.plan import total_updates, warmup_updates
@@ -122,8 +121,9 @@ def _warmups(jobs: Jobs) -> Iterator[str]:
     for model in sweep.models:
         for tasks in sweep.trainings.values():
             settings = jobs.training("target", model, tasks[-1])
-            count = sweep.catalog.task(tasks[-1]).languages.get(SOURCE_LANGUAGE, {}).get("train", EXAMPLES)
-            yield from _short(f"{model} on {tasks[-1]}", settings, int(count))
+            about = sweep.catalog.task(tasks[-1]).languages
+            count = sum(int(about.get(code, {}).get("train", EXAMPLES)) for code in sweep.sources)
+            yield from _short(f"{model} on {tasks[-1]}", settings, count)
         for arm in sweep.stages:
             parts = [part for part in sweep.arms[arm].parts if part.rate is None]
             counts = [

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..arms import BASELINE
-from ..languages import SOURCE_LANGUAGE
 from ..significance.controls import is_control
 from ..sweep import Sweep
 from . import sources
@@ -109,7 +108,7 @@ def make(sweep: Sweep) -> Power:
 def known(sweep: Sweep) -> Known:
     """Return variances for every target: from its own tests, from this sweep's on targets of its kind, or packaged."""
     types = {code: sweep.family(code) for codes in sweep.languages.values() for code in codes}
-    types = {code: name for code, name in types.items() if name and code != SOURCE_LANGUAGE}
+    types = {code: name for code, name in types.items() if name and code != sweep.source}
     tests = sources.tested(Path(path) for path in sweep.test_files)
     packaged, share, share_source = sources.packaged()
     of_kind: dict[str, list[Mapping[str, Any]]] = {}
@@ -146,7 +145,7 @@ def _arms(sweep: Sweep, target: str) -> list[str]:
 
 
 def _transfer(sweep: Sweep, target: str) -> list[str]:
-    return [code for code in sweep.languages[target] if code != SOURCE_LANGUAGE]
+    return [code for code in sweep.languages[target] if code != sweep.source]
 
 
 def _design(sweep: Sweep, target: str, about: Variances) -> Design:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from .table import Probe
 
 VALUES = (
@@ -25,7 +25,7 @@ VALUES = (
 )
 """Columns that can be summed up."""
 ALL = "all"
-"""All languages but English together."""
+"""All languages but the source together."""
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -100,21 +100,27 @@ class Gain:
 
 
 def curves(
-    probes: Iterable[Probe], value: str = "accuracy", *, by: str = "family", features: bool = False
+    probes: Iterable[Probe],
+    value: str = "accuracy",
+    *,
+    by: str = "family",
+    features: bool = False,
+    source: str = ENGLISH,
 ) -> list[Curve]:
     """Return the curves of every checkpoint, task and pooling.
 
     Args:
       probes: rows of probes.csv.
       value: one of `VALUES`; where it is empty (`form_accuracy` without words) a feature is left out of its language.
-      by: `family` (and `all`; without English and languages of no family), or `language`.
+      by: `family` (and `all`; without the source language and languages of no family), or `language`.
       features: one curve for every feature instead of their mean.
+      source: the language that targets are trained in, for `family`.
     """
     found: dict[tuple[Checkpoint, str, str, str, str], list[Probe]] = {}
     for probe in probes:
         if getattr(probe, value) is None:
             continue
-        for group in _groups(probe, by):
+        for group in _groups(probe, by, source):
             key = (Checkpoint.of(probe), probe.task, probe.pooling, group, probe.feature if features else "")
             found.setdefault(key, []).append(probe)
     return [
@@ -143,10 +149,10 @@ def gains(probes: Iterable[Probe], value: str = "accuracy") -> list[Gain]:
     return found
 
 
-def _groups(probe: Probe, by: str) -> Sequence[str]:
+def _groups(probe: Probe, by: str, source: str) -> Sequence[str]:
     if by == "language":
         return [probe.language]
-    if probe.language == SOURCE_LANGUAGE:
+    if probe.language == source:
         return []
     return [probe.family, ALL] if probe.family else [ALL]
 

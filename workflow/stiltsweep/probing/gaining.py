@@ -17,7 +17,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from .curves import ALL, Checkpoint, curves
 from .table import Probe
 
@@ -43,14 +43,15 @@ class MeanGain:
     n_seeds: int
 
 
-def mean_gains(probes: Iterable[Probe], confidence: float) -> list[MeanGain]:
+def mean_gains(probes: Iterable[Probe], confidence: float, source: str = ENGLISH) -> list[MeanGain]:
     """Return the mean gain of every checkpoint, task and pooling, over each family and over all transfer languages.
 
     Args:
       probes: rows of probes.csv.
       confidence: of the intervals.
+      source: the language that targets are trained in, which is none of these.
     """
-    rows = [probe for probe in probes if probe.language != SOURCE_LANGUAGE]
+    rows = [probe for probe in probes if probe.language != source]
     families = {probe.language: probe.family for probe in rows}
     by_seed: dict[int | None, list[Probe]] = {}
     for probe in rows:

@@ -14,7 +14,6 @@ from statistics import fmean
 
 from .. import cuts
 from ..counting import KEEP
-from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import WITHIN, Comparison
 from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
@@ -289,7 +288,7 @@ class _Writer:
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
             f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level).{rest}"
-        )
+        ) + ("" if self.run.usual else f" {self.run.setting}")
 
     def overall(self, tally: _Tally) -> list[Point]:
         if not tally.tested:
@@ -498,7 +497,7 @@ class _Writer:
             texts.append(f"Cells or runs are left out of these comparisons (the table says which): {pairs}{more}.")
         if number := kinds[LEARNED_NOTHING]:
             texts.append(
-                f"{count(number, 'run')} learned nothing (chance level on English) and {_is(number)} in no average."
+                f"{count(number, 'run')} learned nothing (chance level on dev data) and {_is(number)} in no average."
             )
         if number := kinds[START_LEARNED_NOTHING]:
             kept = self.run.failed_intermediates == KEEP
@@ -514,8 +513,9 @@ class _Writer:
         if number := kinds["not built"]:
             texts.append(f"{count(number, 'part')} of the grid {_is(number)} not built; the reasons stand below.")
         details += self._cut()
-        if any(SOURCE_LANGUAGE in about["languages"] for about in self.run.targets.values()):
-            texts.append("English is scored, but never counts as a transfer language.")
+        if any(self.run.source in about["languages"] for about in self.run.targets.values()):
+            name = self.run.language_name(self.run.source)
+            texts.append(f"{name} is scored, but never counts as a transfer language.")
         details += [Detail(text) for text in texts]
         return [Point("What to keep in mind", "", details)] if details else []
 

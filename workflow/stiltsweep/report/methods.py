@@ -26,8 +26,9 @@ def paragraph(results: Results) -> str:
     sentences = [
         f"We compare {count(len(arms), 'intermediate training')} ({listed(arms)}) with none on "
         f"{count(len(run.targets), 'target task')} ({listed(list(run.targets))}) and "
-        f"{count(len(results.transfer_languages), 'language')} other than English, with "
+        f"{count(len(results.transfer_languages), 'language')} other than {run.language_name(run.source)}, with "
         f"{listed(list(run.models))} and {counts([len(run.seeds)], 'seed')}.",
+        run.setting,
         "The lift of a language is the mean score over seeds less that without intermediate training; over several "
         "languages each counts once.",
         f"Intervals ({share}) and p-values are from {int(settings['resamples']):,} paired bootstrap draws of {unit}, "

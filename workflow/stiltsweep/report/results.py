@@ -11,7 +11,6 @@ from typing import Any
 from .. import counting, cuts
 from ..errors import UserError
 from ..files import read_record
-from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell as CellId
 from ..layout import Layout
 from ..significance.comparison import Comparison
@@ -201,12 +200,12 @@ class Results:
             code: self.run.fact(code, self.run.families)
             for about in self.run.targets.values()
             for code in about["languages"]
-            if code != SOURCE_LANGUAGE
+            if code != self.run.source
         }
 
     @cached_property
     def transfer_languages(self) -> list[str]:
-        """Every language of the sweep but English, by family, then by name."""
+        """Every language of the sweep but the source, by family, then by name."""
         order = {group: i for i, group in enumerate(self.groups)}
         return sorted(
             self.group_of, key=lambda c: (order.get(self.group_of[c], len(order)), self.run.language_name(c), c)
@@ -243,10 +242,10 @@ class Results:
             entry = (model, intermediate, target, str(seed), " ".join(cell.language for cell in cells))
             failed = ", ".join(dict.fromkeys(stage for value in values for stage in counting.failed_stages(value)))
             if not all(value.get("learned", True) for value in values):
-                reason = "at chance level on English dev data; not in any average"
+                reason = "at chance level on dev data; not in any average"
                 yield Exclusion(LEARNED_NOTHING, *entry, reason + (f" (before it {failed} was, too)" if failed else ""))
             elif failed:
-                reason = f"{failed} ended at chance level on its English dev data; the run itself learned"
+                reason = f"{failed} ended at chance level on its dev data; the run itself learned"
                 reason += " and counts" if kept else " and is in no average (failed_intermediates: leave_out)"
                 started.append(Exclusion(START_LEARNED_NOTHING, *entry, reason))
         yield from started

@@ -16,9 +16,10 @@ from ..counting import KEEP
 from ..errors import UserError
 from ..files import read_json
 from ..jobs import Jobs
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from ..layout import Cell
 from ..sweep import Sweep
+from .text import listed
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Run:
     benchmarks: Members
     """Those that some target belongs to, with all their tasks."""
     seeds: list[int]
+    source_languages: list[str]
+    """Those that targets are trained in; the first chooses the state that is kept, and is no transfer language."""
+    shots: int
+    """Examples of every other language that a model is trained on before it predicts there."""
     languages: Mapping[str, Mapping[str, str]]
     """Language code -> its row of languages.csv."""
     omitted: list[Mapping[str, str]]
@@ -52,6 +57,38 @@ class Run:
     """The resolved configuration as YAML."""
     revision: str = ""
     """The project's revision, empty if unknown."""
+
+    @property
+    def source(self) -> str:
+        """The language that lifts transfer from."""
+        return self.source_languages[0]
+
+    @property
+    def source_names(self) -> str:
+        """Name the languages that targets are trained in."""
+        return listed([self.language_name(code) for code in self.source_languages])
+
+    @property
+    def usual(self) -> bool:
+        """Whether targets are trained in English alone and nothing is seen of other languages, as published scores."""
+        return self.source_languages == [ENGLISH] and not self.shots
+
+    @property
+    def seen(self) -> str:
+        """Say in a few words what a model sees of a target's languages."""
+        if self.shots:
+            return f"{self.shots}-shot"
+        return "zero-shot" if len(self.source_languages) == 1 else "training data of several languages"
+
+    @property
+    def setting(self) -> str:
+        """Say in a sentence what a model sees of a target's languages before it predicts in them."""
+        names = self.source_names
+        if self.shots:
+            return f"Targets are trained in {names}, then on {self.shots} examples of every other language by itself."
+        if len(self.source_languages) == 1:
+            return f"Targets are trained in {names}, and on nothing of any other language."
+        return f"Targets are trained in {names} together, so a score in one of these is not zero-shot."
 
     @property
     def arms(self) -> list[str]:
@@ -97,7 +134,7 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
       revision: the project's revision (for example of git), empty if unknown.
     """
     catalog = sweep.catalog
-    named = {SOURCE_LANGUAGE, *(code for codes in sweep.languages.values() for code in codes)}
+    named = {ENGLISH, *sweep.sources, *(code for codes in sweep.languages.values() for code in codes)}
     run = Run(
         title=sweep.config["title"],
         families=sweep.config["families"],
@@ -124,6 +161,8 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
             if tasks.keys() & sweep.languages.keys()
         },
         seeds=sweep.seeds,
+        source_languages=sweep.sources,
+        shots=sweep.shots,
         languages={code: dict(catalog.languages.rows[code]) for code in sorted(named)},
         omitted=[asdict(omitted) for omitted in sweep.omitted],
         configuration=yaml.safe_dump(dict(sweep.config), allow_unicode=True, sort_keys=False),

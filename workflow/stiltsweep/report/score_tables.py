@@ -36,7 +36,7 @@ def benchmarks(results: Results) -> Table:
     ]
     note = (
         "A task's score is the mean over its languages and seeds; bold: the mean over all tasks of the benchmark. The "
-        "best arm by English dev is chosen anew in every resample, with the runs drawn and dev examples held fixed."
+        "best arm by dev is chosen anew in every resample, with the runs drawn and dev examples held fixed."
     )
     marks = [not row.task for row in results.scores]
     return Table.of("benchmarks", "Benchmark scores, one a row", columns, results.scores, note=note, marks=marks)
@@ -67,7 +67,7 @@ def printed(results: Results) -> Table:
         values.append([*named, *shown, _shown(found.get(""))])
     note = (
         "Mean over the languages of the benchmark, in points, with intervals from the draws of the tests; languages: "
-        "all, or transfer, without English. The mean over tasks needs every task of the benchmark."
+        "all, or transfer, without the source language. The mean over tasks needs every task of the benchmark."
     )
     return Table("benchmark_table", "Benchmark scores by groups of tasks", columns, values, note)
 

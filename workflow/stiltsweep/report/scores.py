@@ -1,4 +1,4 @@
-"""Scores as papers print them: benchmarks by groups of tasks, the best arm by English dev, published scores beside.
+"""Scores as papers print them: benchmarks by groups of tasks, the best arm by dev, published scores beside.
 
 Made from the cells and a run description by scripts/scores.py, before the report, which shows them.
 """
@@ -15,7 +15,6 @@ from ..aggregates import entry_metrics
 from ..arms import BASELINE
 from ..errors import UserError
 from ..files import read_record
-from ..languages import SOURCE_LANGUAGE
 from ..layout import Cell, Layout
 from ..significance import Settings, read
 from ..significance.comparison import columns
@@ -34,7 +33,7 @@ GROUPS = {
     "generation": "generation",
 }
 """Kind of task -> the group under which benchmarks print it."""
-BEST = "best by English dev"
+BEST = "best by dev"
 """What stands in an arm's place where the arm was chosen for each target."""
 
 
@@ -52,7 +51,7 @@ class Score:
     task: str
     """Empty for the mean over all tasks of the benchmark."""
     transfer: bool
-    """Whether English is left out."""
+    """Whether the source language is left out."""
     metric: str
     score: float | None
     ci_low: float | None
@@ -140,7 +139,7 @@ class Reader:
                     allow_missing=True,
                     failed_intermediates=self.run.failed_intermediates,
                     metric_name=metric,
-                    with_source=True,
+                    source=None,
                 )
                 self._known[key] = Levels(statistics, self.settings)
         return self._known[key]
@@ -159,7 +158,9 @@ class Reader:
 
 
 def benchmark_rows(reader: Reader) -> Iterable[Score]:
-    """Yield every task's and the overall score of every benchmark, with English and without, of every model and arm."""
+    """Yield every task's and the overall score of every benchmark, of every model and arm, in all languages and without
+    the source language.
+    """
     run = reader.run
     dev = _dev_scores(reader)
     for benchmark, tasks in run.benchmarks.items():
@@ -185,7 +186,7 @@ def _rows(
     levels: list[Level] = []
     made: list[Score] = []
     for task, offered in tasks.items():
-        codes = [code for code in offered if not (transfer and code == SOURCE_LANGUAGE)]
+        codes = [code for code in offered if not (transfer and code == run.source)]
         record = reader.cell(model, task) if task in run.targets else None
         metrics = entry_metrics(record) if record else []
         chosen, level, reason = "", None, "not in this sweep"
@@ -227,7 +228,7 @@ def _best(
     run = reader.run
     trainings = run.targets[task].get("trainings", [])
     if not trainings:
-        return "", None, "not trained on: no English dev score to choose by"
+        return "", None, "not trained on: no dev score to choose by"
     levels, scores = {}, {}
     for arm in run.intermediates:
         if is_control(arm) or reader.contaminated(model, arm, task):
@@ -237,13 +238,13 @@ def _best(
         if level and found:
             levels[arm], scores[arm] = level, found
     if not levels:
-        return "", None, "no arm to choose from has all its languages and an English dev score"
+        return "", None, "no arm to choose from has all its languages and a dev score"
     arm, level = best(levels, scores, reader.settings)
     return arm, level, ""
 
 
 def _dev_scores(reader: Reader) -> dict[tuple[str, str, str], dict[int, float]]:
-    """Return (model, arm, training) -> seed -> English dev score of the runs that learned."""
+    """Return (model, arm, training) -> seed -> dev score of the runs that learned."""
     found: dict[tuple[str, str, str], dict[int, float]] = {}
     for job in read_jobs(reader.run, Layout(str(reader.results))):
         score = job.checkpoint.get("dev", {}).get("score")
@@ -255,6 +256,8 @@ def _dev_scores(reader: Reader) -> dict[tuple[str, str, str], dict[int, float]]:
 def published_rows(reader: Reader, tables: Iterable[Path]) -> Iterable[Published]:
     """Yield the published scores of catalogues whose model, arm, target, languages and metric this sweep has."""
     run = reader.run
+    if not run.usual:  # published scores are zero-shot from English
+        return
     for table in tables:
         for row in read_published(table):
             model, arm, target, codes = row["model"], row["intermediate"], row["target"], row["languages"].split()

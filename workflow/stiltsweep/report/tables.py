@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import cuts
 from ..arms import BASELINE
-from ..languages import SOURCE_LANGUAGE
 from ..significance.comparison import Comparison
 from . import text
 from .jobs import costs
@@ -433,7 +432,7 @@ def training(results: Results) -> Table:
         recorded("tokens", "tokens"),
         Column("inputs_cut", "inputs cut", "count", of=lambda job: job.checkpoint.get("cut", {}).get("inputs_cut")),
         Column("targets_cut", "targets cut", "count", of=lambda job: job.checkpoint.get("cut", {}).get("targets_cut")),
-        Column("dev_score", "English dev", "score", of=lambda job: job.checkpoint.get("dev", {}).get("score")),
+        Column("dev_score", "dev", "score", of=lambda job: job.checkpoint.get("dev", {}).get("score")),
         recorded("chance", "chance", "score"),
         recorded("learned", "learned", "flag"),
         recorded("precision", "precision", "text"),
@@ -471,4 +470,6 @@ def cells(results: Results) -> Table:
         recorded("contaminated", "contaminated", "flag", False),
         *map(digest, ("data", "checkpoint", "predictions", "code")),
     ]
-    return Table.of("cells", f"Every cell, {BASELINE} and {SOURCE_LANGUAGE} included", columns, results.cells.items())
+    return Table.of(
+        "cells", f"Every cell, {BASELINE} and {results.run.source} included", columns, results.cells.items()
+    )

@@ -64,7 +64,7 @@ def draw(results: Results) -> dict[str, list[Figure]]:
 def layers(results: Results, model: str, _: str = "") -> Figure | None:
     """Draw what probes find in the pretrained model and after every intermediate stage, over layers and by family."""
     shown = (probe for probe in results.measured.probes if probe.model == model and probe.stage != "target")
-    found = [curve for curve in curves.curves(shown) if curve.group != curves.ALL]
+    found = [curve for curve in curves.curves(shown, source=results.run.source) if curve.group != curves.ALL]
     if not found:
         return None
     # One panel a checkpoint; of several tasks the first one stands for all, of several poolings the mean.

@@ -78,7 +78,10 @@ def probes(results: Results) -> Table:
     found = results.measured.probes
 
     def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
-        return {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves.curves(found, value)}
+        return {
+            (c.checkpoint, c.task, c.pooling, c.group): c
+            for c in curves.curves(found, value, source=results.run.source)
+        }
 
     accuracy, selectivity, forms, lexicon, untrained = (
         by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy", "random_accuracy")
@@ -131,7 +134,9 @@ def _shared(words: Mapping[str, Sequence[int]]) -> str:
 
 def probe_gains(results: Results) -> Table:
     """What training added to what probes find, tested."""
-    found = gaining.mean_gains(results.measured.probes, float(results.run.significance["confidence"]))
+    found = gaining.mean_gains(
+        results.measured.probes, float(results.run.significance["confidence"]), results.run.source
+    )
     tested = [row for row in found if row.p is not None]
     corrected = dict(zip(map(id, tested), holm([row.p or 0.0 for row in tested]), strict=True))
 

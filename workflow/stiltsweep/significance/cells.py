@@ -17,7 +17,7 @@ from ..arms import BASELINE
 from ..counting import KEEP
 from ..errors import UserError
 from ..files import SEAL, check_digest, read_record
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from ..layout import Cell, Layout
 from ..metrics import Metric, metric
 from ..metrics.classes import Curve, labels_of
@@ -52,7 +52,7 @@ class Statistics:
     target: str
     metric: str
     languages: tuple[str, ...]
-    """Transfer languages asked for, sorted; never English."""
+    """Transfer languages asked for, sorted; never the source language."""
     seeds: Mapping[str, tuple[int, ...]]
     """Arm -> seeds of the runs used, ascending; empty where no run is usable. The baseline is an arm."""
     held: Mapping[str, frozenset[str]]
@@ -124,7 +124,7 @@ def read(
     allow_missing: bool = False,
     failed_intermediates: str = KEEP,
     metric_name: str = "",
-    with_source: bool = False,
+    source: str | None = ENGLISH,
 ) -> Statistics:
     """Read the cells of one model and target.
 
@@ -137,11 +137,12 @@ def read(
       model, target: names.
       intermediates: arms, `none` among them.
       seeds: seeds of every arm.
-      languages: languages of the target; English is ignored.
+      languages: languages of the target, the source language perhaps among them.
       allow_missing: go on without missing cells, naming them.
       failed_intermediates: what to do with runs that learned on a start that learned nothing (see `counting`).
       metric_name: read the statistics of this metric; left out, those of the cells' main one.
-      with_source: read English too, which is no transfer language, for scores that are no lifts.
+      source: the language that targets are trained in, which is no transfer language and is not read; None reads
+        it too, for scores that are no lifts.
 
     Raises:
       UserError: the grid has no baseline or no transfer language; a cell is missing, is not the cell its path says,
@@ -149,9 +150,9 @@ def read(
     """
     if BASELINE not in intermediates:
         raise UserError(f"{model}/{target}: the intermediates lack 'none', the baseline every lift is measured from.")
-    transfer = tuple(sorted(set(languages) - (set() if with_source else {SOURCE_LANGUAGE})))
+    transfer = tuple(sorted(set(languages) - {source}))
     if not transfer:
-        raise UserError(f"{model}/{target}: no transfer language; English is the source and never counts as one.")
+        raise UserError(f"{model}/{target}: no transfer language; {source} is the source and never counts as one.")
     grid = [
         (arm, seed, code) for arm in dict.fromkeys(intermediates) for seed in sorted(set(seeds)) for code in transfer
     ]

@@ -79,14 +79,14 @@ def mean(levels: Sequence[Level]) -> Level:
 
 
 def best(levels: Mapping[str, Level], dev: Mapping[str, Mapping[int, float]], settings: Settings) -> tuple[str, Level]:
-    """Choose the arm with the best English dev score, in every resample anew.
+    """Choose the arm with the best dev score, in every resample anew.
 
     Dev scores vary with the runs as the scores do, by the same draws; the examples of dev are held fixed. So the
     interval holds the uncertainty of the choice as far as runs decide it.
 
     Args:
       levels: arms to choose from.
-      dev: arm -> seed -> English dev score of its run.
+      dev: arm -> seed -> dev score of its run.
       settings: of the draws.
 
     Returns:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..facts import SIDED
 from ..files import replacing, write_json
-from ..languages import SOURCE_LANGUAGE
+from ..languages import ENGLISH
 from ..models.tokenizer import Tokenizer
 from ..records import Meta, Row, read_meta, read_rows
 from ..writing import spaced
@@ -104,13 +104,13 @@ def measure(
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
     ):
         # English first, since the others are compared with it.
-        for code in sorted(languages, key=lambda code: (code != SOURCE_LANGUAGE, code)):
+        for code in sorted(languages, key=lambda code: (code != ENGLISH, code)):
             path = data / f"{code}.parquet"
             language = _Language(vocabulary, code, path, english, candidates_english)
             for rows in language.rows():
                 table = [{"language": code, "id": name, **asdict(found)} for name, found in rows]
                 writer.write_table(pa.Table.from_pylist(table, SCHEMA))
-            if code == SOURCE_LANGUAGE:
+            if code == ENGLISH:
                 english = _English(_digests(path, language.meta.kind), language.tokens)
             boundaries = segmentations.agreement(vocabulary.tokenizer, cut[code]) if code in cut else {}
             measured[code] = {**language.measures(), "boundary_f1": None, **boundaries}
@@ -213,18 +213,18 @@ class _Language:
                     self._parity.add(length, len(next(english).ids))
             elif self.meta.parallel != "none" and row["id"] in self._english.tokens:
                 self._parity.add(length, self._english.tokens[row["id"]])
-            if self._code == SOURCE_LANGUAGE:
+            if self._code == ENGLISH:
                 self.tokens[row["id"]] = length
             yield row["id"], attributes(example, segmented, self._question_word(example))
 
     def _question_word(self, example: Texts) -> str | None:
         if example.question is None:
             return None
-        language = SOURCE_LANGUAGE if example.question in self._english else self._code
+        language = ENGLISH if example.question in self._english else self._code
         return question_word(example.question, language)
 
     def _no_parity(self) -> str:
-        if self._code == SOURCE_LANGUAGE:
+        if self._code == ENGLISH:
             return "English itself"
         if self.meta.parallel == "none":
             return "the examples are not translations of English ones"

@@ -53,7 +53,7 @@ class Run:
     start: Path
     """model.json or the checkpoint.json of the stage before."""
     data: Sequence[Path]
-    """Prepared data: one English file, or those of a mixture's tasks and languages."""
+    """Prepared data: one file, or those of a mixture's tasks and languages."""
     output: Path
     """The checkpoint.json to write, last of all."""
     settings: TrainingSettings
@@ -123,7 +123,7 @@ class _Work(NamedTuple):
 
 
 def train(run: Run, threads: int = 1) -> None:
-    """Train, keep the state with the best English dev score, and write the checkpoint.
+    """Train, keep the state with the best dev score, and write the checkpoint.
 
     A restart finds the training state beside the output and goes on from there; on the CPU the result is the same,
     byte for byte, as that of an undisturbed run. A second copy of a run waits for the first and leaves its result.

@@ -11,7 +11,6 @@ from typing import Any
 from ..cuts import describe
 from ..errors import UserError
 from ..kinds import Form, shuffle_labels
-from ..languages import SOURCE_LANGUAGE
 from ..models.batches import Example
 from ..records import Meta, Row, read_meta, read_rows
 from ..settings import TrainingSettings
@@ -40,6 +39,8 @@ class Mixture:
     cap: int
     temperature: float
     shuffle_labels: bool
+    dev_language: str
+    """The language whose development data choose the state that is kept."""
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Mixture:
@@ -55,7 +56,7 @@ class Mixture:
         rates = [part.rate for part in tasks.values() if part.rate is not None]
         if len(rates) == len(tasks) or sum(rates) >= 1:
             raise UserError(f"mixture: the rates {rates} must sum to less than 1, and one task must have none.")
-        return cls(tasks, value["cap"], value["temperature"], value["shuffle_labels"])
+        return cls(tasks, value["cap"], value["temperature"], value["shuffle_labels"], value["dev_language"])
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def sampling(tasks: Sequence[Task], mixture: Mixture | None) -> Sampling:
 def choices(files: Sequence[Path], mixture: Mixture | None, *, chance: float) -> list[Choice]:
     """Choose what a run reads, without reading a row.
 
-    Training rows come from the files of the languages a mixture lists, dev rows from English's (of plain text without
-    English from the same files as the training rows).
+    Training rows come from the files of the languages a mixture lists, dev rows from those of its `dev_language` (of
+    plain text without it from the same files as the training rows).
 
     Args:
       files: prepared data; without a mixture one file, whose language does not matter.
@@ -167,7 +168,7 @@ def choices(files: Sequence[Path], mixture: Mixture | None, *, chance: float) ->
         missing = [language for language in part.languages if language not in offered]
         if missing:
             raise UserError(f"--data: no prepared data of {name} in {', '.join(missing)}, which --mixture asks for.")
-        chosen.append(_choice(offered, part, SOURCE_LANGUAGE, () if len(mixture.tasks) == 1 else (name,)))
+        chosen.append(_choice(offered, part, mixture.dev_language, () if len(mixture.tasks) == 1 else (name,)))
     return chosen
 
 

@@ -151,7 +151,7 @@ def warmup_updates(total: int, settings: TrainingSettings) -> float:
 
 
 def evaluation_points(total: int, evaluations: int) -> list[int]:
-    """Return after how many updates English dev is scored: evenly spaced, the last one at the end."""
+    """Return after how many updates dev is scored: evenly spaced, the last one at the end."""
     return sorted({max(1, round(total * (i + 1) / evaluations)) for i in range(evaluations)})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..languages import SOURCE_LANGUAGE, Languages
+from ..languages import Languages
 from ..significance import Joint
 from ..significance.corrections import holm
 from ..significance.sensitivity import variants
@@ -86,7 +86,7 @@ class Labelling:
 
 def labellings(table: Languages, grouping: str, languages: Iterable[str]) -> list[Labelling]:
     """Return the labels of languages.csv and the other labellings of `significance.sensitivity`."""
-    codes = sorted(set(languages) - {SOURCE_LANGUAGE})
+    codes = sorted(set(languages))
 
     def types(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
         return {code: group for group, members in groups.items() for code in members}

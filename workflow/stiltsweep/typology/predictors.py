@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ..files import read_json
-from ..languages import SOURCE_LANGUAGE, Languages
+from ..languages import Languages
 from ..probing import table as probe_table
 from ..probing.table import Probe
 
@@ -125,7 +125,7 @@ def of_probes(paths: Iterable[Path], languages: Iterable[str]) -> list[Predictor
       paths: probes.csv, or nothing.
       languages: those that are compared.
     """
-    wanted = set(languages) - {SOURCE_LANGUAGE}
+    wanted = set(languages)
     rows = [row for path in paths for row in probe_table.read(path)]
     rows = [row for row in rows if row.stage == "pretrained" and row.language in wanted]
     kinds: dict[tuple[str, str, str], dict[str, list[Probe]]] = {}

@@ -14,7 +14,7 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
 from ...errors import UserError
-from ...languages import SOURCE_LANGUAGE
+from ...languages import ENGLISH
 from ...records import SPLITS, Row
 from ...writing import GRAPHEME
 from .home_assistant import TOKEN, Grammar, Sentence, Span, common, grammar, intent_about, sample
@@ -39,7 +39,7 @@ def _splits(definition: Mapping[str, Any], language: str) -> list[tuple[str, int
     for split in sizes:
         if split not in SPLITS:
             raise UserError(f"source.sizes: {split!r} is not a split; allowed: {', '.join(SPLITS)}.")
-    wanted = SPLITS if language == SOURCE_LANGUAGE else ("test",)
+    wanted = SPLITS if language == ENGLISH else ("test",)
     return [(split, sizes[split]) for split in reversed(SPLITS) if split in wanted and split in sizes]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import regex
 
 from ...errors import UserError, nearest
-from ...languages import SOURCE_LANGUAGE
+from ...languages import ENGLISH
 from ...records import SPLITS, Row
 from .home_assistant import digest
 
@@ -86,7 +86,7 @@ def items(language: str) -> tuple[Item, ...]:
                 cluster=line["cluster"],
                 part=line["part"],
                 keywords=tuple(line["keywords"].split(KEYWORD_STOP)),
-                english=clean(line[SOURCE_LANGUAGE]),
+                english=clean(line[ENGLISH]),
                 name=clean(line[language]),
             )
             for line in reader
@@ -96,10 +96,10 @@ def items(language: str) -> tuple[Item, ...]:
 def topics(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     """Which of Unicode's groups a thing is in, by its name: classification of one text, groups equally often in test.
 
-    An id is the same thing in every language. English has all splits asked for, another language the test split alone.
+    An id is the same thing in every language.
     """
     for split in SPLITS:
-        if split not in definition["source"]["sizes"] or (language != SOURCE_LANGUAGE and split != "test"):
+        if split not in definition["languages"][language]:
             continue
         for item in _chosen(definition, language, split):
             yield {"id": item.id, "split": split, "text_a": item.name, "label": item.group, "cluster": item.cluster}

@@ -27,7 +27,7 @@ from hassil import expression as hassil
 from hassil.parse_expression import parse_sentence
 
 from ...errors import UserError, nearest
-from ...languages import SOURCE_LANGUAGE
+from ...languages import ENGLISH
 from ...schema import read_yaml
 
 DATA = Path(__file__).parent / "languages"
@@ -271,7 +271,7 @@ def template_splits(language: str) -> Mapping[tuple[str, str], str]:
     several groups keeps its first split.
     """
     templates = grammar(language).templates
-    if language != SOURCE_LANGUAGE:
+    if language != ENGLISH:
         return {(t.intent, skeleton(t.text)): "test" for t in templates}
     groups: dict[tuple[str, str], set[str]] = {}
     for template in templates:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import UserError, nearest
-from ...languages import SOURCE_LANGUAGE
+from ...languages import ENGLISH
 from ...records import SPLITS, Row
 from .home_assistant import digest
 
@@ -36,7 +36,7 @@ def name_types(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     sizes: Mapping[str, int] = source["sizes"]
     share = sum(sizes.values())
     for split in SPLITS:
-        if split not in sizes or (language != SOURCE_LANGUAGE and split != "test"):
+        if split not in sizes or (language != ENGLISH and split != "test"):
             continue
         rows: list[Row] = []
         below = sum(sizes.get(other, 0) for other in SPLITS[: SPLITS.index(split)])
@@ -73,7 +73,7 @@ def _cities(language: str) -> dict[str, str]:
     from babel.core import get_global
 
     named = {zone: about["city"] for zone, about in Locale.parse(language).time_zones.items() if "city" in about}
-    if language != SOURCE_LANGUAGE:
+    if language != ENGLISH:
         return named
     zones = (zone for zone, territory in get_global("zone_territories").items() if territory != "001")
     return {zone: zone.rpartition("/")[2].replace("_", " ") for zone in zones if "/" in zone} | named

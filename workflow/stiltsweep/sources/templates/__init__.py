@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...files import inside
-from ...languages import SOURCE_LANGUAGE
+from ...languages import ENGLISH
 from ...records import Row
 from ...schema import check as check_schema
 from .choice import Choice, choices
@@ -97,7 +97,7 @@ def _source(definition: Definition) -> Definition:
 
 def _reference(definition: Definition) -> str:
     """Return the language that the others are compared with: English, or the first one of a task without it."""
-    return SOURCE_LANGUAGE if SOURCE_LANGUAGE in definition["languages"] else next(iter(definition["languages"]))
+    return ENGLISH if ENGLISH in definition["languages"] else next(iter(definition["languages"]))
 
 
 def _path(source: Definition, language: str) -> Path:
