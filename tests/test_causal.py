@@ -14,7 +14,9 @@ import torch
 import transformers
 from test_encoders import tokenizer
 from test_unpadded import reads_alike
-from tokenizers import processors
+from tokenizers import AddedToken, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer as Raw
+from tokenizers import models as token_models
 
 import tiny
 from stiltsweep.catalog import Model, read
@@ -22,7 +24,7 @@ from stiltsweep.errors import UserError
 from stiltsweep.export import export
 from stiltsweep.files import read_json
 from stiltsweep.kinds import Form, Limits, Representation, form
-from stiltsweep.models import architectures
+from stiltsweep.models import architectures, tokenizer_files
 from stiltsweep.models.batches import Example
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, TaskModel, build
@@ -286,6 +288,94 @@ def test_chat_templates_surround_a_question_and_no_more(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="chat template cannot be used.*only pairs"):
         fetched(tmp_path)
+
+
+def sentencepiece(style: str) -> Raw:
+    """Return a tokenizer that has texts begin with a space, as Llama 2's and Mistral's do."""
+    raw = Raw(token_models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    if style == "legacy":
+        raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=style, split=False)
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=[*special, *(f"<0x{byte:02X}>" for byte in range(256))], show_progress=False
+    )
+    # SentencePiece's pieces are of one word.
+    raw.train_from_iterator([word for text in [*tiny.SENTENCES, "Answer: user"] * 9 for word in text.split()], trainer)
+    raw.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    raw.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", raw.token_to_id("<s>"))]
+    )
+    return raw
+
+
+@pytest.mark.parametrize("style", ["legacy", "first", "always"])
+@pytest.mark.parametrize("chat", [None, ("<s>[INST] ", " [/INST]\n"), ("user:\n", "\nassistant: ")])
+def test_question_and_answer_are_cut_as_one_text_is(tmp_path: Path, style: str, chat: tuple[str, str] | None) -> None:
+    raw = sentencepiece(style)
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    tokenizer_files.save(raw, names, tmp_path, chat=chat)
+    data = tiny.classification(tmp_path / "data", train=8, dev=4, test=4)
+    pieces = Tokenizer.from_directory(tmp_path)
+    how = PLAIN if chat is None else CHAT
+    kind = form(read_meta(data["de"]), pieces, interface="causal", limits=LIMITS, representation=how)
+    for path, split in ((data["en"], "train"), (data["de"], "test")):
+        rows = read_rows(path, split)
+        learnt = kind.encode(rows, training=True)
+        for row, example, asked in zip(rows, learnt, kind.encode(rows, training=False), strict=True):
+            before, after = chat or ("", "\nAnswer: ")
+            for label, answer in zip(kind.meta.labels, asked.align, strict=True):
+                text = f"{before}tiny sentence1: {row['text_a']}{after}{label}"
+                whole = raw.encode(text, add_special_tokens=chat is None).ids
+                assert [*asked.inputs[0].ids, *answer[:-1]] == whole
+                assert answer[-1] == raw.token_to_id("</s>")
+                if label == row["label"]:
+                    assert example.inputs[0].ids == [*whole, answer[-1]] and example.target == answer
+            assert asked.cut.pieces == len(raw.encode(f"tiny sentence1: {row['text_a']}", add_special_tokens=False).ids)
+
+
+def test_a_template_that_leaves_no_room_for_a_question_is_refused(tmp_path: Path) -> None:
+    upstream(tmp_path / "upstream", "qwen3")
+    pieces = Tokenizer.from_directory(Source.read(fetched(tmp_path)).base)
+    data = tiny.classification(tmp_path / "data", train=4, dev=4, test=4)["en"]
+    rows = read_rows(data, "test")
+    for length in (8, 12, 24, 30, 32, 34, 40):
+        limits = Limits(length, 8, 16)
+        kind = form(read_meta(data), pieces, interface="causal", limits=limits, representation=CHAT)
+        for training in (True, False):
+            try:
+                examples = kind.encode(rows, training=training)
+            except UserError as error:
+                more = int(re.search(r"Set max_length: (\d+)", str(error))[1])  # type: ignore[index]
+                assert length < more and "(chat: true, the template)" in str(error)
+                kind.limits = replace(limits, max_length=more)
+                kind.encode(rows, training=training)
+                kind.limits = limits
+                continue
+            # Every question differs from the others in something that is read.
+            prompts = [e.inputs[0].ids[: len(e.inputs[0].ids) - len(e.target)] for e in examples]
+            assert all(len(prompt) <= length for prompt in prompts)
+            assert all(e.cut.lost < e.cut.pieces for e in examples)
+        assert length >= 30 or more
+
+
+def test_the_day_of_a_template_is_always_the_same_and_it_says_once_what_is_asked(tmp_path: Path) -> None:
+    upstream(tmp_path / "upstream", "smollm3")
+    path = tmp_path / "upstream" / "tokenizer_config.json"
+    about = json.loads(path.read_text())
+    day = "{{ strftime_now('%d %B %Y') }} {{ messages[0]['content'] }} {{ date_string }}:"
+    for template, reason in (
+        (day, ""),
+        ("{{ messages[0]['content'] }} {{ messages[0]['content'] }}", "repeats what a user says"),
+        ("hello", "leaves out what a user says"),
+    ):
+        path.write_text(json.dumps({**about, "chat_template": template}))
+        if reason:
+            with pytest.raises(UserError, match=reason):
+                fetched(tmp_path)
+        else:
+            assert Tokenizer.from_directory(fetched(tmp_path).parent).chat == ("26 July 2024 ", " 26 Jul 2024:")
 
 
 def test_plain_text_is_learnt_piece_by_piece(tmp_path: Path) -> None:

@@ -24,12 +24,17 @@ from ..cuts import Cut
 from ..errors import UserError
 from ..models import output_layer
 from ..models.batches import Batch, Example, Input, in_parts, moved
+from ..models.tokenizer import Pieces
 from ..records import Row
 from .base import Form
 from .text2text import TextToText
 
 ASK = "\nAnswer:"
 """Between a question and its answer, where no chat template is asked for."""
+_SOME = "a"
+"""Stands for what is before a text that is no beginning."""
+_LEAST = 4
+"""Pieces of a question; where even so many have no room, every question would be the same."""
 _PACK, _MOST_PAIRS = 512, 1 << 22
 """Pieces of answers behind one prompt; pairs of places that attention looks at in one pass."""
 
@@ -49,16 +54,34 @@ class CausalText(TextToText):
             raise UserError("the model's tokenizer names no eos_token, so no answer would end. Name one there.")
         if not self.representation.chat:
             before = self.tokenizer.special_layout(pair=False)[0]
-            return (before, self.tokenizer.pieces([ASK])[0].ids), ((), (end,))
+            return (before, self.tokenizer.behind(_SOME, [ASK])[0].ids), ((), (end,))
         if self.tokenizer.chat is None:
             raise UserError("chat: true, and the model's directory has no chat template. Leave chat out.")
-        asked, answered = (found.ids for found in self.tokenizer.pieces(self.tokenizer.chat))
-        return (asked, answered), ((), (end,))
+        asks, answers = (text.rstrip(" ") for text in self.tokenizer.chat)
+        return (self.tokenizer.pieces([asks])[0].ids, self.tokenizer.behind(_SOME, [answers])[0].ids), ((), (end,))
 
-    def answer(self, text: str) -> str:
-        """Return an answer as one line; behind the line that asks for it, it begins with a space."""
-        line = " ".join(text.splitlines())
-        return line if self.representation.chat else f" {line}"
+    def questions(self, texts: Sequence[str]) -> list[Pieces]:
+        """Segment questions; in a chat template they are no beginning."""
+        if not self.representation.chat or self.tokenizer.chat is None:
+            return self.tokenizer.pieces(texts)
+        return self._behind(self.tokenizer.chat[0], texts)
+
+    def answers(self, texts: Sequence[str]) -> list[Pieces]:
+        """Segment answers as one line each; behind the line that asks for it, it begins with a space."""
+        lines = [" ".join(text.splitlines()) for text in texts]
+        if not self.representation.chat or self.tokenizer.chat is None:
+            return self._behind(f"{ASK} ", lines)
+        after = self.tokenizer.chat[1]
+        # Where no white space ends a template, words begin as the tokenizer has them begin (Llama 2, Mistral).
+        return self._behind(after, lines) if after[-1:].isspace() else self.tokenizer.pieces(lines)
+
+    def _behind(self, before: str, texts: Sequence[str]) -> list[Pieces]:
+        """Segment texts behind another, whose last spaces go with the words that follow them."""
+        kept = before.rstrip(" ")
+        spaces = before[len(kept) :]
+        found = self.tokenizer.behind(kept, [spaces + text for text in texts])
+        room = len(spaces)
+        return [replace(one, offsets=[(max(0, a - room), max(0, b - room)) for a, b in one.offsets]) for one in found]
 
     def answered(self, written: str) -> str:
         """Return the first line, whatever a model that was not trained for it writes on."""
@@ -66,7 +89,18 @@ class CausalText(TextToText):
         return lines[0] if lines else ""
 
     def encode(self, rows: Sequence[Row], *, training: bool) -> list[Example]:
-        """One input per row: the prompt and, in training, the answer behind it, which is also its `target`."""
+        """One input per row: the prompt and, in training, the answer behind it, which is also its `target`.
+
+        Raises:
+          UserError: what stands around a question leaves no room for one; see `around`.
+        """
+        taken = sum(map(len, self.around[0]))
+        if self.limits.max_length - taken < _LEAST:
+            raise UserError(
+                f"training.max_length: {self.limits.max_length} pieces, and {taken} of them stand around every question"
+                f"{' (chat: true, the template)' if self.representation.chat else ''}: too few are left for what is "
+                f"asked. Set max_length: {self.limits.max_length + taken}, for example."
+            )
         examples = super().encode(rows, training=training)
         if not training:
             return examples

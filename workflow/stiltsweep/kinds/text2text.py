@@ -24,7 +24,7 @@ from ..errors import UserError
 from ..models import output_layer
 from ..models.batches import Batch, Example, Input, Places, in_parts, moved, rounded_up
 from ..models.load import Generated
-from ..models.tokenizer import Tokenizer
+from ..models.tokenizer import Pieces, Tokenizer
 from ..records import Meta, Row
 from ..settings import Limits, Representation
 from .base import Form, shorten
@@ -112,9 +112,13 @@ class TextToText(Form):
         before, after = self.tokenizer.special_layout(pair=False)
         return (before, after), (before, after)
 
-    def answer(self, text: str) -> str:
-        """Return the text of an answer as the model writes it."""
-        return text
+    def questions(self, texts: Sequence[str]) -> list[Pieces]:
+        """Segment what is read, as it stands in the input."""
+        return self.tokenizer.pieces(texts)
+
+    def answers(self, texts: Sequence[str]) -> list[Pieces]:
+        """Segment answers as the model writes them."""
+        return self.tokenizer.pieces(texts)
 
     def answered(self, written: str) -> str:
         """Return what of a written text is the answer."""
@@ -131,7 +135,7 @@ class TextToText(Form):
         room = self.limits.max_length - len(first) - len(last)
         sources = [self.text.source(row) for row in rows]
         examples = []
-        for number, (row, source) in enumerate(zip(rows, self.tokenizer.pieces(sources), strict=True)):
+        for number, (row, source) in enumerate(zip(rows, self.questions(sources), strict=True)):
             ids, unread = source.ids, 0
             if len(ids) > room:
                 ids = shorten(source, room, self.text.gives_way(row, sources[number]))
@@ -139,7 +143,7 @@ class TextToText(Form):
             cut = Cut(len(source.ids), len(source.ids) - len(ids), words=self.text.words(row), words_lost=unread)
             examples.append(Example(number, [Input([*first, *ids, *last])], cut=cut))
         if training:
-            targets = self.tokenizer.pieces([self.answer(self.text.target(row)) for row in rows])
+            targets = self.answers([self.text.target(row) for row in rows])
             for example, found in zip(examples, targets, strict=True):
                 kept = found.ids[: self.limits.max_target_length - len(begins) - len(ends)]
                 example.target = [*begins, *kept, *ends]
@@ -151,7 +155,7 @@ class TextToText(Form):
             if choices is not None:
                 for text in choices:
                     if text not in known:
-                        known[text] = [*begins, *self.tokenizer.pieces([self.answer(text)])[0].ids, *ends]
+                        known[text] = [*begins, *self.answers([text])[0].ids, *ends]
                 example.align = [known[text] for text in choices]
         return examples
 

@@ -102,6 +102,17 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
 
 _SAID = "\ue000"
 """Stands for what a user says while a chat template is rendered; of no language."""
+_DAY = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%a": "Fri", "%A": "Friday"}
+"""The day that chat templates tell: a prompt with the day it was fetched on would give other numbers the next."""
+_TODAY = "".join(
+    [
+        "{% macro strftime_now(format) %}{{ format",
+        *(f" | replace('{code}', '{text}')" for code, text in _DAY.items()),
+        # A newline behind a block would be eaten, one that the template begins with.
+        " }}{% endmacro %}{{ '' }}",
+    ]
+)
+"""Before a template: what asks for the day, which transformers defines by the clock and takes from no caller."""
 
 
 def read_chat(folder: Path) -> tuple[str, str] | None:
@@ -119,8 +130,10 @@ def read_chat(folder: Path) -> tuple[str, str] | None:
     import transformers
 
     try:
-        text = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True).apply_chat_template(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        text = tokenizer.apply_chat_template(
             [{"role": "user", "content": _SAID}],
+            chat_template=_TODAY + tokenizer.get_chat_template(),
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=False,
@@ -128,10 +141,11 @@ def read_chat(folder: Path) -> tuple[str, str] | None:
         )
     except Exception as error:  # of a template: anything
         raise UserError(f"{folder}: its chat template cannot be used ({' '.join(str(error).split())[:200]}).") from None
-    before, said, after = str(text).partition(_SAID)
-    if not said:
-        raise UserError(f"{folder}: its chat template leaves out what a user says.")
-    return before, after
+    parts = str(text).split(_SAID)
+    if len(parts) != 2:
+        how = "leaves out" if len(parts) == 1 else "repeats"
+        raise UserError(f"{folder}: its chat template {how} what a user says.")
+    return parts[0], parts[1]
 
 
 def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer, dict[str, str]]:

@@ -179,6 +179,22 @@ class Tokenizer:
                 found.append(Pieces(ids, offsets))
         return found
 
+    def behind(self, before: str, texts: Sequence[str]) -> list[Pieces]:
+        """Segment texts as they stand behind another, whose own pieces are left out.
+
+        Many tokenizers put a space before what they take for the beginning of a text: here that is no beginning. Where
+        the other's last piece would reach into a text, the text is segmented alone.
+        """
+        known = self.pieces([before])[0].ids
+        found = []
+        for text, one in zip(texts, self.pieces([before + text for text in texts]), strict=True):
+            if one.ids[: len(known)] != known:
+                found += self.pieces([text])
+                continue
+            offsets = [(max(0, start - len(before)), max(0, end - len(before))) for start, end in one.offsets]
+            found.append(Pieces(one.ids[len(known) :], offsets[len(known) :]))
+        return found
+
     def special_layout(self, *, pair: bool) -> tuple[tuple[int, ...], ...]:
         """Return the special ids (before, after) one text, or (before, between, after) a pair."""
         return self._layouts[pair]
