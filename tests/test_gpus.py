@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from stiltsweep.errors import UserError
 from stiltsweep.models import gpus
 
 HOLD = """
@@ -21,7 +23,7 @@ from pathlib import Path
 from stiltsweep.models.gpus import locked
 names, _ = locked(Path(sys.argv[1]), sys.argv[2].split(","), int(sys.argv[3]), int(sys.argv[4]))
 print(",".join(names), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -84,6 +86,71 @@ def test_a_shared_card_takes_several_and_the_emptiest_comes_first(tmp_path: Path
     for job in (*jobs[2:4], one):
         job.end()
     assert several.has() == "0,1"
+
+
+def test_a_card_that_is_taken_whole_is_shared_with_no_other_sweep(tmp_path: Path) -> None:
+    folder, names = tmp_path / "gpus", ["0", "1"]
+    chosen, files = gpus.locked(folder, names, 1, 1)
+    assert chosen == ["0"]
+    shared = [gpus.locked(folder, names, 1, 4) for _ in range(4)]
+    assert [found for found, _ in shared] == [["1"]] * 4
+    # Neither is free: the one is whole another's, the other has no place, and is nobody's as a whole.
+    assert not any(gpus._place(folder, name, place) for name in names for place in (None, 0, 3))
+    for file in files:
+        os.close(file)
+    assert gpus._place(folder, "0", None) and not gpus._place(folder, "1", None)
+    for file in [file for _, held in shared for file in held]:
+        os.close(file)
+    assert gpus._place(folder, "1", None) and not gpus._place(folder, "0", 0)
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("0, 1 ,2", ["0", "1"]), ("MIG-GPU-5f/1/0,MIG-GPU-5f/2/0", ["MIG-GPU-5f/1/0", "MIG-GPU-5f/2/0"])],
+)
+def test_names_as_cuda_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv(gpus.DEVICE, raising=False)
+    for number in (0, 1):
+        monkeypatch.setattr(gpus, "_held", [])
+        monkeypatch.setenv(gpus.VISIBLE, visible)
+        gpus.take(1)
+        assert os.environ[gpus.VISIBLE] == expected[number]
+    # With spaces or without, they are the same cards.
+    assert {path.name for path in (tmp_path / "stiltsweep-gpus").iterdir()} == {
+        name.replace("/", "-") for name in expected
+    }
+
+
+def test_locks_are_for_all_users_and_where_there_are_none_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus.time, "sleep", lambda seconds: None)
+    before = os.umask(0o077)
+    try:
+        gpus.locked(tmp_path / "gpus", ["0"], 1, 2)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "gpus").iterdir()} == {0o644}
+    opened = os.open
+
+    def closed(path: Any, flags: int, mode: int = 0o777) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(gpus.os, "open", closed)
+    with pytest.raises(UserError, match="gpus/0: locks of GPUs cannot be had there.*Permission denied.*DEVICES=0 "):
+        gpus.locked(tmp_path / "gpus", ["0", "1"], 1, 1)
+    monkeypatch.setattr(gpus.os, "open", opened)
+
+    def no_locks(file: int, how: int) -> None:
+        raise OSError(9, "Bad file descriptor")  # NFS, for a file that is open for reading
+
+    monkeypatch.setattr(gpus.fcntl, "flock", no_locks)
+    with pytest.raises(UserError, match="Bad file descriptor"):
+        gpus.locked(tmp_path / "gpus", ["0", "1"], 2, 1)
 
 
 def test_what_a_job_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

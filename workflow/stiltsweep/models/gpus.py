@@ -19,10 +19,13 @@ from pathlib import Path
 
 import torch
 
+from ..errors import UserError
 from .device import DEVICE
 
 log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+_TRIES = 3
+"""Times that a file is looked at again before it is called unusable."""
 _held: list[int] = []
 """Open files whose locks are this job's."""
 
@@ -40,7 +43,7 @@ def take(count: int = 1, share: int = 1) -> None:
     if _held or there <= count:
         return
     named = os.environ.get(VISIBLE)
-    names = named.split(",")[:there] if named else [str(number) for number in range(there)]
+    names = [name.strip() for name in named.split(",")[:there]] if named else [str(number) for number in range(there)]
     folder = Path(tempfile.gettempdir()) / "stiltsweep-gpus"
     chosen, files = locked(folder, names, count, share)
     _held.extend(files)
@@ -51,51 +54,76 @@ def take(count: int = 1, share: int = 1) -> None:
 def locked(folder: Path, names: Sequence[str], count: int, share: int) -> tuple[list[str], list[int]]:
     """Wait for GPUs that are free and return their names, and the open files that hold their locks.
 
-    A job of one GPU takes one of its `share` places, on the emptiest card; a job of several takes all places of each.
+    A job of one GPU takes one of its `share` places, on the emptiest card; a job of several takes each whole. A card
+    that is taken whole is shared with nobody, whatever another sweep's `share`.
+
+    Raises:
+      UserError: locks cannot be had there.
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o777)
         # Other users' jobs have theirs there; each may remove its own files alone.
         folder.chmod(0o1777)
-    told = False
+    places: list[int | None] = [None] if count > 1 or share == 1 else list(range(share))
+    told = 0
     while True:
-        if count == 1:
-            for place in range(share):
+        chosen: list[str] = []
+        files: list[int] = []
+        try:
+            for place in places:
                 for name in names:
-                    if (file := _lock(folder / f"{name}.{place}")) is not None:
-                        return [name], [file]
-        else:
-            chosen: list[str] = []
-            files: list[int] = []
-            for name in names:
-                mine = [_lock(folder / f"{name}.{place}") for place in range(share)]
-                if None not in mine:
-                    chosen.append(name)
-                    files += [file for file in mine if file is not None]
-                else:
-                    _release(file for file in mine if file is not None)
-                if len(chosen) == count:
-                    return chosen, files
-            # Held while waiting for more, they could keep two such jobs waiting for each other.
-            _release(files)
+                    if mine := _place(folder, name, place):
+                        chosen.append(name)
+                        files += mine
+                    if len(chosen) == count:
+                        return chosen, files
+        except OSError as error:
+            # Another user's job may be about to make the folder or a file, and to open it for others.
+            if told >= _TRIES:
+                raise UserError(
+                    f"{error.filename or folder}: locks of GPUs cannot be had there ({error.strerror}). Have its owner "
+                    f"remove {folder}, or name one GPU for this run: {VISIBLE}={names[0]} snakemake ..."
+                ) from None
+        # Held while waiting for more, they could keep two such jobs waiting for each other.
+        _release(files)
         if not told:
             log.info("waiting for %d of the GPUs %s: other jobs have them", count, ", ".join(names))
-            told = True
+        told += 1
         time.sleep(1 + random.random())
 
 
-def _lock(path: Path) -> int | None:
-    """Return an open file whose lock is this process's, None if another has it."""
+def _place(folder: Path, name: str, place: int | None) -> list[int]:
+    """Return the open files whose locks are a place on a card, or the whole card; none if others have it."""
+    file = folder / name.replace("/", "-")  # MIG-GPU-<uuid>/1/0
+    card = _lock(file, fcntl.LOCK_EX if place is None else fcntl.LOCK_SH)
+    if card is None or place is None:
+        return [] if card is None else [card]
+    mine = _lock(file.with_name(f"{file.name}.{place}"), fcntl.LOCK_EX)
+    if mine is None:
+        os.close(card)
+    return [] if mine is None else [card, mine]
+
+
+def _lock(path: Path, how: int) -> int | None:
+    """Return an open file with a lock of this process's, None if others' keep it from it.
+
+    Raises:
+      OSError: there are no locks: the file is not to be read, or its disk knows none.
+    """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         file = os.open(path, flags)
     except FileNotFoundError:
         file = os.open(path, flags | os.O_CREAT, 0o644)
+        os.fchmod(file, 0o644)  # for other users, whatever the umask
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(file)
         return None
+    except OSError as error:
+        os.close(file)
+        raise OSError(error.errno, error.strerror, str(path)) from None
     return file
 
 
