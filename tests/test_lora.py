@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 
 import tiny
 from stiltsweep.errors import Interrupted, UserError
-from stiltsweep.files import digest_file, read_json, write_record
+from stiltsweep.files import canonical, digest_file, read_json, write_record
 from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models.batches import Example
 from stiltsweep.models.load import Source, TaskModel, build, save_checkpoint, trainable, weights
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.schema import check_training
+from stiltsweep.settings import TrainingSettings, overlay
 from stiltsweep.training import loop
 
 HOW = Representation("mean", -1, "mean", "")
@@ -114,6 +115,32 @@ def test_whole_weights_after_adapters_and_adapters_after_whole_weights(tmp_path:
     both = [name for name in stored if ".lora." in name and name.partition(".lora.")[0] in stored]
     assert not both  # what was trained whole holds its adapters already
     assert any(".lora.1.A" in name for name in stored)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (True, "training: lora: True is not of type object or null.*{rank: 16} for example"),
+        (16, "training: lora: 16 is not of type object or null"),
+        ({"alpha": 4}, "training: lora: the key 'rank' is missing"),
+        ({"rank": 0}, "training: lora.rank: 0 is less than the minimum of 1"),
+        ({"rank": "x"}, "training: lora.rank: 'x' is not of type integer"),
+        ({"rank": 4, "alpha": -1}, "training: lora.alpha: -1 is less than the minimum of 1"),
+        ({"rank": 4, "dropout": 1}, "training: lora.dropout: 1 is greater than the maximum of 0.9"),
+        ({"rank": 4, "targets": ["q"]}, "training: lora: unknown key 'targets'; known: rank, alpha, dropout"),
+    ],
+)
+def test_what_is_no_adapter_is_refused_with_what_is_one(said: Any, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        check_training({"lora": said}, "x.yaml: training")
+
+
+def test_adapters_are_one_setting_however_they_are_written() -> None:
+    # `--config` makes text of all that stands within a mapping; YAML has 16.0 for 16 where a program wrote it.
+    ways = [{"rank": 16}, {"rank": "16"}, {"rank": 16.0, "dropout": 0}, {"rank": 16, "alpha": 32, "dropout": "0.0"}]
+    found = {canonical(overlay("target", check_training({"lora": way}, "x")).lora) for way in ways}
+    assert found == {'{"alpha":32,"dropout":0.0,"rank":16}'}
+    assert overlay("target", {"lora": {"rank": 4}}, check_training({"lora": "null"}, "x")).lora is None
 
 
 def test_frozen_layers_get_no_adapters_and_a_seed_is_a_seed(tmp_path: Path, start: Path) -> None:

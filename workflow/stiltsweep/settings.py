@@ -223,7 +223,9 @@ def overlay(stage: Stage, *layers: Mapping[str, Any]) -> TrainingSettings:
         merged.update(own)
     known = {field.name for field in fields(TrainingSettings)}
     if merged.get("lora") is not None:
-        merged["lora"] = {"alpha": 32, "dropout": 0.0, **merged["lora"]}
+        lora = {"alpha": 32, "dropout": 0.0, **merged["lora"]}
+        # 0 and 0.0 are one setting, and one identity.
+        merged["lora"] = {**lora, "dropout": float(lora["dropout"])}
     settings = TrainingSettings(**{key: value for key, value in merged.items() if key in known})
     if settings.batch_tokens is not None:
         if settings.max_updates is None:
