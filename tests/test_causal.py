@@ -246,13 +246,18 @@ def test_a_model_that_is_only_asked_stays_as_it_is(tmp_path: Path) -> None:
             start,
             data["en"],
             tmp_path / f"{seed}",
-            TrainingSettings(max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}),
+            TrainingSettings(
+                max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}, retry_collapsed=3
+            ),
             PLAIN,
             seed=seed,
+            chance=100.0,
         )
         loop.train(run)
         about = read_json(run.output)
         assert about["updates"] == about["tokens"] == 0 and about["dev"]["update"] == 0
+        # Another seed would ask the same: it is not made again, though it is at chance level.
+        assert not about["learned"] and "collapsed_tries" not in about
         for path, where in ((run.output, "trained"), (start, "base")):
             settings = PredictionSettings(LIMITS, PLAIN, 512, True, "fp32")
             predict(path, data, run.output.parent / where / "p.json", settings, identity={})

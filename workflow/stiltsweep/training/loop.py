@@ -189,7 +189,8 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
     trainer = _Trainer(run, source, model, names, tasks, device, held, state, more, team)
     with _stop_signals() as stop:
         trainer.go(stop)
-    if not trainer.learned and len(tries.scores) < settings.retry_collapsed:
+    # What is only asked answers alike under every seed.
+    if not trainer.learned and trainer.total and len(tries.scores) < settings.retry_collapsed:
         if team.first:
             trainer.state.forget()
         team.wait()
