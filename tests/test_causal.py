@@ -213,8 +213,10 @@ def test_a_causal_model_learns_predicts_and_is_exported(
     assert lines.count("\n") <= 11
     model, kind, rows, asked = made(run.output, data["en"], "test", training=False, how=how)
     prompts = [example.inputs[0].ids for example in asked]
-    for row, written in zip(rows[:4], model.continue_texts(prompts, 64, CPU), strict=False):
+    end = kind.tokenizer.chat_end if how.chat else None
+    for row, written in zip(rows[:4], model.continue_texts(prompts, 64, CPU, end), strict=False):
         text = f"tiny sentence1: {row['text_a']}"
+        assert written.ended or not how.chat  # by what ends a turn, which is what was learnt
         exec(lines.replace("FOLDER", str(exported.folder)).replace('"a text"', repr(text)), {})
         answer = capsys.readouterr().out.strip("\n").splitlines()[-1]
         assert answer == kind.tokenizer.decode(written.ids).strip()
@@ -282,7 +284,8 @@ def test_chat_templates_surround_a_question_and_no_more(tmp_path: Path) -> None:
         assert "assistant: 26 Jul 2024" in asked
         # Pieces do not reach over the ends of a template; there they may be others than of the whole text.
         text = fast.decode(example.inputs[0].ids, skip_special_tokens=False)
-        assert text == f"{asked}{row['label']}{fast.eos_token}"
+        # An answer ends with what ends a turn in the template, here another token than that of a text.
+        assert text == f"{asked}{row['label']}<|mask|>" and fast.eos_token != "<|mask|>"
     about = json.loads((tmp_path / "upstream" / "tokenizer_config.json").read_text())
     (tmp_path / "upstream" / "tokenizer_config.json").write_text(json.dumps({**about, "chat_template": None}))
     fetched(tmp_path)
@@ -320,7 +323,7 @@ def sentencepiece(style: str) -> Raw:
 def test_question_and_answer_are_cut_as_one_text_is(tmp_path: Path, style: str, chat: tuple[str, str] | None) -> None:
     raw = sentencepiece(style)
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
-    tokenizer_files.save(raw, names, tmp_path, chat=chat)
+    tokenizer_files.save(raw, names, tmp_path, chat=None if chat is None else (*chat, ""))
     data = tiny.classification(tmp_path / "data", train=8, dev=4, test=4)
     pieces = Tokenizer.from_directory(tmp_path)
     how = PLAIN if chat is None else CHAT
@@ -381,6 +384,7 @@ def test_the_day_of_a_template_is_always_the_same_and_it_says_once_what_is_asked
                 fetched(tmp_path)
         else:
             assert Tokenizer.from_directory(fetched(tmp_path).parent).chat == ("26 July 2024 ", " 26 Jul 2024:")
+            assert Tokenizer.from_directory(fetched(tmp_path).parent).chat_end is not None
 
 
 def test_plain_text_is_learnt_piece_by_piece(tmp_path: Path) -> None:

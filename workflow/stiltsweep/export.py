@@ -286,14 +286,19 @@ def _script(source: Source, auto_class: str) -> list[str]:
             ]
         return lines
     if source.interface == "causal":
-        chat = Tokenizer.from_directory(source.base).chat if about["made_from"]["representation"]["chat"] else None
+        pieces = Tokenizer.from_directory(source.base)
+        chat = pieces.chat if about["made_from"]["representation"]["chat"] else None
         before, after = chat or ("", ASK)
         special = ", add_special_tokens=False" if chat else ""
+        ends = [
+            pieces.special["eos"],
+            *([pieces.chat_end] if chat and pieces.chat_end != pieces.special["eos"] else []),
+        ]
         return [
             *lines,
             f'inputs = tokenizer([{before!r} + "a text" + {after!r}], return_tensors="pt"{special})',
             "with torch.inference_mode():",
-            "    written = model.generate(**inputs, max_new_tokens=64, do_sample=False)",
+            f"    written = model.generate(**inputs, max_new_tokens=64, do_sample=False, eos_token_id={ends})",
             'print(tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())',
         ]
     text = {

@@ -58,7 +58,8 @@ class CausalText(TextToText):
         if self.tokenizer.chat is None:
             raise UserError("chat: true, and the model's directory has no chat template. Leave chat out.")
         asks, answers = (text.rstrip(" ") for text in self.tokenizer.chat)
-        return (self.tokenizer.pieces([asks])[0].ids, self.tokenizer.behind(_SOME, [answers])[0].ids), ((), (end,))
+        asked, answered = self.tokenizer.pieces([asks])[0].ids, self.tokenizer.behind(_SOME, [answers])[0].ids
+        return (asked, answered), ((), (end if self.tokenizer.chat_end is None else self.tokenizer.chat_end,))
 
     def questions(self, texts: Sequence[str]) -> list[Pieces]:
         """Segment questions; in a chat template they are no beginning."""
@@ -116,7 +117,9 @@ class CausalText(TextToText):
     def generated(self, model: Any, batch: Batch) -> list[Any]:
         """Return what was written behind each prompt."""
         prompts = [example.inputs[0].ids for example in batch.examples]
-        written: list[Any] = model.continue_texts(prompts, self.limits.max_target_length, batch.ids_BL.device)
+        written: list[Any] = model.continue_texts(
+            prompts, self.limits.max_target_length, batch.ids_BL.device, self.around[1][1][0]
+        )
         return written
 
     def likelihoods(self, model: Any, batch: Batch) -> Tensor:

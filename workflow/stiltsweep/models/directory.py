@@ -102,6 +102,8 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
 
 _SAID = "\ue000"
 """Stands for what a user says while a chat template is rendered; of no language."""
+_ANSWERED = "\ue001"
+"""Stands for an answer."""
 _DAY = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%a": "Fri", "%A": "Friday"}
 """The day that chat templates tell: a prompt with the day it was fetched on would give other numbers the next."""
 _TODAY = "".join(
@@ -115,8 +117,10 @@ _TODAY = "".join(
 """Before a template: what asks for the day, which transformers defines by the clock and takes from no caller."""
 
 
-def read_chat(folder: Path) -> tuple[str, str] | None:
-    """Return what a directory's chat template puts before and after what a user says; None where there is none.
+def read_chat(folder: Path) -> tuple[str, str, str] | None:
+    """Return what a directory's chat template puts before and after what a user says, and the token that ends answers.
+
+    None where there is no template; the token is empty where none ends answers, or the template has no place for them.
 
     The template runs once, here, in the sandbox that transformers has for it; no thinking is asked for, and the date
     that some of them tell is a fixed one.
@@ -131,21 +135,29 @@ def read_chat(folder: Path) -> tuple[str, str] | None:
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": _SAID}],
-            chat_template=_TODAY + tokenizer.get_chat_template(),
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=False,
-            date_string="26 Jul 2024",
-        )
+        how: dict[str, Any] = {
+            "chat_template": _TODAY + tokenizer.get_chat_template(),
+            "tokenize": False,
+            "enable_thinking": False,
+            "date_string": "26 Jul 2024",
+        }
+        said = {"role": "user", "content": _SAID}
+        text = tokenizer.apply_chat_template([said], add_generation_prompt=True, **how)
     except Exception as error:  # of a template: anything
         raise UserError(f"{folder}: its chat template cannot be used ({' '.join(str(error).split())[:200]}).") from None
     parts = str(text).split(_SAID)
     if len(parts) != 2:
-        how = "leaves out" if len(parts) == 1 else "repeats"
-        raise UserError(f"{folder}: its chat template {how} what a user says.")
-    return parts[0], parts[1]
+        raise UserError(
+            f"{folder}: its chat template {'leaves out' if len(parts) == 1 else 'repeats'} what a user says."
+        )
+    try:
+        answered = str(tokenizer.apply_chat_template([said, {"role": "assistant", "content": _ANSWERED}], **how))
+    except Exception:  # some have no place for answers
+        answered = ""
+    # Gemma's turns end with another token than its texts.
+    tail = answered.rpartition(_ANSWERED)[2].lstrip() if _ANSWERED in answered else ""
+    tokens = (str(token.content) for token in tokenizer.added_tokens_decoder.values())
+    return parts[0], parts[1], max((token for token in tokens if token and tail.startswith(token)), key=len, default="")
 
 
 def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer, dict[str, str]]:

@@ -345,14 +345,18 @@ class TaskModel(nn.Module):
         ).last_hidden_state
         return states
 
-    def continue_texts(self, prompts: Sequence[Sequence[int]], most: int, device: torch.device) -> list[Generated]:
+    def continue_texts(
+        self, prompts: Sequence[Sequence[int]], most: int, device: torch.device, end: int | None = None
+    ) -> list[Generated]:
         """Continue each text greedily with a causal model; they end where they stand, so padding is before them.
 
         Args:
           prompts: ids of the full vocabulary.
           most: pieces to write.
           device: of the model.
+          end: of the full vocabulary, a piece that ends a text besides the one that ends all; None: no other.
         """
+        ends = [self.eos, *(self.dense.of([end]).tolist() if end is not None else [])]
         width = max(map(len, prompts))
         ids = np.full((len(prompts), width), self.dense_pad, dtype=np.int64)
         for row, prompt in enumerate(prompts):
@@ -361,11 +365,12 @@ class TaskModel(nn.Module):
         there = np.arange(width) >= width - lengths[:, None]
         out_BT = self._generate(
             most,
+            eos_token_id=[number for number in dict.fromkeys(ends) if number is not None] or None,
             input_ids=moved(torch.from_numpy(ids), device),
             attention_mask=moved(torch.from_numpy(there.astype(np.int64)), device),
         )
         written = out_BT[:, width:].tolist()
-        return self._read(written, [False] * len(written))
+        return self._read(written, [False] * len(written), ends)
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the encoder's output (B, L, H) of a sequence-to-sequence model."""
@@ -435,22 +440,18 @@ class TaskModel(nn.Module):
 
     def _generate(self, most: int, **inputs: Any) -> Tensor:
         """Have transformers write at most so many pieces greedily, with a cache."""
-        found: Tensor = self.backbone.generate(
-            **inputs,
-            pad_token_id=self.dense_pad,
-            eos_token_id=self.eos,
-            max_new_tokens=most,
-            do_sample=False,
-            num_beams=1,
-            use_cache=True,
-        )
+        how = {"eos_token_id": self.eos, "pad_token_id": self.dense_pad, "max_new_tokens": most, **inputs}
+        found: Tensor = self.backbone.generate(**how, do_sample=False, num_beams=1, use_cache=True)
         return found
 
-    def _read(self, rows: Sequence[Sequence[int]], tried: Sequence[bool]) -> list[Generated]:
+    def _read(
+        self, rows: Sequence[Sequence[int]], tried: Sequence[bool], ends: Sequence[int | None] = ()
+    ) -> list[Generated]:
         """Return written pieces as texts of the full vocabulary."""
-        special = {self.dense_pad, self.decoder_start, self.eos}
+        ends = ends or [self.eos]
+        special = {self.dense_pad, self.decoder_start, *ends}
         ids = [self.dense.full([i for i in row if i not in special]) for row in rows]
-        return list(map(Generated, ids, tried, [self.eos in row for row in rows]))
+        return list(map(Generated, ids, tried, [not set(ends).isdisjoint(row) for row in rows]))
 
 
 def _within(text_BT: Tensor) -> Tensor:

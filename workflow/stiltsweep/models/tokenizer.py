@@ -86,8 +86,11 @@ class Tokenizer:
             role: self.id_of(tokens[f"{role}_token"]) if f"{role}_token" in tokens else None for role in ROLES
         }
         """Role (`ROLES`) -> id, None where the model has none."""
-        self.chat: tuple[str, str] | None = tuple(tokens[CHAT]) if CHAT in tokens else None
+        *around, end = tokens.get(CHAT, ("",))
+        self.chat: tuple[str, str] | None = (around[0], around[1]) if around else None
         """What a chat template puts before and after what a user says."""
+        self.chat_end = self.id_of(end) if end else self.special["eos"]
+        """The piece that ends an answer in a chat template."""
         self.token_types = False
         """Whether the second text of a pair has token type 1."""
         self._layouts = {pair: self._probe(pair) for pair in (False, True)}

@@ -19,7 +19,7 @@ def save(
     tokens: Mapping[str, str],
     directory: Path,
     *,
-    chat: tuple[str, str] | None = None,
+    chat: tuple[str, str, str] | None = None,
 ) -> str:
     """Write tokenizer.json, its index and tokenizer_config.json.
 
@@ -27,7 +27,8 @@ def save(
       tokenizer: whole, without truncation and padding.
       tokens: "pad_token", "eos_token", ... -> the token's text; other keys are left out.
       directory: exists.
-      chat: what a chat template puts before and after what a user says; None: there is none.
+      chat: what a chat template puts before and after what a user says, and the token that ends an answer (empty: that
+        which ends a text); None: there is none.
 
     Returns:
       The sha256 of tokenizer.json.
