@@ -310,6 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self.say(302, {}, {**headers, "Location": f"{self.hub.storage}/{file.sha256}?signature=x"})
 
     def storage(self, sha256: str) -> None:
+        if self.headers.get("Authorization"):
+            return self.refuse(400, "", "A token of the hub was sent to another host.")
         every = (
             file
             for repo in self.hub.repositories.values()

@@ -17,6 +17,7 @@ from typing import Any
 import entries
 import pytest
 import yaml
+from local_hub import Hub
 from snakemake.cli import parse_config
 
 from stiltsweep import config, preflight
@@ -299,7 +300,7 @@ FILES: list[tuple[str, str, str | bytes | None, str]] = [
     ("a field too many", "mine/languages.csv", "language,family\nde,a,b\n", r"line 2: more fields than the 2 columns"),
     ("table not UTF-8", "mine/languages.csv", b"language\nd\xe9\n", r"languages\.csv: not UTF-8 text \(byte 10\)"),
     ("no model directory", "weights/config.json", None, r"models/local\.yaml: source\.path: weights holds no config\.json"),
-    ("no weights", "weights/model.safetensors", None, r"source\.path: weights holds no weights: neither a"),
+    ("no weights", "weights/model.safetensors", None, r"source\.path: weights holds no weights: neither model"),
     ("empty weights", "weights/model.safetensors", "", r"weights/model\.safetensors: is empty.*cut off"),
     ("no data file", "data/de.test.jsonl", None, r"^commands: no file data/de\.test\.jsonl\. Put.*without: \[commands\]"),
     ("empty data file", "data/de.test.jsonl", "", r"^commands/de: data/de\.test\.jsonl: is empty"),
@@ -457,6 +458,21 @@ def test_a_hub_out_of_reach(what: str, folder: Path, monkeypatch: pytest.MonkeyP
     cached = {"model": "models--some--model", "task": "datasets--some--data"}[what]
     (folder / "cache" / "hub" / cached).mkdir(parents=True)
     begin()
+
+
+def test_a_cache_of_the_hub_that_cannot_be_written_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "mine" / "models/local.yaml"
+    source = {"type": "hub", "repo": "some/model", "revision": "a" * 40}
+    write(path, yaml.safe_dump({**yaml.safe_load(path.read_text()), "source": source}))
+    (folder / "file").write_text("")
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "false")  # which the hub's client takes for: not offline
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(folder / "file"))
+        refused(r"^HF_HOME: the hub's cache .*/file/hub cannot be written to \(Not a directory\)\. Set HF_HOME")
+        monkeypatch.setenv("HF_HOME", str(folder / "new"))
+        begin()
 
 
 # What a user sees.

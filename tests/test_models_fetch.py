@@ -457,3 +457,63 @@ def test_every_model_of_the_catalogue_is_well_formed():
 def test_the_packaged_encoder_agrees_with_its_engine(tmp_path):
     about = fetch(catalog.read().model("e5-small"), tmp_path)
     assert about["checks"]["engine_cosine_min"] >= 0.999 and about["checks"]["engine_probes"] >= 10
+
+
+def junk_header(path):
+    path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:])
+
+
+def wrong_shape(path):
+    raw = path.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    next(about for name, about in header.items() if name != "__metadata__")["shape"] = [10**6, 10**6]
+    told = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(told)) + told + raw[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("model.safetensors", junk_header, r"model\.safetensors: not a whole safetensors file \(.*too large\)"),
+        ("model.safetensors", wrong_shape, r"model\.safetensors: not a whole safetensors file \(.*invalid shape"),
+        ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a whole safetensors file"),
+        ("config.json", lambda path: path.write_text("[1]"), r"config\.json: holds a list, where a JSON object"),
+        ("config.json", lambda path: path.write_text("{nope"), r"config\.json: not a whole JSON file .* Get it again"),
+        ("tokenizer_config.json", lambda path: path.write_text("[]"), r"tokenizer_config\.json: holds a list"),
+    ],
+)
+def test_a_file_that_says_what_is_not_so_is_refused_in_a_sentence(tmp_path, name, change, sentence):
+    size = wordpiece(tmp_path)
+    BertForMaskedLM(BertConfig(vocab_size=size, **BERT)).save_pretrained(tmp_path)
+    change(tmp_path / name)
+    with pytest.raises(UserError, match=sentence):
+        fetch(model("encoder", files(tmp_path)), tmp_path / "out")
+    assert not (tmp_path / "out/model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda index, _: {**index, "weight_map": {"a": "../model.safetensors"}}, r"names '\.\./model\.safetensors'"),
+        (lambda index, parts: parts[0].unlink() or index, r"index\.json: names 'model-00001-of-.*not there, beside it"),
+        (lambda index, _: {"a": 1}, r"index\.json: has no weight_map"),
+    ],
+)
+def test_an_index_names_parts_that_lie_beside_it(tmp_path, change, sentence):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    size = wordpiece(folder)
+    BertForMaskedLM(BertConfig(vocab_size=size, **BERT)).save_pretrained(tmp_path)
+    BertForMaskedLM(BertConfig(vocab_size=size, **BERT)).save_pretrained(folder, max_shard_size="5KB")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps(change(json.loads(index.read_text()), sorted(folder.glob("model-*")))))
+    with pytest.raises(UserError, match=sentence):
+        fetch(model("encoder", files(folder)), tmp_path / "out")
+
+
+def test_other_safetensors_beside_the_weights_are_not_read(tmp_path):
+    size = wordpiece(tmp_path)
+    BertForMaskedLM(BertConfig(vocab_size=size, **BERT)).save_pretrained(tmp_path)
+    (tmp_path / "training_state.safetensors").write_bytes(b"\xff" * 8)
+    assert fetch(model("encoder", files(tmp_path)), tmp_path / "out")["class"] == "BertModel"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, of_disk
 from .files import digest_file
 
 LOG = logging.getLogger("stiltsweep")
@@ -38,6 +38,13 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def cache() -> Path:
+    """Return the folder of the hub's cache, as the hub's client takes it from the environment."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home, "hub")
+    return Path(os.path.expandvars(named)).expanduser()
+
+
 def offline() -> bool:
     """Whether the environment forbids to ask the hub."""
     return any(os.environ.get(key, "0").upper() in ("1", "ON", "YES", "TRUE") for key in _OFFLINE)
@@ -49,13 +56,15 @@ _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 @functools.cache
 def patient() -> None:
     """Have the hub's client wait out passing faults, in this process and from now on."""
-    import huggingface_hub
+    import huggingface_hub.constants
     from huggingface_hub.utils._http import default_client_factory
 
     # datasets counts every data set that is opened at an address of its own, which is none that anybody was told of.
     os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
     if "datasets" in sys.modules:
         sys.modules["datasets"].config.HF_UPDATE_DOWNLOAD_COUNTS = False
+    # Its other way to large files (hf_xet) brings an HTTP client of its own, which nothing here would reach.
+    huggingface_hub.constants.HF_HUB_DISABLE_XET = True
     # It says of every try what is said below, twice.
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
@@ -100,13 +109,23 @@ def _send(plain: Callable[..., Any], spent: dict[str, int], request: Any, *, str
                 if stream:
                     response.stream = _mendable(response.stream, address)
                 return response
-            asked = response.headers.get("Retry-After", "")
-            wait = min(int(asked), _LONGEST_WAIT) if asked.isdigit() else _WAITS[tries]
+            wait = _asked(response.headers) or _WAITS[tries]
             reason = "the hub asks to wait (HTTP 429)" if status == _TOO_MANY else f"HTTP {status}"
             response.close()
         spent[address] = tries + 1
         LOG.info("%s: %s; tried again in %d s (%d of %d)", address, reason, wait, tries + 1, len(_WAITS))
         time.sleep(wait)
+
+
+def _asked(headers: Any) -> int:
+    """Return how many seconds a server asks to wait: the hub by `RateLimit`, others by `Retry-After`; else 0."""
+    from huggingface_hub.utils._http import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and not limit.remaining:
+        return min(limit.reset_in_seconds + 1, _LONGEST_WAIT)
+    after = headers.get("Retry-After", "")
+    return min(int(after), _LONGEST_WAIT) if after.isdigit() else 0
 
 
 def _mendable(body: Any, address: str) -> Any:
@@ -153,6 +172,12 @@ def failure(what: str, repo: str, page: str, error: Exception, otherwise: str) -
     if own and own >= 400:
         status, code = own, getattr(error, "response").headers.get("X-Error-Code", "")  # noqa: B009
     address = f"{endpoint()}/{page}"
+    if of_disk(error):
+        return UserError(
+            f"{what} cannot be kept: {os.strerror(error.errno or 0)} at {error.filename or cache()}. Make room or get "
+            "the right to write there, or set HF_HOME to another folder, and run the same command again; what has "
+            "arrived is kept."
+        )
     if code == "GatedRepo":
         return UserError(
             f"{what} is gated: accept its terms at {address}, log in here with 'hf auth login' (or set HF_TOKEN) as "

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
+from typing import TypeGuard
 
 
 class UserError(Exception):
@@ -31,6 +32,11 @@ _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 """Faults of a disk: full (in three ways), read-only, forbidden."""
 
 
+def of_disk(error: BaseException) -> TypeGuard[OSError]:
+    """Tell a fault of a disk from others that the system reports."""
+    return isinstance(error, OSError) and error.errno in _STORAGE
+
+
 def run_script(main: Callable[[], int | None]) -> None:
     """Run a script's main function and exit.
 
@@ -44,11 +50,11 @@ def run_script(main: Callable[[], int | None]) -> None:
         print(f"interrupted: {interruption}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno not in _STORAGE:
+        if not of_disk(error):
             raise
         print(
-            f"error: {error.filename or 'a file'}: {os.strerror(error.errno)}. Nothing was left half-written; make "
-            "room, or get the right to write there, and start again.",
+            f"error: {error.filename or 'a file'}: {os.strerror(error.errno or 0)}. Nothing was left half-written; "
+            "make room, or get the right to write there, and start again.",
             file=sys.stderr,
         )
     sys.exit(1)

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import downloads
 from .catalog import Catalog, Model, Task
 from .errors import UserError
 from .facts import KINDS, SIDED
-from .files import unique
 from .interfaces import INTERFACES, writes
 from .jobs import Jobs
 from .languages import ENGLISH
@@ -75,7 +75,7 @@ def check_jobs(
       UserError: the first fault; but files that are not there and repositories that cannot be asked for are named all
         at once.
     """
-    _check_writable(Path(jobs.layout.results))
+    _check_writable(Path(jobs.layout.results), "results: the folder", "Name another one in the configuration")
     remote: dict[str, str] = {}
     absent: dict[str, list[str]] = {}
     for name, language in data:
@@ -114,6 +114,11 @@ def check_jobs(
         print(f"warning: {text}", file=sys.stderr)
     if remote:
         _check_hub(remote)
+        _check_writable(
+            downloads.cache(),
+            "HF_HOME: the hub's cache",
+            "Set HF_HOME to another one, which will hold all that is read",
+        )
 
 
 def _absent(jobs: Jobs, absent: Mapping[str, Sequence[str]]) -> str:
@@ -245,22 +250,18 @@ def _check_directory(model: Model) -> None:
         raise UserError(f"{where} is not a folder. Name a Hugging Face model directory (see save_pretrained).")
     if not (folder / "config.json").is_file():
         raise UserError(f"{where} holds no config.json. Name a Hugging Face model directory (see save_pretrained).")
-    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    from .models import architectures, given  # not needed by a sweep without such models
+
+    weights = given.weights(folder, given.SAFETENSORS) or given.weights(folder, given.PICKLE)
     if not weights:
         raise UserError(
-            f"{where} holds no weights: neither a .safetensors file nor pytorch_model.bin. Bring the whole directory "
-            "(see save_pretrained)."
+            f"{where} holds no weights: neither {given.SAFETENSORS} nor {given.PICKLE}, nor an index of their parts. "
+            "Bring the whole directory (see save_pretrained)."
         )
     for path in [folder / "config.json", *weights]:
         _check_readable(path)
-    from .models import architectures  # not needed by a sweep without such models
-
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{folder / 'config.json'}: not a whole JSON file ({error}). Get it again.") from None
-    try:
-        architectures.class_name(model.interface, config if isinstance(config, dict) else {})
+        architectures.class_name(model.interface, given.json_object(folder / "config.json"))
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
 
@@ -275,7 +276,7 @@ def _check_readable(path: Path) -> None:
         raise UserError(f"{path}: is empty. Was its download cut off? Get it again.")
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folder: Path, what: str, advice: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as probe:
@@ -284,15 +285,14 @@ def _check_writable(folder: Path) -> None:
             os.fsync(probe.fileno())
     except OSError as error:
         raise UserError(
-            f"results: the folder {folder} cannot be written to ({error.strerror}). Name another one in the "
-            "configuration, or make room and give yourself the right to write there."
+            f"{what} {folder} cannot be written to ({error.strerror}). {advice}, or make room and give yourself the "
+            "right to write there."
         ) from None
 
 
 def _cached(name: str) -> bool:
     """Whether the hub's own cache holds something of a repository; what exactly, the job will see."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    return (Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / name).is_dir()
+    return (downloads.cache() / name).is_dir()
 
 
 def _check_hub(wanted: Mapping[str, str]) -> None:
@@ -304,8 +304,8 @@ def _check_hub(wanted: Mapping[str, str]) -> None:
     Raises:
       UserError: there is none; the text names what would have been asked of it.
     """
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    reason = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+    endpoint = downloads.endpoint()
+    reason = "HF_HUB_OFFLINE is set" if downloads.offline() else ""
     if not reason:
         try:
             request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310

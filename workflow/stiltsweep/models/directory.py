@@ -20,7 +20,7 @@ import tokenizers
 
 from ..errors import UserError
 from ..files import read_json, replacing, write_json
-from . import architectures, pickles, sentencepiece_files, tokenizer_files
+from . import architectures, given, pickles, sentencepiece_files, tokenizer_files
 from .tokenizer import ROLES
 
 if TYPE_CHECKING:
@@ -71,18 +71,21 @@ def convert(folder: Path, directory: Path, interface: str) -> dict[str, Any]:
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; a Hugging Face model directory is expected (see save_pretrained).")
-    config = read_json(folder / "config.json")
+    config = given.json_object(folder / "config.json")
     model_type = str(config.get("model_type"))
     try:
         name = architectures.class_name(interface, config)
     except ValueError as error:
         raise UserError(f"{folder}: {error}") from None
-    pickled = [] if any(folder.glob("*.safetensors")) else pickles.files(folder)
-    if not pickled and not any(folder.glob("*.safetensors")):
+    weights = given.weights(folder, given.SAFETENSORS)
+    pickled = [] if weights else given.weights(folder, given.PICKLE)
+    if not weights and not pickled:
         raise UserError(
-            f"{folder}: no weights: neither a .safetensors file nor pytorch_model.bin. Bring the whole directory (see "
-            "save_pretrained)."
+            f"{folder}: no weights: neither {given.SAFETENSORS} nor {given.PICKLE}, nor an index of their parts. Bring "
+            "the whole directory (see save_pretrained)."
         )
+    for path in weights:
+        given.check_safetensors(path)
     tokenizer, tokens = read_tokenizer(folder, model_type)
     chat = read_chat(folder) if interface == "causal" else None
     tokenizer_files.save(tokenizer, tokens, directory, chat=chat)
@@ -128,7 +131,8 @@ def read_chat(folder: Path) -> tuple[str, str, str] | None:
     Raises:
       UserError: there is one that cannot be used.
     """
-    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    path = folder / "tokenizer_config.json"
+    config = given.json_object(path) if path.is_file() else {}
     if not config.get("chat_template") and not (folder / "chat_template.jinja").is_file():
         return None
     import transformers
@@ -169,7 +173,7 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     config: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            config |= read_json(folder / name)
+            config |= given.json_object(folder / name)
     tokens = dict(_TOKENS.get(model_type, {}))
     known = tokens.keys() if tokens else {f"{role}_token" for role in ROLES}
     for key in sorted(known & config.keys()):
@@ -202,7 +206,7 @@ def _with_padding(folder: Path, tokenizer: tokenizers.Tokenizer, tokens: dict[st
     Raises:
       UserError: neither names one that the vocabulary holds; or nothing ends the texts of a causal model.
     """
-    about = read_json(folder / "config.json")
+    about = given.json_object(folder / "config.json")
     causal = ("causal", about.get("model_type")) in architectures.CLASSES
     end = tokenizer.token_to_id(tokens.get("eos_token", ""))
     if causal and end is None:
@@ -225,7 +229,7 @@ def _with_padding(folder: Path, tokenizer: tokenizers.Tokenizer, tokens: dict[st
 
 
 def _convert_weights(
-    folder: Path, directory: Path, name: str, given: Path, probe: list[int] | None = None
+    folder: Path, directory: Path, name: str, shown: Path, probe: list[int] | None = None
 ) -> dict[str, Any]:
     """Load the weights with their class, save them under its names, and compare with what was read.
 
@@ -233,7 +237,7 @@ def _convert_weights(
       folder: holds config.json and safetensors.
       directory: gets config.json and model.safetensors.
       name: class of transformers.
-      given: what error texts call the folder.
+      shown: what error texts call the folder.
       probe: ids of a text, to try a class that tests do not run.
 
     Returns:
@@ -252,28 +256,29 @@ def _convert_weights(
         model, loading = model_class.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{given}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{shown}: {name} cannot be loaded from it ({' '.join(str(error).split())[:300]}).") from None
     finally:
         logging.set_verbosity(spoken)
     if loading["missing_keys"] or loading["mismatched_keys"]:
         wrong = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
         raise UserError(
-            f"{given}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
+            f"{shown}: the weights do not fill {name}: {len(wrong)} missing or of another shape, among them "
             f"{wrong[0]!r}. They would be random; use weights of that architecture, or another interface."
         )
     own_output = read_json(folder / "config.json").get("tie_word_embeddings") is False and "lm_head" in dict(
         model.named_children()
     )
-    if own_output and not any("lm_head.weight" in tensor_shapes(path) for path in folder.glob("*.safetensors")):
+    paths = given.weights(folder, given.SAFETENSORS)
+    if own_output and not any("lm_head.weight" in tensor_shapes(path) for path in paths):
         raise UserError(
-            f"{given}: its config.json says that the output layer is a matrix of its own (tie_word_embeddings: "
+            f"{shown}: its config.json says that the output layer is a matrix of its own (tie_word_embeddings: "
             "false), and the weights hold none (lm_head.weight). They are not whole; use another revision."
         )
     facts = {} if model.config.is_encoder_decoder else architectures.facts(model)
     if probe is not None and (wrong_form := architectures.check(model, probe, int(model.config.pad_token_id or 0))):
         raise UserError(
-            f"{given}: {name} cannot be used as an encoder: {wrong_form}. Use one of the types in docs/catalog.md."
+            f"{shown}: {name} cannot be used as an encoder: {wrong_form}. Use one of the types in docs/catalog.md."
         )
     save(model, directory)
     prefix = model.base_model_prefix
@@ -324,7 +329,7 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     where: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in given.weights(folder, given.SAFETENSORS):
         where |= dict.fromkeys(tensor_shapes(path), path)
     found: dict[str, str] = {}
     for name in tensor_shapes(saved):

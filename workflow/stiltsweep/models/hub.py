@@ -11,11 +11,11 @@ from .. import downloads
 from ..errors import UserError
 from ..files import digest_file
 from . import directory as directories
-from . import pickles
+from . import given
 
 PATTERNS = [
     "*.safetensors",
-    "*.safetensors.index.json",
+    f"{given.SAFETENSORS}.index.json",
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -26,8 +26,10 @@ PATTERNS = [
     "spm.model",
     "sentencepiece.bpe.model",
 ]
-PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", pickles.INDEX]
+PICKLES = [given.PICKLE, "pytorch_model-*.bin", f"{given.PICKLE}.index.json"]
 """Read only of revisions without safetensors."""
+_NOT_READ = ["*/*", "consolidated*"]
+"""Of the same names in folders, and a second copy of the weights that some repositories bring: gigabytes."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -42,7 +44,7 @@ def write(source: Mapping[str, Any], directory: Path, interface: str) -> dict[st
     repo, revision = str(source["repo"]), str(source["revision"])
     folder = _snapshot(repo, revision, PATTERNS)
     patterns = PATTERNS
-    if not any(folder.glob("*.safetensors")):
+    if not given.weights(folder, given.SAFETENSORS):
         folder, patterns = _snapshot(repo, revision, [*PATTERNS, *PICKLES]), [*PATTERNS, *PICKLES]
     commit = revision if _COMMIT.fullmatch(revision) else folder.name
     _check_commit(source, commit)
@@ -77,7 +79,7 @@ def _snapshot(repo: str, revision: str, patterns: list[str]) -> Path:
     downloads.patient()
     downloads.forget_refusals()
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, ignore_patterns=_NOT_READ))
     except Exception as error:
         if not (downloads.out_of_reach(error) or isinstance(error, HFValidationError)):
             raise

@@ -17,34 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import read_json, write_json
+from ..files import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor, UntypedStorage
 
 LOG = logging.getLogger("stiltsweep")
-INDEX = "pytorch_model.bin.index.json"
 _SHARD_BYTES = 1 << 30
 """Of one file of rewritten weights: what is mapped twice while it is compared."""
 _SMALL_BYTES = 1 << 20
 """A tensor of fewer is read into memory."""
 _FIRST = ("shared.weight",)
 """Names that stay where several are one tensor; transformers ties the others to it."""
-
-
-def files(folder: Path) -> list[Path]:
-    """Return a model directory's pickled weights: those that its index names, else `pytorch_model.bin`.
-
-    Raises:
-      UserError: the index names a file that is not there, or elsewhere.
-    """
-    if (folder / INDEX).is_file():
-        named = sorted(set(map(str, read_json(folder / INDEX)["weight_map"].values())))
-        for name in named:
-            if Path(name).name != name or not (folder / name).is_file():
-                raise UserError(f"{folder / INDEX}: names {name!r}, which is not there. Bring the whole directory.")
-        return [folder / name for name in named]
-    return [folder / "pytorch_model.bin"] if (folder / "pytorch_model.bin").is_file() else []
 
 
 def rewrite(paths: list[Path], scratch: Path) -> int:
