@@ -61,6 +61,14 @@ def test_fetching_is_measured(tmp_path: Path) -> None:
     assert 0 < legacy["of it in no file, GiB"] <= legacy["peak, GiB"] < 1
 
 
+@pytest.mark.slow
+def test_memory_over_a_vocabulary_is_measured(tmp_path: Path) -> None:
+    """Scores in parts give the same loss, and take less memory where they are many."""
+    whole, parts = _measured(tmp_path, "vocabulary", "--rows", "250112")["training"]
+    assert whole["loss"] == pytest.approx(parts["loss"], rel=1e-5)
+    assert parts["peak, MB"] < 0.8 * whole["peak, MB"] and parts["peak, MB"] < parts["planned, MB"]
+
+
 def _measured(folder: Path, name: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
     output = folder / "out.json"
     command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments, "--output", str(output)]

@@ -242,7 +242,7 @@ class Needs:
         settings = self.jobs.training("target", model, target)
         mean = tokens_per_example(task, settings.max_length, about)
         tokens = _count(task, self.sweep.languages[target], "test") * mean
-        memory = _memory(size.parameters, 0)
+        memory = host_megabytes(size.parameters, 0)
         read = self.sweep.config["prediction"]["batch_tokens"]
         if self.sweep.shots:
             shots = self.sweep.config["shots"]
@@ -271,7 +271,7 @@ class Needs:
         # Vectors of one language: about a dozen words of a sentence have a feature.
         held = 4 * poolings * layers * 12 * probes["sentences"] * width
         gpu = _gpu(size, about, self.sweep.config["prediction"]["batch_tokens"], 0, 0)
-        return Need(read + fitted, _memory(size.parameters, 0) + math.ceil(held / 1e6), gpu_mb=gpu)
+        return Need(read + fitted, host_megabytes(size.parameters, 0) + math.ceil(held / 1e6), gpu_mb=gpu)
 
     def _trained(self, model: str, settings: TrainingSettings, tokens: float, written: float) -> Need:
         """Return what a training needs.
@@ -308,7 +308,7 @@ class Needs:
         held = _gpu(
             size, about, read, read * written if answers else 0, learnt * states, whole=not pruned, sparing=sparing
         )
-        return Need(flops, _memory(size.parameters, learnt), 4 * learnt, held)
+        return Need(flops, host_megabytes(size.parameters, learnt), 4 * learnt, held)
 
 
 _NAMES = {
@@ -394,6 +394,6 @@ def _gpu(
     return math.ceil((weights + states + activations + logits) / 1e6) + 1500
 
 
-def _memory(parameters: int, learnt: int) -> int:
+def host_megabytes(parameters: int, learnt: int) -> int:
     """Return megabytes: the weights twice while they are loaded; gradients, two moments and a state being saved."""
     return BASE_MB + math.ceil((8 * parameters + 16 * learnt) / 1e6)
