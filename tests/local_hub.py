@@ -2,7 +2,8 @@
 
 Speaks: model and data set information by revision (branches, tags, refs/..., commits), the tree with LFS digests and
 pages, paths-info, resolve with ETag, Range, redirects to a storage address, X-Repo-Commit, X-Linked-* and the Xet
-headers, gating with its error codes. Written from the client's side: what it sends and what it reads.
+headers, gating with its error codes; and for a token that may write: making a repository, preupload, LFS batches and a
+commit. Written from the client's side: what it sends and what it reads.
 
 A repository is a folder of files; a commit is the digest of their contents. Faults are rules that each request is held
 against, so that a test says `hub.fault("GET", "pytorch_model.bin", times=1, status=500)`.
@@ -10,12 +11,14 @@ against, so that a test says `hub.fault("GET", "pytorch_model.bin", times=1, sta
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
 import re
 import socket
 import struct
+import tempfile
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -23,11 +26,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import yaml
+
 LARGE = 1000
 """Bytes from which on a file is kept as a large one (LFS): the real hub goes by name and 10 MB."""
 _LARGE_NAMES = (".safetensors", ".bin", ".parquet", ".model")
 _PAGE = 50
 """Files of one page of a tree."""
+WRITER = "hf_writer"
+"""The token that may write, below the name `me`."""
 
 
 @dataclass
@@ -99,6 +106,8 @@ class Hub:
         self.asked: list[tuple[str, str, str]] = []
         """Method, address and Range of every request."""
         self.xet = False
+        self.stored = tempfile.TemporaryDirectory()
+        """Where files that are sent to it lie, by their digest."""
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
@@ -119,6 +128,7 @@ class Hub:
     def __exit__(self, *error: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        self.stored.cleanup()
 
     def add(
         self,
@@ -171,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.answer(True)
 
+    def do_PUT(self) -> None:
+        self.answer(True)
+
     def answer(self, body: bool) -> None:
         address = urllib.parse.unquote(self.path)
         self.form = b""
@@ -183,6 +196,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self.say(self.fault.status, {"error": "fault"}, self.fault.headers)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             path = self.path.partition("?")[0]
+            if path == "/api/validate-yaml":
+                return self.validate(json.loads(self.form))
+            if path == "/api/repos/create":
+                return self.create(json.loads(self.form))
+            if found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+                return self.batch(json.loads(self.form)["objects"])
+            if self.command == "PUT":
+                return self.store(path.rpartition("/")[2])
+            if found := re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)/(preupload|commit)/(.+)", path):
+                return self.write(*found.groups())
             if found := re.fullmatch(r"/api/(model|dataset)s/([^/]+/[^/]+)(?:/(.*))?", path):
                 return self.api(found[1], urllib.parse.unquote(found[2]), found[3] or "")
             if found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.*)", path):
@@ -256,6 +279,79 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "tree":
             return self.tree(files, urllib.parse.unquote(parts[1]) if len(parts) > 1 else "")
         return self.refuse(404, "EntryNotFound", "no such address")
+
+    def may_write(self, name: str) -> bool:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token == WRITER and name.startswith("me/"):
+            return True
+        if token == WRITER:
+            self.refuse(403, "", f"Forbidden: you don't have the rights to write to {name}.")
+        else:
+            self.refuse(401, "", "Invalid username or password.")
+        return False
+
+    def validate(self, asked: dict[str, str]) -> None:
+        """Check the front matter of a card: a mapping between two lines of dashes."""
+        head = asked["content"].split("---\n")
+        fine = len(head) > 2 and not head[0] and isinstance(yaml.safe_load(head[1]), dict)
+        self.say(200 if fine else 400, {"errors": [] if fine else [{"message": "not a mapping"}], "warnings": []})
+
+    def create(self, asked: dict[str, object]) -> None:
+        """Make a repository: POST /api/repos/create {name, organization, type, private}."""
+        owner, name = asked.get("organization") or "me", asked["name"]
+        kind, whole = str(asked.get("type") or "model"), f"{owner}/{name}"
+        if not self.may_write(whole):
+            return None
+        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{whole}"
+        if (kind, whole) in self.hub.repositories:
+            return self.say(409, {"error": "You already created this repo", "url": url})
+        self.hub.repositories[kind, whole] = Repository(kind, whole, {"main": "0" * 40}, {"0" * 40: {}})
+        return self.say(200, {"url": url, "name": whole, "id": "1"})
+
+    def write(self, kind: str, name: str, what: str, revision: str) -> None:
+        """Say how each file is to be sent, or take a commit: lines of JSON with files, and digests of large ones."""
+        if not self.may_write(name):
+            return None
+        if what == "preupload":
+            large = {one["path"]: one["path"].endswith(_LARGE_NAMES) for one in json.loads(self.form)["files"]}
+            files = [
+                {"path": path, "uploadMode": "lfs" if big else "regular", "shouldIgnore": False}
+                for path, big in large.items()
+            ]
+            return self.say(200, {"files": files, "commitOid": self.hub.repositories[kind, name].refs[revision]})
+        repository = self.hub.repositories[kind, name]
+        files = dict(repository.commits[repository.refs[revision]])
+        for line in self.form.splitlines():
+            about = json.loads(line)
+            value = about["value"]
+            if about["key"] == "file":
+                content = base64.b64decode(value["content"])
+                path = Path(self.hub.stored.name) / hashlib.sha256(content).hexdigest()
+                path.write_bytes(content)
+                files[value["path"]] = File.of(path)
+            elif about["key"] == "lfsFile":
+                files[value["path"]] = File.of(Path(self.hub.stored.name) / value["oid"])
+        commit = hashlib.sha1("".join(f"{key}{file.sha256}" for key, file in files.items()).encode()).hexdigest()
+        repository.commits[commit], repository.refs[revision] = files, commit
+        return self.say(
+            200, {"commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "commitOid": commit, "success": True}
+        )
+
+    def batch(self, objects: list[dict[str, object]]) -> None:
+        """Say where large files are to be sent; those that are stored are not asked for again."""
+        known = [one for one in objects if (Path(self.hub.stored.name) / str(one["oid"])).exists()]
+        asked = [
+            one if one in known else {**one, "actions": {"upload": {"href": f"{self.hub.storage}/{one['oid']}"}}}
+            for one in objects
+        ]
+        self.say(200, {"transfer": "basic", "objects": asked})
+
+    def store(self, sha256: str) -> None:
+        """Take a large file, whose content has to be what its name says."""
+        if hashlib.sha256(self.form).hexdigest() != sha256:
+            return self.refuse(400, "", "the content is not that of the digest")
+        (Path(self.hub.stored.name) / sha256).write_bytes(self.form)
+        return self.say(200, {})
 
     def tree(self, files: dict[str, File], folder: str) -> None:
         query = urllib.parse.parse_qs(self.path.partition("?")[2])

@@ -32,7 +32,10 @@ UNPINNED = {
     "nala-cub/americas_nli": "main",
 }
 """Data sets whose commit was not found; docs/catalog.md names them."""
-UNPINNED_MODELS = {"google/umt5-small", "google/umt5-xl", "google/byt5-xl"}
+UNPINNED_MODELS = {"google/umt5-small", "google/umt5-xl", "google/byt5-xl"} | {
+    "Alibaba-NLP/gte-multilingual-base",
+    "cis-lmu/glot500-base",
+}
 
 # Languages of each target in each benchmark, as Hu et al. (2020) and Ruder et al. (2021) list them.
 XTREME = {

@@ -92,6 +92,7 @@ def tokenizer(style: str) -> tuple[Raw, dict[str, str]]:
 
 STYLES = {
     "albert": "unigram",
+    "bert": "lower",
     "camembert": "unigram",
     "deberta": "bytes",
     "distilbert": "lower",

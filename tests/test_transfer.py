@@ -20,6 +20,7 @@ from test_sweep import make
 import tiny
 from stiltsweep import comparing
 from stiltsweep.errors import UserError
+from stiltsweep.export import export
 from stiltsweep.files import read_json, read_record
 from stiltsweep.jobs import Jobs
 from stiltsweep.kinds import Limits, Representation, form
@@ -317,7 +318,7 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     assert planned(tmp_path) == {}
     assert comparing.sources(comparing.settings(tmp_path / "results")) == {"de"}
     with open(tmp_path / "results" / "significance" / "lift.csv", encoding="utf-8", newline="") as handle:
-        assert {row["name"] for row in csv.DictReader(handle) if row["scope"] == "language"} == {"en"}
+        assert {row["languages"] for row in csv.DictReader(handle) if row["scope"] == "language"} == {"en"}
     # Shots change predictions and what follows; going back finds what was there.
     settings.update(source_language="en", shots=8)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
@@ -327,3 +328,9 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     assert re.search(r"then on 8 examples of every other language", page)
     assert planned(tmp_path) == {}
     assert json.loads((tmp_path / "results" / "report" / "run.json").read_text())["shots"] == 8
+    cells = [json.loads(path.read_text()) for path in (tmp_path / "results" / "cells").rglob("*.json")]
+    assert {(cell["language"], cell["shots"]) for cell in cells} == {("en", 0), ("de", 8)}
+    # Scores after shots are not those of the weights that are exported.
+    checkpoint = next((tmp_path / "results" / "finetune").glob("tiny/none/*/seed0/checkpoint.json"))
+    card = (export(checkpoint, tmp_path / "exported").folder / "README.md").read_text()
+    assert "| commands | en |" in card and "| commands | de |" not in card and "trained on commands/en" in card

@@ -98,6 +98,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "learned": about["learned"],
             "failed_stages": about.get("failed_stages", []),
             "contaminated": contaminated,
+            "shots": predicted.get("shots", 0),
             "sentinels": predicted.get("sentinels"),
             "cut": predicted.get("cut"),
             # Of retrieval and mining: the hidden state that was compared.

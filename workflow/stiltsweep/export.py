@@ -195,7 +195,7 @@ def _card(source: Source, checkpoint: Path, auto_class: str) -> str:
         f"# {model}, {arm}, {about.get('target') or about.get('task')}, seed {about['seed']}",
         "",
         f"Made by stiltsweep {maker['stiltsweep']} ({maker['commit'] or 'no commit'}): model `{model}`, "
-        f"intermediate arm `{arm}`, trained on English {about.get('task')} ({about['examples']} examples, "
+        f"intermediate arm `{arm}`, trained on {', '.join(about['made_from']['data'])} ({about['examples']} examples, "
         f"{about['updates']} updates). dev: {about['dev']['metric']} {about['dev']['score']:.1f}.",
         *([] if about.get("learned", True) else ["", "**This run ended at chance level: it learned nothing.**"]),
         "",
@@ -255,7 +255,7 @@ def _scores(results: Path | None, about: Mapping[str, Any], place: Any) -> Itera
     pattern = f"{about['model']}/{about.get('intermediate') or 'none'}/*/seed{about['seed']}/*.json"
     for path in sorted((results / "cells").glob(pattern)):
         cell = read_record(path)
-        if cell["digests"]["checkpoint"] == about["weights_sha256"]:
+        if cell["digests"]["checkpoint"] == about["weights_sha256"] and not cell["shots"]:
             yield cell["target"], cell["language"], cell["metric"], cell["score"], cell["n"]
 
 

@@ -444,6 +444,8 @@ def _predict_language(
             "tokens": tokens,
             "sentinels": work.form.sentinels(raw),
             "cut": cut,
+            # Rows that the model was trained on before, and only for this.
+            "shots": len({example.row for example in work.shots}),
             "retrieval_layer": work.form.options.get("layer", settings.representation.layer)
             if work.meta.kind in SIDED
             else None,
