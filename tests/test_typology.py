@@ -418,6 +418,8 @@ def test_slope_on_a_number_is_found():
     assert row["p"] < 0.001 and row["p_permutation"] <= 0.002
     constant = one(rows, random="languages", specification="constant", **PAIR)
     assert constant["status"] == "n/a" and "do not tell it" in constant["reason"]
+    latin = one(rows, random="languages", specification="Latin script", **PAIR)
+    assert latin["status"] == "ok" and latin["n_languages"] == len(codes) and latin["p"] > 0.01
     kinds = [row for row in rows if row["specification"] == "types + log10 size in CC-100" and row["random"] == "languages"
              and row["target"] == "t" and row["intermediate"] == "i"]  # fmt: skip
     assert all(abs(row["estimate"]) < 0.3 for row in kinds if row["term"] != "mean")

@@ -50,7 +50,13 @@ def _cases(text: str) -> float | None:
     return (int(found[1]) + int(found[2] or found[1])) / 2.0 if found else None
 
 
+def _latin(text: str) -> float | None:
+    """Read ISO 15924: 1 for Latin, the script of English, 0 for any other."""
+    return float(text == "Latn") if text else None
+
+
 _READ = {
+    "script": ("Latin script", _latin),
     "wals_22a": ("inflectional synthesis of the verb (WALS 22A)", _verb_synthesis),
     "wals_49a": ("number of cases (WALS 49A)", _cases),
 }
