@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import report_fixtures
 from local_hub import WRITER, Hub
 from test_export import trained
 
+import report_fixtures
 from stiltsweep.export import export
 
 ROOT = Path(__file__).parents[1]

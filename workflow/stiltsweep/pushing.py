@@ -6,7 +6,6 @@ every cell's score; neither data nor weights nor predictions, whose licences are
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
