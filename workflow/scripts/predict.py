@@ -37,7 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     scriptlog.start(arguments)
     from stiltsweep.models import gpus
-    from stiltsweep.prediction import PredictionSettings, predict
+    from stiltsweep.prediction import predict
+    from stiltsweep.settings import PredictionSettings
     from stiltsweep.training.shots import Shots
 
     settings = PredictionSettings.of(arguments.settings)
