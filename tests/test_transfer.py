@@ -32,6 +32,7 @@ from stiltsweep.records import read_meta, read_rows, write_rows
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop
 from stiltsweep.training.mixture import Mixture
+from stiltsweep.training.plan import learning_rate_factor
 from stiltsweep.training.shots import Shots
 
 HOW = Representation("mean", -1, "mean", "")
@@ -210,6 +211,40 @@ def test_no_language_depends_on_another_and_each_run_draws_its_own(tmp_path: Pat
     # Runs are averaged over seeds, so the seed is no part of how a run was made.
     assert read_json(whole)["recipe"] == read_json(again)["recipe"]
     assert read_json(whole)["recipe"] != read_json(predicted(start, data, tmp_path / "x", shots_settings(8)))["recipe"]
+
+
+def test_a_pruned_vocabulary_is_that_of_the_language_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was killed goes on with fewer languages: what they learn from their shots must not show it.
+
+    Adafactor's steps, and the norm that gradients are clipped to, depend on how many pieces the embeddings have.
+    """
+    data = task(tmp_path / "data")
+    start = trained(tmp_path, data, ["en"], replace(TARGET, epochs=1))
+    settings = shots_settings(sources=[], epochs=5)
+    about = dict(settings.shots or {})
+    about["training"] = {**about["training"], "optimizer": "adafactor", "clip_norm": 0.01}
+    learnt: dict[str, list[torch.Tensor]] = {}
+    train = Shots.train
+
+    def kept(self: Shots, model: TaskModel, kind: Any, examples: Any, device: Device) -> None:
+        train(self, model, kind, examples, device)
+        learnt.setdefault(kind.meta.language, []).append(next(iter(model.heads.parameters())).detach().clone())
+
+    monkeypatch.setattr(Shots, "train", kept)
+    for folder, languages in (("whole", ["en", "de"]), ("rest", ["de"])):
+        given = {language: data[language] for language in languages}
+        predicted(start, given, tmp_path / folder, replace(settings, shots=about))
+    whole, rest = learnt["de"]
+    assert torch.equal(whole, rest) and not torch.equal(whole, learnt["en"][0])
+
+
+@pytest.mark.parametrize("warmup", [0, 0.1, 500])
+def test_shots_reach_their_peak_whatever_the_warm_up_of_the_target(warmup: float, tmp_path: Path) -> None:
+    """TyDi QA's 500 updates of warm-up would leave twenty updates at a twenty-fifth of the rate."""
+    about = dict(shots_settings().shots or {})
+    about["training"] = {**about["training"], "warmup": warmup}
+    settings = Shots(about, 0).training
+    assert max(learning_rate_factor(update, 20, settings) for update in range(20)) == 1
 
 
 def test_shots_are_the_same_items_everywhere_and_every_label_has_its_share(tmp_path: Path) -> None:

@@ -257,7 +257,11 @@ def predict(
                 kind.options.update(options)
                 path, meta = data[language], metas[language]
                 work.append(_encoded(language, path, meta, kind, encode, shots, made_from[language]))
-        tokens = _predict_all(work, source, encode, folder, settings, device, failed, shots) if work else 0
+        # Gradients of a pruned vocabulary depend on its size (their norm, Adafactor's moments), so no language shares
+        # one with those that happen to be in the same job: a job that goes on has fewer than one that does all.
+        alone = shots is not None and settings.prune
+        parts = [[one] for one in work] if alone else [work] if work else []
+        tokens = sum(_predict_all(part, source, encode, folder, settings, device, failed, shots) for part in parts)
         seconds = time.monotonic() - began
         timing = {
             "seconds": round(seconds, 3),

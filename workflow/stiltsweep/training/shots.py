@@ -47,8 +47,14 @@ class Shots:
         self.sources = frozenset(settings["sources"])
         self.seed = seed
         training = TrainingSettings(**settings["training"])
-        # The head is a new one no more.
-        self.training = replace(training, head_learning_rate=None, batch_size=int(settings["batch_size"]))
+        # The head is a new one no more. A warm-up of so many updates is of the target's thousands: the few of these
+        # would end in the midst of it.
+        self.training = replace(
+            training,
+            head_learning_rate=None,
+            batch_size=int(settings["batch_size"]),
+            warmup=training.warmup if training.warmup < 1 else 0,
+        )
         self._start: list[torch.Tensor] = []
         self._names: list[str] = []
 
@@ -137,7 +143,8 @@ class Shots:
         weight = sum(form.weight(example) for example in examples)
         padded = model.unpadded is None
         total = 0.0
-        for part in form.micro_batches(examples, MICRO_BATCH_TOKENS, padded=padded):
+        tokens = self.training.micro_batch_tokens or MICRO_BATCH_TOKENS
+        for part in form.micro_batches(examples, tokens, padded=padded):
             with autocast(device):
                 loss = model(model.collate(part, device.torch)) / weight
             scaler.scale(loss).backward()
