@@ -19,6 +19,7 @@ from test_sweep import make
 
 import tiny
 from stiltsweep import comparing
+from stiltsweep import export as exporting
 from stiltsweep.errors import UserError
 from stiltsweep.export import export
 from stiltsweep.files import read_json, read_record
@@ -99,7 +100,7 @@ def test_shots_are_part_of_what_predictions_are_told() -> None:
         ({"source_language": "xx"}, "source_language: 'xx' is unknown"),
         (
             {"source_language": "qu"},
-            r"source_language: topic is trained on topic, .* no training data in 'qu'; it does in: .*de",
+            r"source_language: topic is trained on topic, .* no training data in 'qu'; .*, or say source_language: en\.",
         ),
         ({"source_language": []}, "source_language"),
         ({"source_language": ["de", "de"]}, "source_language"),
@@ -111,13 +112,41 @@ def test_shots_are_part_of_what_predictions_are_told() -> None:
         ({"shots": 300}, "shots: topic counts fewer than 300 examples of train .* in de, fi"),
         ({"shots": 2, "targets": {"naming": ["de"]}}, "shots: naming is not trained on"),
         ({"shots": 2, "targets": {"xquad": ["de"]}}, r"shots: xquad counts fewer than 2 .* in de.*without: \[xquad\]"),
-        ({"source_language": "de", "targets": {"xquad": ["de"]}}, "xquad is trained on squad_heldout, which counts no"),
+        (
+            {"source_language": "de", "targets": {"xquad": ["de", "en"], "topic": ["fi"], "udpos": ["fi"]}},
+            r"xquad is trained on squad_heldout, which counts no .*without: \[xquad, udpos\]",
+        ),
+        ({"source_language": "German"}, "'German' is unknown; languages go by their codes. Did you mean 'de'"),
+        ({"source_language": "DE"}, "'DE' is unknown; languages go by their codes. Did you mean 'de'"),
+        ({"source_language": "de", "targets": {"topic": ["de"]}}, "targets.topic: de alone, which is source_language"),
+        ({"shots": 8.5}, "shots: 8.5 is not of type integer or object"),
+        ({"shots": {"epochs": 50}}, r"shots: .* not how many .*shots: \{examples: 20\}"),
+        ({"shots": 2, "source_language": ["en", "de", "fi"]}, "none but the source languages"),
+        (
+            {"shots": 2, "targets": {"naming": ["de"], "topic": ["de"], "xquad": ["de"]}},
+            r"naming is not trained on.*without: \[naming, xquad\]",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         make(**{**TOPIC, **change})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shots", [8, 8.0, "8", {"examples": 8}, {"examples": "8"}])
+def test_shots_are_a_number_however_it_is_typed(shots: Any) -> None:
+    """A command line makes texts of numbers, and people write 8.0."""
+    found = make(**TOPIC, shots=shots).config["shots"]["examples"]
+    assert found == 8 and type(found) is int
+
+
+def test_languages_that_are_not_built_need_no_shots() -> None:
+    """Yoruba has 100 examples of names to train on, and 100 to test."""
+    settings = {**TOPIC, "targets": {"panx": ["en", "de", "yo"]}, "shots": 200}
+    with pytest.raises(UserError, match="fewer than 200 examples of train .* in yo"):
+        make(**settings)
+    assert make(**settings, minimum_examples=1000).languages == {"panx": ["en", "de"]}
 
 
 # Training and predicting.
@@ -369,3 +398,16 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     checkpoint = next((tmp_path / "results" / "finetune").glob("tiny/none/*/seed0/checkpoint.json"))
     card = (export(checkpoint, tmp_path / "exported").folder / "README.md").read_text()
     assert "| commands | en |" in card and "| commands | de |" not in card and "trained on commands/en" in card
+
+
+def test_a_card_says_what_it_was_trained_in(tmp_path: Path) -> None:
+    data = task(tmp_path / "data")
+    checkpoint = trained(tmp_path / "results", data, ["de", "en"], replace(TARGET, epochs=1))
+    place = tmp_path / "results" / "finetune" / "tiny" / "none" / "tiny" / "seed0"
+    card = exporting._card(Source.read(checkpoint), place / "checkpoint.json", "AutoModel")
+    assert "trained on tiny/de, tiny/en (128 examples" in card
+
+
+def test_a_sweep_without_a_report_is_taken_to_be_from_english() -> None:
+    """Its English cells were trained on, whatever the other sweep's source is."""
+    assert comparing.sources({}) | comparing.sources({"source_language": '["de"]'}) == {"de", "en"}

@@ -14,7 +14,6 @@ import _path  # noqa: F401
 from stiltsweep import comparing
 from stiltsweep.errors import run_script
 from stiltsweep.files import write_text
-from stiltsweep.languages import ENGLISH
 
 
 def main() -> None:
@@ -42,8 +41,7 @@ def main() -> None:
             f"{change.model} / {change.intermediate} / {change.target}: {change.cells}, {change.changed}, "
             f"{change.difference:+.2f}{spread}, {change.verdict}"
         )
-    sources = comparing.sources(old) | comparing.sources(new) or {ENGLISH}
-    if lifts := comparing.lifts(one, other, sources):
+    if lifts := comparing.lifts(one, other, comparing.sources(old) | comparing.sources(new)):
         print("model / intermediate / target: lift in the first, in the second (transfer languages), verdict")
     for lift in lifts:
         spread = "" if lift.spread is None else f" (standard error {lift.spread:.2f})"

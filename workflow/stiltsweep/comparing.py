@@ -113,8 +113,8 @@ class Lift:
 
 
 def sources(settings: Mapping[str, str]) -> set[str]:
-    """Return the source language of a sweep's settings, which is no transfer language; empty without settings."""
-    return {json.loads(found)[0]} if (found := settings.get("source_language")) else set()
+    """Return the source language of a sweep's settings, which is no transfer language; English where they name none."""
+    return {json.loads(found)[0]} if (found := settings.get("source_language")) else {ENGLISH}
 
 
 def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), confidence: float = 0.95) -> list[Lift]:

@@ -113,10 +113,14 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     Raises:
       UserError: the first thing wrong, with key, value, what is allowed and a hint.
     """
-    config = dict(config)
-    if type(config.get("shots")) is int:
-        config["shots"] = {"examples": config["shots"]}
-    settings = check(config, "config", where)
+    settings = check(dict(config), "config", where)
+    if isinstance(settings["shots"], int):
+        settings = check({**config, "shots": {"examples": settings["shots"]}}, "config", where)
+    elif config.get("shots") and "examples" not in config["shots"]:
+        raise UserError(
+            f"{where}: shots: {dict(config['shots'])} says how shots are trained on and not how many there are. Say "
+            "examples too, for example shots: {examples: 20}, or leave shots out."
+        )
     if isinstance(settings["source_language"], str):
         settings["source_language"] = [settings["source_language"]]
     settings["training"] = check_training(settings["training"], f"{where}: training")
@@ -323,49 +327,98 @@ def _sources(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
     """Check that every target can be trained in the source languages, and has examples for shots in the others."""
     sources: list[str] = settings["source_language"]
     key = f"{where}: source_language"
-    _names(sources, catalog.languages.rows, key)
+    known = catalog.languages.rows
+    meant = {row.get("name", "").casefold(): code for code, row in known.items()} | {code: code for code in known}
+    for code in sources:
+        if code not in known and code.casefold() in meant:
+            raise UserError(
+                f"{key}: {code!r} is unknown; languages go by their codes. Did you mean {meant[code.casefold()]!r}?"
+            )
+    _names(sources, known, key)
     targets = [catalog.targets[name] for name in settings["targets"]]
+    # Cells with fewer test examples are not built.
+    minimum = settings["minimum_examples"]
+    built = {
+        target.name: [
+            code for code in settings["targets"][target.name] if target.languages[code].get("test", minimum) >= minimum
+        ]
+        for target in targets
+    }
+    for name, codes in built.items():
+        if codes == sources[:1]:
+            raise UserError(
+                f"{where}: targets.{name}: {sources[0]} alone, which is source_language and so no transfer language: "
+                f"there would be no lift. Name other languages too, or leave the target out with without: [{name}]."
+            )
+    untrained = {
+        target.name: (task, code)
+        for target in targets
+        for task in map(catalog.task, target.train_on)
+        for code in sources
+        if "train" not in task.languages.get(code, {})
+    }
+    for name, (task, code) in untrained.items():
+        offered = [code for code, counts in task.languages.items() if "train" in counts]
+        raise UserError(
+            f"{key}: {name} is trained on {task.name}, which counts no training data in {code!r}; it does in: "
+            f"{', '.join(offered)}. Count `train` and `dev` under languages.{code} in {task.role}/{task.name}.yaml of "
+            f"a catalogue of yours, or leave out the targets without such data with without: "
+            f"[{', '.join(untrained)}]{_common(targets, catalog)}.{nearest(code, offered)}"
+        )
+    for task in (catalog.task(name) for target in targets for name in target.train_on):
+        if "dev" not in task.languages[sources[0]]:
+            raise UserError(
+                f"{task.role}/{task.name}.yaml: languages.{sources[0]}: train is counted and dev is not, on which "
+                "the state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
+            )
+    if settings["shots"]["examples"]:
+        _shots(settings["shots"]["examples"], targets, built, sources, where)
+
+
+def _common(targets: Sequence[Task], catalog: Catalog) -> str:
+    """Name a language that all targets can be trained in, if there is one."""
+    trained = [catalog.task(name).languages for target in targets for name in target.train_on]
+    common = [code for code in trained[0] if all({"train", "dev"} <= one.get(code, {}).keys() for one in trained)]
+    return f", or say source_language: {common[0]}" if common else ""
+
+
+def _shots(
+    examples: int, targets: Sequence[Task], built: Mapping[str, Sequence[str]], sources: Sequence[str], where: str
+) -> None:
+    """Check that every target can be trained on so many examples of its languages."""
+    if not {code for codes in built.values() for code in codes} - set(sources):
+        raise UserError(
+            f"{where}: shots: {examples}, and targets are tested in none but the source languages "
+            f"({', '.join(sources)}), which get none. Name other languages, or leave shots out."
+        )
+    reasons = {}
     for target in targets:
-        for task in (catalog.task(name) for name in target.train_on):
-            for code in sources:
-                about = task.languages.get(code, {})
-                if "train" not in about:
-                    offered = [code for code, counts in task.languages.items() if "train" in counts]
-                    raise UserError(
-                        f"{key}: {target.name} is trained on {task.name}, which counts no training data in {code!r}; "
-                        f"it does in: {', '.join(offered)}. Count `train` and `dev` under languages.{code} in a "
-                        f"{task.role}/{task.name}.yaml of your catalogue, or leave the target out with without: "
-                        f"[{target.name}].{nearest(code, offered)}"
-                    )
-            if "dev" not in task.languages[sources[0]]:
-                raise UserError(
-                    f"{task.role}/{task.name}.yaml: languages.{sources[0]}: train is counted and dev is not, on which "
-                    "the state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
-                )
-    if not settings["shots"]["examples"]:
-        return
-    for target in targets:
+        lacking = [
+            code
+            for code in built[target.name]
+            if code not in sources
+            and target.languages[code].get("train", target.languages[code].get("dev", 0)) < examples
+        ]
         if not target.train_on:
-            raise UserError(
-                f"{where}: shots: {target.name} is not trained on, so there is nothing that shots could go on with. "
-                f"Leave it out with without: [{target.name}], or drop shots."
+            reasons[target.name] = "is not trained on, so there is nothing that shots could go on with"
+        elif target.kind in SIDED:
+            reasons[target.name] = (
+                f"is {target.kind}, which learns from whole sets of candidates and not from single examples"
             )
-        if target.kind in SIDED:
-            raise UserError(
-                f"{where}: shots: {target.name} is {target.kind}, which learns from whole sets of candidates and not "
-                f"from single examples. Leave it out with without: [{target.name}], or drop shots."
+        elif lacking:
+            reasons[target.name] = (
+                f"counts fewer than {examples} examples of train (or dev, without train) in {', '.join(lacking)}"
             )
-        lacking = []
-        for code in settings["targets"][target.name]:
-            about = target.languages[code]
-            if code not in sources and about.get("train", about.get("dev", 0)) < settings["shots"]["examples"]:
-                lacking.append(code)
-        if lacking:
-            raise UserError(
-                f"{where}: shots: {target.name} counts fewer than {settings['shots']['examples']} examples of train "
-                f"(or dev, without train) in {', '.join(lacking)}. Name other languages for it, leave it out with "
-                f"without: [{target.name}], or count theirs in a target/{target.name}.yaml of your catalogue."
+    for name, reason in reasons.items():
+        raise UserError(
+            f"{where}: shots: {name} {reason}. Leave out the targets that cannot have shots with without: "
+            f"[{', '.join(reasons)}]"
+            + (
+                f", name other languages for them, or count theirs in target/{name}.yaml of a catalogue of yours."
+                if "fewer" in reason
+                else ", or leave shots out."
             )
+        )
 
 
 def _probes(probes: Mapping[str, Any], catalog: Catalog, where: str) -> None:

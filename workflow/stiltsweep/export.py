@@ -184,6 +184,7 @@ def _card(source: Source, checkpoint: Path, auto_class: str) -> str:
     maker = about["made_by"]
     model = about.get("model") or source.about["name"]
     settings = json.dumps(about["settings"], sort_keys=True)
+    trained_on = ", ".join(about["made_from"]["data"])
     lines = [
         "---",
         "library_name: transformers",
@@ -195,8 +196,8 @@ def _card(source: Source, checkpoint: Path, auto_class: str) -> str:
         f"# {model}, {arm}, {about.get('target') or about.get('task')}, seed {about['seed']}",
         "",
         f"Made by stiltsweep {maker['stiltsweep']} ({maker['commit'] or 'no commit'}): model `{model}`, "
-        f"intermediate arm `{arm}`, trained on {', '.join(about['made_from']['data'])} ({about['examples']} examples, "
-        f"{about['updates']} updates). dev: {about['dev']['metric']} {about['dev']['score']:.1f}.",
+        f"intermediate arm `{arm}`, trained on {trained_on} ({about['examples']} examples, "
+        f"{about['updates']} updates). Dev: {about['dev']['metric']} {about['dev']['score']:.1f}.",
         *([] if about.get("learned", True) else ["", "**This run ended at chance level: it learned nothing.**"]),
         "",
         "## Use",

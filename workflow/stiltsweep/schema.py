@@ -301,7 +301,7 @@ def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
             value = int(value) if "." not in value else float(value)
         for kind in types:
             value = _WORDS.get(kind, {}).get(value, value) if isinstance(value, str) else value
-    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
+    if isinstance(value, float) and "integer" in types and "number" not in types and value.is_integer():
         return int(value)  # JSON Schema counts 1.0 as an integer; names of folders would not
     if isinstance(value, list) and "items" in schema:
         return [_with_defaults(item, schema["items"]) for item in value]

@@ -14,6 +14,7 @@ from statistics import fmean
 
 from .. import cuts
 from ..counting import KEEP
+from ..languages import ENGLISH
 from ..significance.comparison import WITHIN, Comparison
 from ..significance.controls import is_control
 from ..significance.sensitivity import Relabelled
@@ -516,6 +517,11 @@ class _Writer:
         if any(self.run.source in about["languages"] for about in self.run.targets.values()):
             name = self.run.language_name(self.run.source)
             texts.append(f"{name} is scored, but never counts as a transfer language.")
+        if self.run.source != ENGLISH and ENGLISH in self.results.transfer_languages:
+            texts.append(
+                "English counts as a transfer language, and intermediate tasks are in English: its lift is not that of "
+                "a language in which nothing was trained."
+            )
         details += [Detail(text) for text in texts]
         return [Point("What to keep in mind", "", details)] if details else []
 
