@@ -192,7 +192,9 @@ def test_a_causal_model_learns_predicts_and_is_exported(
     upstream(tmp_path / "upstream", "qwen3")
     start = fetched(tmp_path)
     data = tiny.classification(tmp_path / "data", train=96, dev=16, test=16)
-    settings = TrainingSettings(batch_size=8, epochs=12, learning_rate=2e-2, max_length=100, evaluations=2, warmup=0.1)
+    settings = TrainingSettings(
+        batch_size=8, epochs=12, learning_rate=2e-2, max_length=100, max_target_length=16, evaluations=2, warmup=0.1
+    )
     if adapters:
         settings = replace(settings, lora={"alpha": 16, "dropout": 0.0, **adapters})
     run = tiny.run(start, data["en"], tmp_path / "out", settings, how)
@@ -239,6 +241,29 @@ def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, roun
     assert scores.equal(again)
 
 
+@pytest.mark.parametrize(("max_length", "answer", "refused"), [(112, 16, False), (112, 17, True), (129, 2, True)])
+def test_an_answer_has_to_fit_behind_the_longest_question(
+    tmp_path: Path, max_length: int, answer: int, refused: bool
+) -> None:
+    """The model has 128 positions, and question and answer are one text."""
+    upstream(tmp_path / "upstream", "llama")
+    start = fetched(tmp_path)
+    data = tiny.classification(tmp_path / "data", train=8, dev=8, test=4)
+    settings = TrainingSettings(max_length=max_length, max_target_length=answer, max_updates=0)
+    asked = PredictionSettings(Limits(max_length, 8, answer), PLAIN, 512, True, "fp32")
+    run = tiny.run(start, data["en"], tmp_path / "out", settings, PLAIN)
+    if not refused:
+        loop.train(run)
+        predict(start, data, tmp_path / "p" / "p.json", asked, identity={})
+        return
+    for work in (
+        lambda: loop.train(run),
+        lambda: predict(start, data, tmp_path / "p" / "p.json", asked, identity={}),
+    ):
+        with pytest.raises(UserError, match=r"but .* has 128 positions\. Set max_length: 1[12]\d or less"):
+            work()
+
+
 def test_a_model_that_is_only_asked_stays_as_it_is(tmp_path: Path) -> None:
     upstream(tmp_path / "upstream", "qwen3")
     start = fetched(tmp_path)
@@ -249,7 +274,11 @@ def test_a_model_that_is_only_asked_stays_as_it_is(tmp_path: Path) -> None:
             data["en"],
             tmp_path / f"{seed}",
             TrainingSettings(
-                max_updates=0, max_length=100, lora={"rank": 2, "alpha": 4, "dropout": 0.0}, retry_collapsed=3
+                max_updates=0,
+                max_length=100,
+                max_target_length=16,
+                lora={"rank": 2, "alpha": 4, "dropout": 0.0},
+                retry_collapsed=3,
             ),
             PLAIN,
             seed=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,29 @@ def test_the_languages_table_holds_the_fifty_of_xtreme_r() -> None:
     assert sum(row["in_xtreme"] == "1" for row in found.rows.values()) == 40
     assert set(found.groups("family", list(found.rows))) == {"agglutinative", "fusional", "introflexive", "isolating"}
     assert all(row["script"] and row["genealogy"] and row["family_source"] for row in found.rows.values())
+
+
+def test_3_and_3_0_are_one_setting() -> None:
+    """One training under two identities would be made twice, and its halves never compared."""
+    as_written: list[str] = []
+    for one, zero in ((3, 0), (3.0, 0.0)):
+        training = {"epochs": one, "weight_decay": zero, "clip_norm": one, "lora": {"rank": 4, "dropout": zero}}
+        jobs = Jobs(
+            make(
+                training=training, shots={"examples": 2, "learning_rate": type(one)(1)}, targets={"topic": ["en", "de"]}
+            )
+        )
+        as_written.append(jobs.target_arguments("e5-small", "none", "topic") + jobs.prediction("e5-small", "topic"))
+    assert as_written[0] == as_written[1] and '"epochs":3.0' in as_written[0]
+
+
+def test_a_chat_template_is_part_of_what_answers_and_not_of_what_is_compared() -> None:
+    sweep = make(models=["qwen3-0.6b"], targets={"tatoeba": ["de"], "xnli": ["de"]}, intermediates=["none"])
+    model = sweep.catalog.models["qwen3-0.6b"]
+    chatting = replace(model, definition={**model.definition, "chat": True})
+    catalogue = replace(sweep.catalog, models={**sweep.catalog.models, "qwen3-0.6b": chatting})
+    one, other = (
+        [Jobs(found).prediction("qwen3-0.6b", target) for target in ("tatoeba", "xnli")]
+        for found in (sweep, Sweep(sweep.config, catalogue))
+    )
+    assert one[0] == other[0] and one[1] != other[1]

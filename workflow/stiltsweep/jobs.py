@@ -213,6 +213,9 @@ class Jobs:
     def prediction_settings(self, model: str, target: str) -> dict[str, Any]:
         """Return what `prediction` writes as JSON."""
         definition = {**self.catalog.models[model].definition, "retrieval": self.sweep.retrieval(model, target)}
+        if self.catalog.targets[target].kind in SIDED:
+            # Texts that are compared stand in no chat template.
+            definition["chat"] = False
         trained = self.training("target", model, target)
         layer_from = None
         if task := self.sweep.layer_task(model, target):
@@ -230,7 +233,8 @@ class Jobs:
         """Return how a model goes on from a target's training with examples of a language."""
         about = dict(self.config["shots"])
         rate = about.pop("learning_rate", trained.learning_rate)
-        return {**about, "sources": self.sweep.sources, "training": {**_decisive(trained), "learning_rate": rate}}
+        training = {**_decisive(trained), "learning_rate": float(rate)}
+        return {**about, "sources": self.sweep.sources, "training": training}
 
     def shots_option(self, seed: int | str) -> str:
         """Return the option of `predict.py` that says which shots are drawn; empty where there are none."""

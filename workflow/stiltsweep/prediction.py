@@ -254,6 +254,7 @@ def predict(
                     limits=settings.limits,
                     representation=settings.representation,
                 )
+                source.check_length(kind.limits.max_length, kind.limits.max_target_length if kind.answers_behind else 0)
                 kind.options.update(options)
                 path, meta = data[language], metas[language]
                 work.append(_encoded(language, path, meta, kind, encode, shots, made_from[language]))

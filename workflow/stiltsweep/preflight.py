@@ -156,8 +156,8 @@ def _check_heads(sweep: Sweep) -> None:
         if encoders and task.kind not in SIDED and not task.train_on:
             raise UserError(
                 f"target/{name}.yaml: nothing trains the head that {encoders[0]} needs for {task.kind}: no language "
-                "counts `train`, and there is no train_on. Count training data in the source language, or name tasks of "
-                "this kind under train_on."
+                "counts `train`, and there is no train_on. Count training data in the source language, or name tasks "
+                "of this kind under train_on."
             )
 
 

@@ -221,10 +221,13 @@ def overlay(stage: Stage, *layers: Mapping[str, Any]) -> TrainingSettings:
         if "batch_size" in own and "batch_tokens" not in own:
             merged.pop("batch_tokens", None)
         merged.update(own)
-    known = {field.name for field in fields(TrainingSettings)}
+    known = {field.name: str(field.type) for field in fields(TrainingSettings)}
+    # 3 and 3.0 are one setting, and one identity.
+    for key, value in merged.items():
+        if known.get(key, "").startswith("float") and value is not None:
+            merged[key] = float(value)
     if merged.get("lora") is not None:
         lora = {"alpha": 32, "dropout": 0.0, **merged["lora"]}
-        # 0 and 0.0 are one setting, and one identity.
         merged["lora"] = {**lora, "dropout": float(lora["dropout"])}
     settings = TrainingSettings(**{key: value for key, value in merged.items() if key in known})
     if settings.batch_tokens is not None:

@@ -24,6 +24,8 @@ class Form(ABC):
     """A task's kind on one interface: encodes rows, owns the head's meaning, computes losses, decodes predictions."""
 
     writes = False
+    answers_behind = False
+    """Whether an answer stands behind its question, in the positions of one text."""
     splits: tuple[str, ...] = ("test",)
     """What predicting reads; only rows of the last one are predicted."""
     options: dict[str, Any]

@@ -42,6 +42,8 @@ _PACK, _MOST_PAIRS = 512, 1 << 22
 class CausalText(TextToText):
     """A kind's text form on a causal language model."""
 
+    answers_behind = True
+
     @property
     def around(self) -> tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]:
         """The ids before and after a question, and before and after an answer.

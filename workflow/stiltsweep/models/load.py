@@ -142,15 +142,24 @@ class Source:
         """Names of the tensors with one row per piece."""
         return [name for name in (self.about["embedding"], self.about.get("output_embedding")) if name]
 
-    def check_length(self, max_length: int) -> None:
+    def check_length(self, max_length: int, behind: int = 0) -> None:
         """Refuse inputs that are longer than the model's positions.
+
+        Args:
+          max_length: of an input.
+          behind: pieces that stand behind it at most, of an answer of a causal model.
 
         Raises:
           UserError: they are.
         """
         positions = self.about.get("max_positions")
-        if positions is not None and max_length > positions:
-            raise UserError(f"training.max_length: {max_length}, but {self.about['name']} has {positions} positions.")
+        if positions is None or max_length + behind <= positions:
+            return
+        answers = f" and max_target_length {behind} behind it" if behind and max_length <= positions else ""
+        hint = f" Set max_length: {positions - behind} or less." if positions > behind else ""
+        raise UserError(
+            f"training.max_length: {max_length}{answers}, but {self.about['name']} has {positions} positions.{hint}"
+        )
 
 
 def stage_name(checkpoint: Mapping[str, Any]) -> str:

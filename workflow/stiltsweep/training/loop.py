@@ -166,6 +166,8 @@ def _try(whole: Run, tries: Tries, held: Held | None, threads: int, team: Team) 
     run = replace(whole, seed=tries.seed(whole.seed))
     device = choose(settings.precision, source.model_type, threads)
     tasks = _load(run, source, chosen)
+    behind = settings.max_target_length if any(task.form.answers_behind for task in tasks) else 0
+    source.check_length(settings.max_length, behind)
     encoded = [(task.form, chain(task.examples, task.dev_examples)) for task in tasks]
     kept = vocabulary(source, encoded, prune=run.prune)
     torch.manual_seed(derived_seed(run.seed, "build"))
