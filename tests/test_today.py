@@ -133,6 +133,7 @@ EXPECTED: dict[tuple[str, str], dict[str, int]] = {
     ("flores", "de"): {"test": 2},
     ("uner", "en"): {"train": 2, "dev": 2, "test": 2},
     ("uner", "de"): {"test": 2},
+    ("masakhaner2", "yo"): {"test": 2},
 }
 UNER = (
     "# sent_id = {name}1\n# text = Anna sees Rome .\n1\tAnna\tB-PER\t-\t-\n2\tsees\tO\t-\t-\n3\tRome\tB-LOC\t-\t-\n"
@@ -156,6 +157,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("English-EWT/en_ewt-ud-train", "English-EWT/en_ewt-ud-dev", "English-PUD/en_pud-ud-test"):
         write_uner(root / "uner" / f"UNER_{name}.iob2")
     write_uner(root / "uner" / "UNER_German-PUD" / "de_pud-ud-test.iob2")
+    (root / "masakhaner2" / "yor").mkdir(parents=True)
+    lines = "Abẹ́rẹ́ O\nỌyọ B-LOC\n\nNí O\nọdún B-DATE\n2019 I-DATE\n. O\n"
+    (root / "masakhaner2" / "yor" / "test.txt").write_text(lines, encoding="utf-8")
     return root
 
 
@@ -215,6 +219,8 @@ def test_what_stands_in_the_rows(data: Path, tmp_path: Path) -> None:
     first, second = prepared("uner", "de", data, tmp_path)["test"]
     assert (first["tokens"], first["tags"]) == (["Anna", "sees", "Rome", "."], ["B-PER", "O", "B-LOC", "O"])
     assert (second["id"], second["tokens"]) == ("n02", ["#1", "New", "York"])
+    first, second = prepared("masakhaner2", "yo", data, tmp_path)["test"]
+    assert (first["tags"], second["tags"]) == (["O", "B-LOC"], ["O"] * 4)  # a date is no entity
 
 
 def test_every_entry_says_where_its_facts_are_from() -> None:
