@@ -287,12 +287,16 @@ class Case:
         self.source = Invented(Path(tempfile.gettempdir()), {**self.about, "model_type": self.shape.kind})
 
     def form(self, max_target_length: int = 64) -> Form:
-        """Return the project's form of the kind; it encodes and decodes nothing, so its tokenizer is none."""
+        """Return the project's form of the kind; it encodes nothing, so of a tokenizer it has what ends an answer."""
         labels = [f"label{number}" for number in range(self.lengths.labels)]
         meta = Meta("task", "en", self.lengths.kind, labels, ["accuracy"], {}, "", "none")
         limits = Limits(self.lengths.most, 32, max_target_length)
-        nothing: Any = SimpleNamespace()
-        return form(meta, nothing, interface=self.about["interface"], limits=limits, representation=REPRESENTATION)
+        special: Any = SimpleNamespace(
+            special=self.about["special"],
+            special_layout=lambda pair: ((), ()),
+            behind=lambda text, rest: [SimpleNamespace(ids=())],
+        )
+        return form(meta, special, interface=self.about["interface"], limits=limits, representation=REPRESENTATION)
 
     @cached_property
     def kept(self) -> np.ndarray[Any, Any] | None:

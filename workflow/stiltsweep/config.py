@@ -157,7 +157,7 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
         }
         if not any(catalog.languages.groups(column, sorted(languages)).values()):
             raise UserError(
-                f"{where}: {column!r} of languages.csv is empty for every language of the sweep: "
+                f"{where}: {column!r} of languages.csv is empty for every transfer language of the sweep: "
                 f"{' '.join(sorted(languages))}. Fill it in, or name another column."
             )
     _check_apart(settings["results"], _read_from(settings, catalog), f"{where}: results")
