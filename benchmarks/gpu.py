@@ -291,11 +291,7 @@ class Case:
         labels = [f"label{number}" for number in range(self.lengths.labels)]
         meta = Meta("task", "en", self.lengths.kind, labels, ["accuracy"], {}, "", "none")
         limits = Limits(self.lengths.most, 32, max_target_length)
-        special: Any = SimpleNamespace(
-            special=self.about["special"],
-            special_layout=lambda pair: ((), ()),
-            behind=lambda text, rest: [SimpleNamespace(ids=())],
-        )
+        special: Any = SimpleNamespace(special=self.about["special"])
         return form(meta, special, interface=self.about["interface"], limits=limits, representation=REPRESENTATION)
 
     @cached_property

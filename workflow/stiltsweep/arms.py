@@ -66,21 +66,21 @@ class Arm:
             and self.parts[0].languages == (ENGLISH,)
         )
 
-    def mixture(self, catalog: Catalog) -> dict[str, Any]:
-        """Return what `train.py --mixture` reads."""
+    def mixture(self, catalog: Catalog, dev_language: str = ENGLISH) -> dict[str, Any]:
+        """Return what `train.py --mixture` reads; the state that is kept is chosen in `dev_language`."""
         return {
             "tasks": {
                 part.task: {
                     "languages": list(part.languages),
                     "rate": part.rate,
-                    "chance": catalog.intermediates[part.task].definition["chance"],
+                    "chance": catalog.task(part.task).definition["chance"],
                 }
                 for part in self.parts
             },
             "cap": self.cap,
             "temperature": self.temperature,
             "shuffle_labels": self.shuffle_labels,
-            "dev_language": ENGLISH,
+            "dev_language": dev_language,
         }
 
     def describe(self, catalog: Catalog) -> str:

@@ -70,6 +70,19 @@ class Task:
             return offered
         return [split for split in offered if split == "test"]
 
+    def check_dev(self, language: str) -> None:
+        """Check that the state that a training keeps can be chosen where it is trained in a language.
+
+        Raises:
+          UserError: the language counts training data and no development data.
+        """
+        about = self.languages.get(language, {})
+        if "train" in about and DEV not in about:
+            raise UserError(
+                f"{self.role}/{self.name}.yaml: languages.{language}: train is counted and dev is not, on which the "
+                "state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
+            )
+
     def reading(self, splits: Callable[[str], Sequence[str]] | None = None) -> Task:
         """Return the task with the counts of some splits alone, and its digests as far as they are of these.
 

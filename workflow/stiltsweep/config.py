@@ -357,7 +357,8 @@ def _sources(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
         for code in sources
         if "train" not in task.languages.get(code, {})
     }
-    for name, (task, code) in untrained.items():
+    if untrained:
+        name, (task, code) = next(iter(untrained.items()))
         offered = [code for code, counts in task.languages.items() if "train" in counts]
         raise UserError(
             f"{key}: {name} is trained on {task.name}, which counts no training data in {code!r}; it does in: "
@@ -366,11 +367,7 @@ def _sources(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
             f"[{', '.join(untrained)}]{_common(targets, catalog)}.{nearest(code, offered)}"
         )
     for task in (catalog.task(name) for target in targets for name in target.train_on):
-        if "dev" not in task.languages[sources[0]]:
-            raise UserError(
-                f"{task.role}/{task.name}.yaml: languages.{sources[0]}: train is counted and dev is not, on which "
-                "the state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
-            )
+        task.check_dev(sources[0])
     if settings["shots"]["examples"]:
         _shots(settings["shots"]["examples"], targets, built, sources, where)
 
@@ -391,7 +388,8 @@ def _shots(
             f"{where}: shots: {examples}, and targets are tested in none but the source languages "
             f"({', '.join(sources)}), which get none. Name other languages, or leave shots out."
         )
-    reasons = {}
+    reasons: dict[str, tuple[str, str]] = {}
+    drop = "or leave shots out"
     for target in targets:
         lacking = [
             code
@@ -400,24 +398,22 @@ def _shots(
             and target.languages[code].get("train", target.languages[code].get("dev", 0)) < examples
         ]
         if not target.train_on:
-            reasons[target.name] = "is not trained on, so there is nothing that shots could go on with"
+            reasons[target.name] = ("is not trained on, so there is nothing that shots could go on with", drop)
         elif target.kind in SIDED:
             reasons[target.name] = (
-                f"is {target.kind}, which learns from whole sets of candidates and not from single examples"
+                f"is {target.kind}, which learns from whole sets of candidates and not from single examples",
+                drop,
             )
         elif lacking:
             reasons[target.name] = (
-                f"counts fewer than {examples} examples of train (or dev, without train) in {', '.join(lacking)}"
+                f"counts fewer than {examples} examples of train (or dev, without train) in {', '.join(lacking)}",
+                f"name other languages for them, or count theirs in target/{target.name}.yaml of a catalogue of yours",
             )
-    for name, reason in reasons.items():
+    if reasons:
+        name, (reason, otherwise) = next(iter(reasons.items()))
         raise UserError(
             f"{where}: shots: {name} {reason}. Leave out the targets that cannot have shots with without: "
-            f"[{', '.join(reasons)}]"
-            + (
-                f", name other languages for them, or count theirs in target/{name}.yaml of a catalogue of yours."
-                if "fewer" in reason
-                else ", or leave shots out."
-            )
+            f"[{', '.join(reasons)}], {otherwise}."
         )
 
 

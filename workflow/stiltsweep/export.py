@@ -29,6 +29,7 @@ from .models.load import CHECKPOINT_FILE, HEAD, Source, read_tensors, save_tenso
 from .models.tokenizer import CONFIG as TOKENIZER_CONFIG
 from .models.tokenizer import FILE as TOKENIZER
 from .models.tokenizer import Tokenizer
+from .report.run import licensed
 
 ENCODER = "AutoModel"
 _CLASSES = {
@@ -240,13 +241,7 @@ def _described(results: Path | None) -> dict[str, Mapping[str, Any]]:
     path = Path(Layout(str(results)).path("description")) if results else None
     if path is None or not path.is_file():
         return {}
-    run = read_json(path)
-    return {
-        one["name"]: one
-        for part in ("models", "targets", "intermediates", "tasks")
-        for one in run.get(part, [])
-        if one.get("licence")
-    }
+    return licensed(read_json(path))
 
 
 def _scores(results: Path | None, about: Mapping[str, Any], place: Any) -> Iterator[tuple[str, str, str, float, int]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import sources
 from .aggregates import members
+from .arms import Arm, Part
 from .catalog import BUILT_IN, DEV, Recipe, Task
 from .errors import UserError
 from .facts import SIDED
@@ -37,6 +38,7 @@ class Jobs:
         self.catalog = sweep.catalog
         self.layout = sweep.layout
         self._templates: dict[tuple[str, str], list[str]] = {}
+        self._tasks: dict[str, Task] = {}
 
     def definition(self, task: str, language: str) -> str:
         """Return what decides the data of a task in a language, as JSON (no other language's digest)."""
@@ -44,8 +46,9 @@ class Jobs:
 
     def task_definition(self, task: str, language: str) -> dict[str, Any]:
         """Return what `definition` writes as JSON."""
-        read = self.catalog.task(task).reading(lambda code: self.sweep.splits(task, code))
-        definition = {key: v for key, v in read.definition.items() if key not in _NOT_DATA}
+        if task not in self._tasks:
+            self._tasks[task] = self.catalog.task(task).reading(lambda code: self.sweep.splits(task, code))
+        definition = {key: v for key, v in self._tasks[task].definition.items() if key not in _NOT_DATA}
         # Readers look at which splits the other languages have, never at what is in them.
         definition["languages"] = {
             code: {key: value for key, value in about.items() if code == language or key != "sha256"}
@@ -115,14 +118,12 @@ class Jobs:
         *before, task = self.sweep.trainings[training]
         identity = {"model": model, "intermediate": intermediate, "target": training}
         run = self._run(model, self.target_training(model, training), identity)
-        chance = float(self.catalog.task(task).definition["chance"])
         # The official recipes of two stages go on with the first one's head.
         run["keep_head"] = bool(before)
         if len(self.sweep.sources) == 1:
-            return {**run, "chance": chance}
-        part = {"languages": self.sweep.sources, "rate": None, "chance": chance}
-        mixture = {"tasks": {task: part}, "cap": 1, "temperature": 1.0, "shuffle_labels": False}
-        return {**run, "mixture": {**mixture, "dev_language": self.sweep.source}}
+            return {**run, "chance": float(self.catalog.task(task).definition["chance"])}
+        together = Arm(training, (Part(task, tuple(self.sweep.sources)),), cap=1)
+        return {**run, "mixture": together.mixture(self.catalog, self.sweep.source)}
 
     def target_training(self, model: str, training: str) -> TrainingSettings:
         """Return the resolved training settings of a model in the last part of a target-stage training."""

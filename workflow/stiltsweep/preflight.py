@@ -177,12 +177,8 @@ def _check_trainings(jobs: Jobs) -> None:
         )
     for name in dict.fromkeys([*(task for tasks in sweep.trainings.values() for task in tasks), *_scored(sweep)]):
         task = catalog.task(name)
-        english = task.languages.get(ENGLISH, {}) if task.role == "intermediate" else {}
-        if "train" in english and "dev" not in english:
-            raise UserError(
-                f"{task.role}/{name}.yaml: languages.{ENGLISH}: train is counted and dev is not, on which the "
-                "state that is kept is chosen. Count it too, for example {train: 600, dev: 60}."
-            )
+        if task.role == "intermediate":
+            task.check_dev(ENGLISH)
     for model in sweep.models:
         for name in dict.fromkeys(
             [task for tasks in sweep.trainings.values() for task in tasks] + list(sweep.languages)

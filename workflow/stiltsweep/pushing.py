@@ -16,6 +16,7 @@ from .downloads import endpoint, offline
 from .errors import UserError
 from .files import read_json, write_text
 from .layout import Layout
+from .report.run import licensed
 
 CARD = "README.md"
 _TAKEN = ("report", "significance", "typology", "diagnosis", "behaviour", "measures", "power")
@@ -96,12 +97,7 @@ def _card(layout: Layout) -> str:
     """Return the card of a results folder: title, answer, what is in it, the configuration, licences."""
     run = read_json(layout.path("description"))
     headline = Path(layout.path("headline")).read_text(encoding="utf-8").strip()
-    licences = [
-        f"* `{one['name']}`: {one['licence']}"
-        for part in ("models", "targets", "intermediates", "tasks")
-        for one in run.get(part, [])
-        if one.get("licence")
-    ]
+    licences = [f"* `{name}`: {about['licence']}" for name, about in licensed(run).items()]
     lines = [
         "---",
         "tags: [stiltsweep, cross-lingual-transfer]",

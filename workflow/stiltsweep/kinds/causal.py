@@ -45,15 +45,26 @@ class CausalText(TextToText):
     answers_behind = True
 
     @property
-    def around(self) -> tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]:
-        """The ids before and after a question, and before and after an answer.
+    def end(self) -> int:
+        """The id that ends an answer.
 
         Raises:
-          UserError: a chat template is asked for, and the model has none; or no piece ends its texts.
+          UserError: no piece ends the model's texts.
         """
         end = self.tokenizer.special["eos"]
         if end is None:
             raise UserError("the model's tokenizer names no eos_token, so no answer would end. Name one there.")
+        own = self.tokenizer.chat_end if self.representation.chat else None
+        return end if own is None else own
+
+    @property
+    def around(self) -> tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]:
+        """The ids before and after a question, and before and after an answer.
+
+        Raises:
+          UserError: a chat template is asked for, and the model has none; or see `end`.
+        """
+        end = self.end
         if not self.representation.chat:
             before = self.tokenizer.special_layout(pair=False)[0]
             return (before, self.tokenizer.behind(_SOME, [ASK])[0].ids), ((), (end,))
@@ -61,7 +72,7 @@ class CausalText(TextToText):
             raise UserError("chat: true, and the model's directory has no chat template. Leave chat out.")
         asks, answers = (text.rstrip(" ") for text in self.tokenizer.chat)
         asked, answered = self.tokenizer.pieces([asks])[0].ids, self.tokenizer.behind(_SOME, [answers])[0].ids
-        return (asked, answered), ((), (end if self.tokenizer.chat_end is None else self.tokenizer.chat_end,))
+        return (asked, answered), ((), (end,))
 
     def questions(self, texts: Sequence[str]) -> list[Pieces]:
         """Segment questions; in a chat template they are no beginning."""
@@ -119,9 +130,7 @@ class CausalText(TextToText):
     def generated(self, model: Any, batch: Batch) -> list[Any]:
         """Return what was written behind each prompt."""
         prompts = [example.inputs[0].ids for example in batch.examples]
-        written: list[Any] = model.continue_texts(
-            prompts, self.limits.max_target_length, batch.ids_BL.device, self.around[1][1][0]
-        )
+        written: list[Any] = model.continue_texts(prompts, self.limits.max_target_length, batch.ids_BL.device, self.end)
         return written
 
     def likelihoods(self, model: Any, batch: Batch) -> Tensor:

@@ -175,6 +175,16 @@ def describe(sweep: Sweep, revision: str = "") -> dict[str, Any]:
     return described
 
 
+def licensed(description: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what run.json says of models and tasks that state a licence, by name."""
+    return {
+        one["name"]: one
+        for part in ("models", "targets", "intermediates", "tasks")
+        for one in description.get(part, [])
+        if one.get("licence")
+    }
+
+
 _NAMED = ("models", "intermediates", "targets", "tasks", "probes")
 _ORIGIN = (
     "kind",

@@ -7,7 +7,6 @@ the number of updates is stated. Nothing of it is kept but the predictions.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,10 +25,8 @@ from ..models.load import TaskModel, trainable
 from ..records import Meta, Row, read_rows
 from ..settings import MICRO_BATCH_TOKENS, TrainingSettings
 from .optimizer import build
-from .plan import derived_seed, epoch_batches, learning_rate_factor
+from .plan import derived_seed, epoch_batches, learning_rate_factor, total_updates
 from .processes import Team
-
-log = logging.getLogger(__name__)
 
 
 class Shots:
@@ -43,7 +40,7 @@ class Shots:
             `training`, the settings of the target's own training with the learning rate of this one.
           seed: the run's.
         """
-        self.examples, self.epochs = int(settings["examples"]), int(settings["epochs"])
+        self.examples = int(settings["examples"])
         self.sources = frozenset(settings["sources"])
         self.seed = seed
         training = TrainingSettings(**settings["training"])
@@ -52,7 +49,10 @@ class Shots:
         self.training = replace(
             training,
             head_learning_rate=None,
+            epochs=float(settings["epochs"]),
             batch_size=int(settings["batch_size"]),
+            batch_tokens=None,
+            max_updates=None,
             warmup=training.warmup if training.warmup < 1 else 0,
         )
         self._start: list[torch.Tensor] = []
@@ -114,10 +114,10 @@ class Shots:
         order = derived_seed(self.seed, "shots", "order")
         lengths = [example.length for example in examples]
         peaks = [group["lr"] for group in optimizer.param_groups]
-        total = self.epochs * -(-len(examples) // settings.batch_size)
+        total = total_updates(len(examples), settings)
         model.train()
         update = 0
-        for epoch in range(self.epochs):
+        for epoch in range(int(settings.epochs)):
             for batch in epoch_batches(lengths, settings.batch_size, order, epoch):
                 torch.manual_seed(derived_seed(self.seed, "shots", "update", update))
                 factor = learning_rate_factor(update, total, settings)
