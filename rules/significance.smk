@@ -107,11 +107,12 @@ rule typology:
         "../envs/stiltsweep.yaml"
     params:
         corpora=lambda wildcards: SWEEP.corpora,
+        predictors=SETTINGS["significance"]["predictors"],
     message:
         "compare types of languages"
     shell:
         """
         python workflow/scripts/typology.py --inputs {input.tests:q} --tables {input.tables:q} \
             --measures {input.measures:q} --probes {input.probes:q} --corpora {params.corpora:q} \
-            --output {output.omnibus:q} &>{log:q}
+            --predictors {params.predictors:q} --output {output.omnibus:q} &>{log:q}
         """

@@ -193,6 +193,8 @@ CONFIGURATIONS = [
     ("unknown resampling", "significance: {resampling: seeds}", r"'seeds' is not allowed; allowed: examples, examples\+seeds, "),
     ("confidence of 1", "significance: {confidence: 1}", r"significance\.confidence: 1 is greater than or equal"),
     ("unknown column", "families: familly", r"'familly' is not a column of languages\.csv: .*'family'\?$"),
+    ("unknown predictor", "significance: {predictors: [distanse]}", r"'distanse' is not a column of languages\.csv: "),
+    ("a predictor of names", "significance: {predictors: [script]}", r"significance\.predictors: 'script' of languages\.csv has '\w+' for '\w+', which is no number\. Names go with"),
     ("empty column", "families: colour", r"'colour' of languages\.csv is empty for every transfer language of the sweep: de fi"),
     ("octal", "seeds: [010]", r"line 7, column 9: YAML reads 010 as 8; write that number"),
     ("base 60", "minimum_examples: 1:30", r"line 7, column 19: YAML reads 1:30 as 90"),

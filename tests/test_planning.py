@@ -320,6 +320,7 @@ EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "significance.margin": (significance(margin=2.0), TESTED),
     "significance.failed_intermediates": (significance(failed_intermediates="leave_out"), TESTED),
     "significance.groupings": (significance(groupings=["script"]), TESTED - {"diagnose"}),
+    "significance.predictors": (significance(predictors=["cc100_gib"]), {"typology", *TOLD}),
     "significance.allow_missing": (significance(allow_missing=True), TESTED),
     "power.power": ({"power": {"power": 0.9}}, TOLD),
     "power.effects": ({"power": {"effects": [5]}}, TOLD),

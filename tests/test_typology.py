@@ -13,6 +13,7 @@ from scipy import stats
 import synthetic
 from stiltsweep import significance
 from stiltsweep.catalog import BUILT_IN
+from stiltsweep.errors import UserError
 from stiltsweep.languages import Languages
 from stiltsweep.significance import Joint, resample
 from stiltsweep.significance.joint import joint
@@ -403,6 +404,23 @@ def test_the_highest_likelihood_is_where_its_slope_is_zero():
         step = np.eye(3)[k] * s * 1e-4
         slope = (likelihood(found.sigma2 + step) - likelihood(found.sigma2 - step)) / 2e-4
         assert slope == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_column_of_ones_own_is_a_predictor(tmp_path: Path) -> None:
+    """Numbers are those of the column, by its name, for the languages that have one; Grambank's are there anyway."""
+    own = tmp_path / "languages.csv"
+    own.write_text("language,name,distance\nde,German,0.25\nfi,Finnish,\nzh,,1e-1\n", encoding="utf-8")
+    table = Languages.read([BUILT_IN / "languages.csv", own])
+    found = {one.name: one.values("m") for one in predictors.of_languages(table, ["distance", "cc100_gib"])}
+    assert found["distance"] == {"de": 0.25, "zh": 0.1}
+    assert found["cc100_gib"]["de"] == 66.6
+    # Read off the authors' table by hand: Mandarin 0.04918, Finnish 0.36885, Polish 0.56557; German has no score.
+    fusion = found["fusion (Grambank)"]
+    assert (fusion["zh"], fusion["fi"], fusion["pl"]) == (0.049, 0.369, 0.566) and "de" not in fusion
+    assert [one.name for one in predictors.of_languages(table, ["grambank_fusion"])].count("fusion (Grambank)") == 1
+    own.write_text("language,distance\nde,near\n", encoding="utf-8")
+    with pytest.raises(UserError, match="'distance' of languages.csv has 'near' for 'de', which is no number"):
+        Languages.read([own]).numbers("distance")
 
 
 def test_slope_on_a_number_is_found():

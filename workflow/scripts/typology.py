@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--measures", nargs="*", type=Path, default=[], help="JSON files of scripts/measure.py")
     parser.add_argument("--probes", nargs="*", type=Path, default=[], help="probes.csv")
     parser.add_argument("--corpora", nargs="*", default=[], metavar="MODEL=CORPUS", help="of pre-training")
+    parser.add_argument("--predictors", nargs="*", default=[], help="more columns of languages.csv, of numbers")
     parser.add_argument("--output", type=Path, required=True, help="omnibus.csv")
     arguments = parser.parse_args(argv)
     scriptlog.start(arguments)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table.write_csv(arguments.output.with_name("types.csv"), terms, TERMS)
     known = {code for level in found for code in level.languages}
     numbers = [
-        *predictors.of_languages(languages),
+        *predictors.of_languages(languages, arguments.predictors),
         *predictors.of_texts(arguments.measures),
         *predictors.of_probes(arguments.probes, known),
     ]

@@ -146,22 +146,35 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     _sources(settings, catalog, where)
     _probes(settings["probes"], catalog, f"{where}: probes")
     _names(settings["segmentations"], catalog.languages.rows, f"{where}: segmentations")
-    for column in [settings["families"], *settings["significance"]["groupings"]]:
-        if column not in catalog.languages.columns:
-            hint = nearest(column, catalog.languages.columns)
-            raise UserError(
-                f"{where}: {column!r} is not a column of languages.csv: {', '.join(catalog.languages.columns)}.{hint}"
-            )
-        languages = {code for wanted in settings["targets"].values() for code in wanted} - {
-            settings["source_language"][0]
-        }
-        if not any(catalog.languages.groups(column, sorted(languages)).values()):
-            raise UserError(
-                f"{where}: {column!r} of languages.csv is empty for every transfer language of the sweep: "
-                f"{' '.join(sorted(languages))}. Fill it in, or name another column."
-            )
+    _columns(settings, catalog, where)
     _check_apart(settings["results"], _read_from(settings, catalog), f"{where}: results")
     return settings, catalog
+
+
+def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
+    """Refuse columns of languages.csv that are not there, say nothing of the sweep's languages, or are no numbers."""
+    table = catalog.languages
+    groups = [settings["families"], *settings["significance"]["groupings"]]
+    numbers = settings["significance"]["predictors"]
+    languages = sorted(
+        {code for wanted in settings["targets"].values() for code in wanted} - {settings["source_language"][0]}
+    )
+    for column in [*groups, *numbers]:
+        if column not in table.columns:
+            hint = nearest(column, table.columns)
+            raise UserError(f"{where}: {column!r} is not a column of languages.csv: {', '.join(table.columns)}.{hint}")
+        if not any(table.groups(column, languages).values()):
+            raise UserError(
+                f"{where}: {column!r} of languages.csv is empty for every transfer language of the sweep: "
+                f"{' '.join(languages)}. Fill it in, or name another column."
+            )
+    for column in numbers:
+        try:
+            table.numbers(column)
+        except UserError as error:
+            raise UserError(
+                f"{where}: significance.predictors: {error} Names go with significance.groupings."
+            ) from None
 
 
 def _read_from(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,23 @@ class Languages:
             hint = nearest(column, self.columns)
             raise UserError(f"languages.csv has no column {column!r}; it has: {', '.join(self.columns)}.{hint}")
         return self.rows[language].get(column, "")
+
+    def numbers(self, column: str) -> dict[str, float]:
+        """Return language -> the number in a column, without languages that have none.
+
+        Raises:
+          UserError: something else than a number stands there.
+        """
+        found = {}
+        for code, row in self.rows.items():
+            if text := row.get(column, ""):
+                try:
+                    found[code] = float(text)
+                except ValueError:
+                    found[code] = math.nan
+                if not math.isfinite(found[code]):
+                    raise UserError(f"{column!r} of languages.csv has {text!r} for {code!r}, which is no number.")
+        return found
 
     def groups(self, column: str, languages: Sequence[str]) -> dict[str, list[str]]:
         """Group languages by a column; those without a value are left out.

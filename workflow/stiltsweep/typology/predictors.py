@@ -55,6 +55,7 @@ def _latin(text: str) -> float | None:
     return float(text == "Latn") if text else None
 
 
+_NUMBERS = {"grambank_fusion": "fusion (Grambank)"}
 _READ = {
     "script": ("Latin script", _latin),
     "wals_22a": ("inflectional synthesis of the verb (WALS 22A)", _verb_synthesis),
@@ -62,9 +63,17 @@ _READ = {
 }
 
 
-def of_languages(table: Languages) -> list[Predictor]:
-    """Return the numbers that languages.csv holds."""
-    found = []
+def of_languages(table: Languages, columns: Iterable[str] = ()) -> list[Predictor]:
+    """Return the numbers that languages.csv holds.
+
+    Args:
+      table: the languages.
+      columns: numbers of the user's own, named by their columns.
+    """
+    names = dict.fromkeys(columns, "") | _NUMBERS
+    found = [
+        Predictor(name or column, table.numbers(column)) for column, name in names.items() if column in table.columns
+    ]
     for column, (name, read) in _READ.items():
         if column in table.columns:
             values = {code: read(row.get(column, "")) for code, row in table.rows.items()}
