@@ -232,7 +232,7 @@ def _write_cell(
             wrong = spans * (rng.random(len(ids)) < 0.5)
             values = np.stack([spans * right, wrong * ~right, spans * ~right], axis=1)
         else:
-            values = np.stack([np.ones(len(ids)), right], axis=1)
+            values = np.stack([np.ones(len(ids)), *[right] * (len(found.columns) - 1)], axis=1)
         values = values.astype(np.float64)
         columns |= {f"{name}.{column}": values[:, j] for j, column in enumerate(found.columns)}
         scores[name] = float(found.score(values.sum(axis=0)))
