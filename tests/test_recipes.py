@@ -36,7 +36,7 @@ from stiltsweep.training.plan import derived_seed, learning_rate_factor, packed_
 ROOT = Path(__file__).parents[1]
 REPRESENTATION = Representation("first", -1, "mean", "")
 EVERYTHING = catalog.read()
-published = runpy.run_path(str(ROOT / "benchmarks/published/recipes.py"))
+published = runpy.run_path(str(ROOT / "benchmarks/upstream/recipes.py"))
 
 
 def jobs(**changes: Any) -> Jobs:

@@ -413,8 +413,8 @@ def test_training_learns_what_belongs_together(tmp_path: Path, interface: str) -
 
 @pytest.mark.parametrize(("model", "layers"), [("xlm-roberta-large", 24), ("mbert", 12), ("xlm-roberta-base", 12)])
 def test_vectors_of_the_published_layers_are_those_of_xtremes_own_function(model: str, layers: int) -> None:
-    """XTREME drops the embeddings before it counts layers; see benchmarks/published/retrieval_layer.py."""
-    made = runpy.run_path(str(ROOT / "benchmarks/published/retrieval_layer.py"))
+    """XTREME drops the embeddings before it counts layers; see benchmarks/upstream/retrieval_layer.py."""
+    made = runpy.run_path(str(ROOT / "benchmarks/upstream/retrieval_layer.py"))
     (published,) = (one for one in read_json(ROOT / "tests/data/retrieval_layer.json") if one["layers"] == layers)
     definition = catalog.read().models[model].definition
     assert definition["layers"] == layers

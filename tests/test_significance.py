@@ -628,7 +628,7 @@ def test_control_is_the_difference_of_two_lifts():
             assert one[column] == other[column]
 
 
-# Small simulations; the large ones are in benchmarks/significance.py
+# Small simulations; the large ones are in benchmarks/bootstrap.py
 
 
 def rejections(level, parallel, repeats, column, *, own_ids=False, **options):

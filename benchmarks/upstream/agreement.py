@@ -17,7 +17,6 @@ import numpy as np
 from measuring import byte_tokenizer
 from sklearn.metrics import f1_score
 
-from published import official
 from stiltsweep import catalog
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.classification import ClassificationText
@@ -28,6 +27,7 @@ from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.metrics.spans import chunks
 from stiltsweep.records import Meta
+from upstream import official
 
 CLOSE = 1e-9
 """Points: what floating point leaves between two ways of adding."""
