@@ -21,12 +21,13 @@ from stiltsweep.layout import Cell
 from stiltsweep.models.batches import Example
 from stiltsweep.models.load import Generated, Source
 from stiltsweep.models.tokenizer import Pieces, Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, Row, write_rows
 from stiltsweep.report.answer import answer
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
 from stiltsweep.report.tables import build
+from stiltsweep.settings import PredictionSettings
 from stiltsweep.training import loop
 
 SHORT, LONG = "turn on the light", "turn on the light in the kitchen " * 6 + "office"

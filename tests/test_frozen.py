@@ -18,8 +18,8 @@ from stiltsweep.kinds import Limits, Representation
 from stiltsweep.models import frozen
 from stiltsweep.models.batches import Batch, packs
 from stiltsweep.models.load import Source, TaskModel
-from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.settings import FROZEN, TrainingSettings
+from stiltsweep.prediction import predict
+from stiltsweep.settings import FROZEN, PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 REPRESENTATION = Representation("mean", -1, "mean", "")

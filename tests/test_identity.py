@@ -24,8 +24,9 @@ from stiltsweep.files import digest_file, read_json, read_record, write_json, wr
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.layout import Cell
 from stiltsweep.models.load import Source
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_rows
+from stiltsweep.settings import PredictionSettings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = PredictionSettings(Limits(64, 8, 8), Representation("mean", -1, "mean", ""), 2048, prune=True)

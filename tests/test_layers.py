@@ -22,8 +22,9 @@ from stiltsweep.layout import Cell
 from stiltsweep.models import device
 from stiltsweep.models.load import Source
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, read_meta, write_rows
+from stiltsweep.settings import PredictionSettings
 from stiltsweep.sweep import Sweep
 
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)

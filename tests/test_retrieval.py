@@ -30,9 +30,9 @@ from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.models.batches import Dense, Example, Input, collate
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, read_rows, write_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.sources import files
 from stiltsweep.sources.files.mewslix import marked
 from stiltsweep.sources.files.sentences import joined, spans

@@ -23,8 +23,9 @@ from stiltsweep.metrics import compared, metric
 from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.models.load import Generated, Source, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict, run
+from stiltsweep.prediction import predict, run
 from stiltsweep.records import Meta, write_rows
+from stiltsweep.settings import PredictionSettings
 
 LIMITS = Limits(max_length=64, stride=8, max_target_length=12)
 REPRESENTATION = Representation("mean", -1, "mean", "")

@@ -28,9 +28,9 @@ from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models.device import Device
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_meta, read_rows, write_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 from stiltsweep.training.mixture import Mixture
 from stiltsweep.training.plan import learning_rate_factor

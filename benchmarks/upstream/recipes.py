@@ -279,7 +279,7 @@ def ours(row: Published) -> float | str:
         chosen = {**model.definition["retrieval"], **recipe.retrieval(row.model, row.task)}
         found: float | str = chosen[row.setting.partition(".")[2]]
         return found
-    resolved: dict[str, Any] = settings.resolve("target", model, task, {}, recipe).to_json()
+    resolved: dict[str, float | str] = settings.resolve("target", model, task, {}, recipe).to_json()
     return resolved[row.setting]
 
 

@@ -44,7 +44,8 @@ def encoder(layers: int) -> transformers.BertModel:
         intermediate_size=16,
         max_position_embeddings=32,
     )
-    model = transformers.BertModel(config).eval()
+    model = transformers.BertModel(config)
+    model.eval()
     with torch.no_grad():
         for number, (name, parameter) in enumerate(sorted(model.named_parameters())):
             if "LayerNorm" not in name:
