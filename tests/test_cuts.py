@@ -254,7 +254,7 @@ def told(tmp_path: Path, shares: dict[str, tuple[int, int]], part: cuts.Part) ->
     tables = build(results)
     column = [one.name for one in tables["per_language"].columns].index("inputs_cut")
     shown = {row[0]: row[column] for row in tables["per_language"].rows}
-    return "\n".join(f"{d.label}: {d.text}" for d in point.details), list(tables["cut"].rows), shown
+    return "\n".join(f"{d.label}: {d.text}" for d in point.details), [[*row] for row in tables["cut"].rows], shown
 
 
 @pytest.mark.parametrize("part", cuts.TEST, ids=lambda part: part.total)

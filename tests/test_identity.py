@@ -215,7 +215,12 @@ def test_a_large_file_is_read_once_until_it_is_written_to(tmp_path: Path, monkey
     path.write_bytes(b"x" * 100)
     read: list[Any] = []
     original = files.digest_file
-    monkeypatch.setattr(files, "digest_file", lambda one: read.append(one) or original(one))
+
+    def digest_file(path: Any) -> str:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(files, "digest_file", digest_file)
     sha256 = original(path)
     for _ in range(3):
         files.check_digest(path, sha256, "again")

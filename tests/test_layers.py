@@ -126,7 +126,10 @@ def test_texts_that_belong_together_by_kind() -> None:
     ]
     assert of("retrieval", sides) == {"a": ["A", "AA"]}
     answers = [{"text": "x", "start": 0}]
-    asked = [{"question": "q", "context": "c", "answers": answers}, {"question": "r", "context": "c", "answers": []}]
+    asked: list[dict[str, Any]] = [
+        {"question": "q", "context": "c", "answers": answers},
+        {"question": "r", "context": "c", "answers": []},
+    ]
     assert of("span_qa", asked) == {"q": ["c"]}
     choice = {"context": "c", "question": None, "choices": ["x", "y"], "label": 1}
     assert of("multiple_choice", [choice, {**choice, "question": "q"}]) == {"c": ["y"], "c q": ["y"]}

@@ -186,7 +186,9 @@ def trained(folder: Path, data: dict[str, Path], languages: list[str], settings:
 def accuracy(index: Path, data: dict[str, Path], language: str) -> float:
     found = read_json(index.parent / f"{language}.json")
     gold = {row["id"]: row["label"] for row in read_rows(data[language], "test")}
-    return sum(gold[name] == given for name, given in zip(found["ids"], found["predictions"], strict=True)) / len(gold)
+    return sum(bool(gold[name] == given) for name, given in zip(found["ids"], found["predictions"], strict=True)) / len(
+        gold
+    )
 
 
 def test_training_in_several_languages_reads_all_of_them_and_selects_by_the_first(tmp_path: Path) -> None:
