@@ -3,7 +3,7 @@
 Three orders of the same encoded training examples: `sorted`, without noise on the lengths (the order of version 0.1
 but for its short batches); `ours`; and `random`. For each the share of pairs of a batch that are in one batch again in
 the next epoch, and under another seed; padding where an update is one batch (a GPU); and padding and micro-batches an
-epoch where it is cut at `micro_batch_tokens` (see models/batches.py).
+epoch where it is cut at `micro_batch_tokens`, of a CPU (see models/batches.py).
 
 Example:
   python benchmarks/batches.py
@@ -27,7 +27,7 @@ from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models.batches import Example, by_budget
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import MICRO_BATCH_TOKENS, TrainingSettings
 from stiltsweep.training import plan
 
 TASKS = ("intent", "slots", "qa", "reply-choice", "name-typing")
@@ -63,8 +63,8 @@ def measured(encoded: Sequence[Example], order: str, epochs: int) -> dict[str, A
         of_seeds = [plan.epoch_batches(lengths, BATCH, seed, 0) for seed in range(epochs)]
     tokens = epochs * sum(len(one.ids) for example in encoded for one in example.inputs)
     updates = [[encoded[i] for i in batch] for epoch in of_a_run for batch in epoch]
-    budget = TrainingSettings().micro_batch_tokens
-    micro = [part for batch in updates for part in by_budget(sorted(batch, key=lambda e: e.length), budget)]
+    sorted_updates = (sorted(batch, key=lambda e: e.length) for batch in updates)
+    micro = [part for batch in sorted_updates for part in by_budget(batch, MICRO_BATCH_TOKENS)]
 
     def padding(batches: Sequence[Sequence[Example]]) -> float:
         slots = sum(max(e.length for e in batch) * sum(len(e.inputs) for e in batch) for batch in batches)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ TARGET = "xnli"
 """Their target: one that is trained on."""
 VARIANTS = ["multi_task", "mnli+shuffled_labels", "mnli+mlm", "mnli+steps_matched"]
 """`translated` needs translated copies, which no entry of the built-in catalogue has."""
+SWEEPS = ("models", "intermediates", "targets", "written")
 LIMIT_SECONDS = 10
+"""Of CPU, for all of them."""
 LINKED = ("Snakefile", "rules", "workflow", "profiles")
 
 
@@ -105,8 +108,8 @@ def dry_run(name: str, configuration: dict[str, Any], folder: Path, *arguments: 
     return found.stdout + found.stderr
 
 
-def measure(turns: int) -> dict[str, Any]:
-    """Dry-run every sweep; return jobs, seconds of wall time and of CPU (of the fastest turn), and their sums."""
+def measure(turns: int, sweeps: Sequence[str]) -> dict[str, Any]:
+    """Dry-run some sweeps; return jobs, seconds of wall time and of CPU (of the fastest turn), and their sums."""
     catalog = catalogs.read()
     found: dict[str, Any] = {
         "entries": {
@@ -119,6 +122,8 @@ def measure(turns: int) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as scratch:
         for name, configuration in configurations(catalog).items():
+            if name not in sweeps:
+                continue
             times = []
             for _ in range(turns):
                 began, used = time.monotonic(), _cpu()
@@ -151,13 +156,14 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=3, help="dry runs of each sweep, of which the fastest counts")
+    parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
     parser.add_argument("--output", type=Path, default=Path("results/bench/catalogue.json"))
     arguments = parser.parse_args()
-    found = measure(arguments.turns)
+    found = measure(arguments.turns, arguments.sweeps)
     write_json(arguments.output, found)
     write_text(arguments.output.with_suffix(".md"), markdown(found))
     print(markdown(found))
-    if found["cpu_seconds"] > LIMIT_SECONDS:
+    if set(arguments.sweeps) == set(SWEEPS) and found["cpu_seconds"] > LIMIT_SECONDS:
         sys.exit(f"{found['cpu_seconds']} s are more than {LIMIT_SECONDS}.")
 
 

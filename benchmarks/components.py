@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow")]
@@ -34,7 +35,7 @@ def main() -> None:
     tasks = catalog.read().targets
     table = Languages.read([BUILT_IN / "languages.csv"])
     types = {code: kind for code, row in table.rows.items() if (kind := row["family"])}
-    kinds: dict[str, list[dict[str, object]]] = {}
+    kinds: dict[str, list[dict[str, Any]]] = {}
     for document in documents:
         kinds.setdefault(tasks[document["target"]].kind, []).append(document)
     found = []

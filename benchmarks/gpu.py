@@ -37,7 +37,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,15 +100,15 @@ class Shape:
 
     def config(self, vocabulary: int | None = None) -> Any:
         """Return the configuration, with dropout as published, perhaps of a smaller vocabulary."""
-        sizes = {**self.sizes, **({} if vocabulary is None else {"vocab_size": vocabulary})}
+        sizes: dict[str, Any] = {**self.sizes, **({} if vocabulary is None else {"vocab_size": vocabulary})}
         if self.kind == "xlm-roberta":
-            ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+            ends: dict[str, Any] = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
             return transformers.XLMRobertaConfig(
                 **sizes, **ends, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
             )
         if self.kind == "qwen3":
             return transformers.Qwen3Config(**sizes, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1)
-        made = transformers.MT5Config if self.kind == "mt5" else transformers.T5Config
+        made: Any = transformers.MT5Config if self.kind == "mt5" else transformers.T5Config
         return made(
             **sizes, feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0, pad_token_id=0
         )
@@ -272,7 +272,7 @@ class Case:
         self.chances = 1 / (10 + self.rng.permutation(len(pool)))
         self.chances = np.cumsum(self.chances / self.chances.sum())
         special = {"pad": 0, "eos": 1} if self.shape.writes else {"pad": 1, "bos": 0, "eos": 2, "unk": 3}
-        self.about = {
+        self.about: dict[str, Any] = {
             "name": name,
             "interface": self.shape.interface,
             "special": special,
@@ -802,7 +802,7 @@ def _theirs(bench: Bench, case: Case, examples: list[Example], batch: int, *, ad
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             pace.begin()
 
-        def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> Any:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
             control.should_training_stop = pace.step()
             return control
 
@@ -934,7 +934,7 @@ class Training:
             began = time.monotonic()
             what = {"model": job.name, "task": job.task, "batch": job.batch, "side": side}
             name = f"{job.name} {job.task} {job.batch} {side}"
-            bench.attempt(self.section, name, lambda one=(bench, job, side, what): self._one(*one))
+            bench.attempt(self.section, name, partial(self._one, bench, job, side, what))
             if side != "compiled":
                 self.longest = max(self.longest, time.monotonic() - began)
         bench.found["sections"][self.section]["left"] = [f"{j.name} {j.task} {j.batch} {s}" for j, s in self.queue]
@@ -1071,21 +1071,20 @@ def _generation(bench: Bench, until: float) -> None:
     """Ours against transformers' own."""
     count = 16 if bench.toy else 256
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = []
-    names = ("mt5-small", "byt5-small") if bench.toy else ("mt5-base", "mt5-small", "byt5-small")
+    names: tuple[str, ...] = ("mt5-small", "byt5-small") if bench.toy else ("mt5-base", "mt5-small", "byt5-small")
     sides = ("ours unpadded", f"generate {PEER_BATCH}")
 
     def answers(longest: int, sides: Sequence[str], count: int) -> None:
         for name in names:
             work.extend(
-                (f"{name} {longest} {side}", lambda a=(name, longest, side, count): _generated(bench, *a))
-                for side in sides
+                (f"{name} {longest} {side}", partial(_generated, bench, name, longest, side, count)) for side in sides
             )
 
     answers(16, sides, count)
-    work += [(f"mt5-base labels {side}", lambda a=side: _labelled(bench, "mt5-base", a, 4 * count)) for side in sides]
+    work += [(f"mt5-base labels {side}", partial(_labelled, bench, "mt5-base", side, 4 * count)) for side in sides]
     own = ("ours padded", sides[1])
-    work += [(f"qwen3 16 {side}", lambda a=side: _generated(bench, "qwen3-0.6b", 16, a, count)) for side in own]
-    work += [(f"qwen3 labels {side}", lambda a=side: _labelled(bench, "qwen3-0.6b", a, 4 * count)) for side in own]
+    work += [(f"qwen3 16 {side}", partial(_generated, bench, "qwen3-0.6b", 16, side, count)) for side in own]
+    work += [(f"qwen3 labels {side}", partial(_labelled, bench, "qwen3-0.6b", side, 4 * count)) for side in own]
     if bench.toy:
         names = ("mt5-small",)
     answers(64, sides, count)
@@ -1154,7 +1153,7 @@ def _prediction(bench: Bench, until: float) -> None:
 
     sides = ["padded", "unpadded"]
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        (f"{name} {tokens} {side}", lambda a=(name, side, tokens): measure(*a))
+        (f"{name} {tokens} {side}", partial(measure, name, side, tokens))
         for name, tokens in (
             ("xlm-r base", PREDICTION_TOKENS),
             ("xlm-r base", MORE_TOKENS),
@@ -1218,7 +1217,7 @@ def _repeatable(bench: Bench, until: float) -> None:
         }
 
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        (f"{name} {fixed}", lambda a=(name, task, "captured", fixed): measure(*a))
+        (f"{name} {fixed}", partial(measure, name, task, "captured", fixed))
         for name, task in (("xlm-r base", "SQuAD"), ("mt5-small", "QA"))
         for fixed in ("only", "where there are", "free")
     ]
@@ -1233,6 +1232,7 @@ def _agreement(bench: Bench, until: float) -> None:
         examples = case.examples()[:48]
         device = choose(precision, case.shape.kind, 1)
         model = case.model(device.torch, case.form(16)).train()
+        module: Any
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -1261,7 +1261,7 @@ def _agreement(bench: Bench, until: float) -> None:
         return row
 
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        (f"{name} {precision}", lambda a=(name, task, precision): measure(*a))
+        (f"{name} {precision}", partial(measure, name, task, precision))
         for precision in ("auto", "fp32")
         for name, task in (("xlm-r base", "XNLI"), ("mt5-small", "QA"))
     ]
@@ -1338,7 +1338,7 @@ def _cells(bench: Bench, until: float) -> None:
         return row
 
     places = [("CPU", "fp32"), *([("GPU", "fp32"), ("GPU", "bf16")] if bench.cuda else []), ("CPU", "bf16")]
-    _all(bench, "cells", [(f"{a} {b}", lambda a=a, b=b: measure(a, b)) for a, b in places], until)
+    _all(bench, "cells", [(f"{a} {b}", partial(measure, a, b)) for a, b in places], until)
 
 
 # ---------------------------------------------------------------------------------------------------------------- main

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from measuring import ROOT, byte_tokenizer, prepared
-from published import agreement, official, oracles, treebanks
-from published.agreement import Agreement
+from upstream import agreement, official, oracles, treebanks
+from upstream.agreement import Agreement
 
 from stiltsweep.files import write_text
 from stiltsweep.kinds import Limits

@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import statistics
@@ -170,18 +171,29 @@ INPUTS = {
         tests=[f"results/significance/{model}/{target}.json" for model in MODELS for target in LANGUAGES],
         tables="workflow/catalog/languages.csv",
         measures=[f"results/measures/{model}/{target}.json" for model in MODELS for target in LANGUAGES],
+        probes=[],
     """,
     "describe": """
-        "results/significance/lift.csv",
+        lift="results/significance/lift.csv",
+    """,
+    "scores": """
+        run="results/report/run.json",
+        cells=cells(MODELS, LANGUAGES),
+        published="workflow/catalog/published.csv",
     """,
     "report": """
         lift="results/significance/lift.csv",
         others=[
-            *(f"results/significance/{name}.csv" for name in ("controls", "sensitivity")),
+            *(f"results/significance/{name}.csv" for name in ("controls", "runs", "sensitivity")),
+            *(f"results/significance/{name}.csv" for name in ("benchmarks", "published")),
             *(f"results/typology/{name}.csv" for name in ("omnibus", "types", "predictors")),
         ],
         run="results/report/run.json",
         cells=cells(MODELS, LANGUAGES),
+        why=[
+            *(f"results/measures/{model}/{target}.json" for model in MODELS for target in LANGUAGES),
+            *(f"results/diagnosis/{model}/{target}.csv" for model in MODELS for target in LANGUAGES),
+        ],
     """,
 }
 """What a rule with jobs reads, by hand."""
@@ -252,7 +264,9 @@ def folder_of(folder: Path, cells: int, *, ours: bool) -> Sweep:
     folder.mkdir()
     for shared in ("envs", "rules", "workflow", *(("Snakefile", "profiles") if ours else ())):
         (folder / shared).symlink_to(ROOT / shared)
-    sweep = Sweep(*resolve(configuration(cells)))
+    # A results folder must hold nothing of somebody else's, and where this is started it holds what benchmarks wrote.
+    with contextlib.chdir(folder):
+        sweep = Sweep(*resolve(configuration(cells)))
     if ours:
         write_text(folder / "config.yaml", yaml.safe_dump(configuration(cells), sort_keys=False))
     else:

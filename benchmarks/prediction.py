@@ -35,7 +35,7 @@ import transformers
 from measuring import ROOT, prepared, take_turns, timed, write
 
 from stiltsweep import catalog
-from stiltsweep.files import write_json
+from stiltsweep.files import write_record
 from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models import pretrain
 from stiltsweep.models.batches import Example, collate
@@ -94,7 +94,7 @@ class Case:
 
 def labels(work: Path) -> dict[str, Any]:
     """Score labels by one forward pass per batch of pairs."""
-    case = Case(work, "intent", _text2text(work))
+    case = Case(work, TASKS["labels"], _text2text(work))
 
     @torch.inference_mode()
     def peer() -> list[int]:
@@ -116,7 +116,7 @@ def labels(work: Path) -> dict[str, Any]:
 
 def answers(work: Path) -> dict[str, Any]:
     """Generate answers."""
-    case = Case(work, "qa", _text2text(work))
+    case = Case(work, TASKS["answers"], _text2text(work))
 
     @torch.inference_mode()
     def peer() -> list[list[int]]:
@@ -139,7 +139,7 @@ def answers(work: Path) -> dict[str, Any]:
 
 def spans(work: Path) -> dict[str, Any]:
     """Find spans with an encoder."""
-    case = Case(work, "qa", work / "models/e5-small/model.json")
+    case = Case(work, TASKS["spans"], work / "models/e5-small/model.json")
     peer_model = transformers.BertForQuestionAnswering.from_pretrained(work / "models/e5-small").eval()
     head = case.model.head
     assert head is not None
@@ -178,7 +178,7 @@ class _Known:
 
 def embedding(work: Path) -> dict[str, Any]:
     """Embed queries and candidates."""
-    case = Case(work, "retrieval", work / "models/e5-small/model.json")
+    case = Case(work, TASKS["embedding"], work / "models/e5-small/model.json")
     peer_model = transformers.AutoModel.from_pretrained(work / "models/e5-small").eval()
 
     @torch.inference_mode()
@@ -225,7 +225,7 @@ def _text2text(work: Path) -> Path:
         facts = pretrain.write(
             {**source, "architecture": {**SIZES[SIZE], "dropout_rate": 0.0}}, path.parent, "text2text"
         )
-        write_json(path, {"name": "random", "interface": "text2text", **describe(path.parent), **facts})
+        write_record(path, {"name": "random", "interface": "text2text", **describe(path.parent), **facts})
     return path
 
 
@@ -302,6 +302,8 @@ def search(candidates: int) -> list[dict[str, Any]]:
 
 
 PARTS = {"labels": labels, "answers": answers, "spans": spans, "embedding": embedding}
+TASKS = {"labels": "intent", "answers": "qa", "spans": "qa", "embedding": "retrieval"}
+"""Part -> what it reads."""
 
 
 def main() -> None:
@@ -323,7 +325,8 @@ def main() -> None:
         parser.error(f"unknown part {sorted(unknown)[0]!r}")
     found: dict[str, Any] = {"transformers": [], "FAISS": []}
     if set(asked) & set(PARTS):
-        data = [f"data/{task}/{language}.parquet" for task, codes in LANGUAGES.items() for language in codes]
+        tasks = dict.fromkeys(TASKS[name] for name in asked if name in PARTS)
+        data = [f"data/{task}/{language}.parquet" for task in tasks for language in LANGUAGES[task]]
         work = prepared(arguments.results, ["models/e5-small/model.json", *data])
         for name in asked:
             if name in PARTS:

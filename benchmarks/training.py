@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +31,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import transformers
-from measuring import clock, peer_rows, prepared, take_turns, write
+from measuring import Side, clock, peer_rows, prepared, take_turns, write
 
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models import frozen
@@ -44,7 +45,7 @@ from stiltsweep.training import loop
 
 TASKS = {"slots": "TokenClassification", "qa": "QuestionAnswering", "intent": "SequenceClassification"}
 """Task of sweeps/commands.yaml -> what transformers calls its kind."""
-SETTINGS = {"frozen": {"freeze_embeddings": True, "freeze_layers": 6}, "whole": {}}
+SETTINGS: dict[str, dict[str, Any]] = {"frozen": {"freeze_embeddings": True, "freeze_layers": 6}, "whole": {}}
 REPRESENTATION = Representation("mean", -1, "mean", "query: ")
 BASE = TrainingSettings(batch_size=16, epochs=2, learning_rate=3e-4, dropout=0.0, evaluations=1)
 
@@ -181,7 +182,7 @@ def against_trainer(work: Path, tasks: list[str], names: list[str], turns: int) 
         for task in tasks:
             ours, theirs = Ours(work, task, settings), Theirs(work, task, settings)
             tokens = sum(len(one.ids) for example in theirs.found for one in example.inputs) * int(settings.epochs)
-            sides = {"ours": ours, "shared": lambda ours=ours: ours(empty=False), "Trainer": theirs}
+            sides: dict[str, Side] = {"ours": ours, "shared": partial(ours, empty=False), "Trainer": theirs}
             if name == "whole":
                 del sides["shared"]
             seconds = take_turns(sides, turns)

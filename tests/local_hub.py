@@ -250,10 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
     def api(self, kind: str, name: str, rest: str) -> None:
         what, _, more = rest.partition("/")
         if what == "refs":
-            repository = self.hub.repositories.get((kind, name))
-            branches = [
-                {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": c} for ref, c in repository.refs.items()
-            ]
+            refs = self.hub.repositories[kind, name].refs
+            branches = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": c} for ref, c in refs.items()]
             return self.say(200, {"branches": branches, "converts": [], "tags": []})
         parts = more.split("/", 1)
         revision = urllib.parse.unquote(parts[0]) if what else "main"
@@ -261,8 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self.hub.repositories.get((kind, name))
         if what in ("", "revision") and repository is not None and (commit := repository.resolve(revision)):
             about = {"id": name, "sha": commit, "private": False, "gated": bool(repository.gated), "disabled": False}
-            files = [{"rfilename": key} for key in repository.commits[commit]]
-            return self.say(200, {**about, "tags": [], "downloads": 0, "likes": 0, "siblings": files})
+            siblings = [{"rfilename": key} for key in repository.commits[commit]]
+            return self.say(200, {**about, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
         found = self.found(kind, name, revision)
         if found is None:
             return None
@@ -314,11 +312,11 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if what == "preupload":
             large = {one["path"]: one["path"].endswith(_LARGE_NAMES) for one in json.loads(self.form)["files"]}
-            files = [
+            ways = [
                 {"path": path, "uploadMode": "lfs" if big else "regular", "shouldIgnore": False}
                 for path, big in large.items()
             ]
-            return self.say(200, {"files": files, "commitOid": self.hub.repositories[kind, name].refs[revision]})
+            return self.say(200, {"files": ways, "commitOid": self.hub.repositories[kind, name].refs[revision]})
         repository = self.hub.repositories[kind, name]
         files = dict(repository.commits[repository.refs[revision]])
         for line in self.form.splitlines():

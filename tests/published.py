@@ -67,7 +67,7 @@ def model(
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
-    bert = {
+    bert: dict[str, Any] = {
         "hidden_size": width,
         "num_hidden_layers": _LAYERS,
         "num_attention_heads": 2,
@@ -84,10 +84,11 @@ def model(
         )
         made = transformers.XLMRobertaForMaskedLM(config)
     elif kind == "deberta-v2":
-        names = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+        names: dict[str, Any] = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
         size = _vocabulary(folder / "spm.model", pad_id=0, bos_id=1, eos_id=2, unk_id=3, **names) + 1
         (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "vocab_type": "spm"}))
-        more = {"relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True}
+        more: dict[str, Any] = {"relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm"}
+        more["share_att_key"] = True
         more |= {"pos_att_type": "p2c|c2p", "position_biased_input": False, "type_vocab_size": 0}
         config = transformers.DebertaV2Config(vocab_size=max(rows, -(-size // 16) * 16), **more, **bert)
         made = transformers.DebertaV2ForMaskedLM(config)
@@ -452,7 +453,7 @@ _HELD_OUT = {"train": TRAIN, "dev": TRAIN}
 
 def publish(hub: Any, folder: Path, models: list[str]) -> None:
     """Publish models and all data sets on a hub, under the revisions that the catalogue pins."""
-    pinned = {}
+    pinned: dict[str, str] = {}
     for path in CATALOGUE.glob("*/*.yaml"):
         pinned |= dict(_revisions(yaml.safe_load(path.read_text(encoding="utf-8")).get("source", {})))
     for name in models:

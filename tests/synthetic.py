@@ -237,7 +237,7 @@ def _write_cell(
         columns |= {f"{name}.{column}": values[:, j] for j, column in enumerate(found.columns)}
         scores[name] = float(found.score(values.sum(axis=0)))
     folder = results / "cells" / identity["model"] / identity["intermediate"] / identity["target"]
-    path = folder / f"seed{identity['seed']}" / f"{identity['language']}.json"
+    path: Path = folder / f"seed{identity['seed']}" / f"{identity['language']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"id": pa.array(ids, pa.string()), **columns}), path.with_suffix(".parquet"))
     digests = {part: digest([*identity.values(), part]) for part in ("data", "checkpoint", "predictions")}

@@ -26,7 +26,7 @@ from stiltsweep.identity import RUN
 from stiltsweep.jobs import Jobs
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.metrics import metric
-from stiltsweep.records import read_rows
+from stiltsweep.records import read_rows, write_rows
 from stiltsweep.sources import files, parts, templates
 from stiltsweep.sources.templates.choice import choices
 from stiltsweep.sweep import Sweep
@@ -442,7 +442,7 @@ def write_run(results: Path, cell: Cell, outcomes: dict[str, bool], name: str = 
         for one in outcomes
     ]
     about = {"task": cell.target, "language": cell.language, "metrics": [name], "parallel": "none"}
-    sources.write_rows(results / "data" / cell.target / f"{cell.language}.parquet", "span_qa", rows, about, labels=[])
+    write_rows(results / "data" / cell.target / f"{cell.language}.parquet", "span_qa", rows, about, labels=[])
 
 
 def test_failure_rates_worked_by_hand(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from stiltsweep.languages import ENGLISH
 from stiltsweep.records import read_rows, write_rows
 from stiltsweep.schema import check_training, read_yaml
 from stiltsweep.sources import parts
+from stiltsweep.sources.columns import passes
 from stiltsweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +182,7 @@ def test_every_source_reads_what_every_language_counts(everything: Catalog) -> N
 
 
 def test_revisions_are_pinned_or_named_as_not(everything: Catalog) -> None:
-    found = {}
+    found: dict[str, Any] = {}
     for task in tasks(everything):
         if task.definition["source"]["type"] == "hub":
             found |= {part.settings["dataset"]: str(part.settings["revision"]) for part in _parts(task)}
@@ -325,7 +326,7 @@ QA = {"context": "From Rome on.", "question": "Whence?", "answers": [{"text": "R
 def _records(task: Task, language: str) -> Iterator[dict[str, Any]]:
     for number, part in enumerate(parts.for_language(_parts(task), task.definition, language)):
         row = dict(UPSTREAM[part.settings["dataset"]])
-        assert parts.passes(row, parts._filled(part.settings["keep"], part.fill)) or task.name == "tydiqa"
+        assert passes(row, parts._filled(part.settings["keep"], part.fill)) or task.name == "tydiqa"
         row |= {"$row": number, "$file": "f", "$language": language, "$name": part.placeholders["name"]}
         if "idx" in row:
             row["idx"] = number

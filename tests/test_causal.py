@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def upstream(folder: Path, kind: str, *, tied: bool = True, seed: int = 0) -> An
     # Llama and Mistral name no padding.
     named = {role: token for role, token in tokens.items() if role != "pad_token" or STYLES.get(kind) == "gemma"}
     torch.manual_seed(seed)
-    about = type(transformers.AutoConfig.for_model(kind))
+    about: Any = type(transformers.AutoConfig.for_model(kind))
     sizes = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1}
     config = about(
         # Published embeddings have more rows than their tokenizers pieces.
@@ -176,11 +177,11 @@ def test_loss_scores_and_answers_are_transformers_own(tmp_path: Path, kind: str,
     # States of every layer, for retrieval and probes.
     with torch.no_grad():
         layers = model.layers(model.collate(open_, CPU))
-        ids = open_[0].inputs[0].ids
-        own = theirs(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+        read = open_[0].inputs[0].ids
+        own = theirs(input_ids=torch.tensor([read]), output_hidden_states=True).hidden_states
     assert len(layers) == len(own) == 5
     for one, other in zip(layers, own, strict=True):
-        torch.testing.assert_close(one[0, : len(ids)], other[0], atol=2e-4, rtol=2e-4)
+        torch.testing.assert_close(one[0, : len(read)], other[0], atol=2e-4, rtol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -256,10 +257,11 @@ def test_an_answer_has_to_fit_behind_the_longest_question(
         loop.train(run)
         predict(start, data, tmp_path / "p" / "p.json", asked, identity={})
         return
-    for work in (
+    works: list[Callable[[], Any]] = [
         lambda: loop.train(run),
         lambda: predict(start, data, tmp_path / "p" / "p.json", asked, identity={}),
-    ):
+    ]
+    for work in works:
         with pytest.raises(UserError, match=r"but .* has 128 positions\. Set max_length: 1[12]\d or less"):
             work()
 

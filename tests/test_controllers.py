@@ -26,7 +26,7 @@ UNLOCK = "snakemake --unlock --cores 1 --configfile 'my sweep.yaml'"
 def persistence(folder: Path, outputs: list[str]) -> Any:
     """Snakemake's own, for a run that makes some files."""
 
-    class Guarded(FilePersistence):
+    class Guarded(FilePersistence):  # type: ignore[misc] # Snakemake has no types
         """A class of its own, so that what is wrapped stays in this test."""
 
         def all_inputfiles(self) -> list[str]:
@@ -173,7 +173,7 @@ def test_a_machine_without_proc_is_told_apart_too(tmp_path: Path, monkeypatch: p
             raise FileNotFoundError(str(self))
         return opened(self, *arguments, **more)
 
-    def no_link(path: Any, **more: Any) -> str:
+    def no_link(path: Any, **more: Any) -> Any:
         if str(path).startswith("/proc"):
             raise FileNotFoundError(str(path))
         return readlink(path, **more)

@@ -18,7 +18,7 @@ import synthetic
 import tiny
 from stiltsweep.aggregates import aggregates
 from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP, LEAVE_OUT, left_out
-from stiltsweep.files import read_json
+from stiltsweep.files import read_json, write_json
 from stiltsweep.models.load import Source
 from stiltsweep.prediction import _learned, predict
 from stiltsweep.records import read_meta
@@ -65,7 +65,7 @@ def results_of(folder: Path, **tests: Any) -> Results:
     """Read the cells of a sweep with two arms, whatever was tested of them."""
     run = report_fixtures.description(intermediates=("pairs",), languages=GRID["languages"])
     run["significance"] |= tests
-    report_fixtures.write_json(folder / "run.json", run)
+    write_json(folder / "run.json", run)
     lift = report_fixtures.write_lift(folder / "lift.csv", rows_of(reading(folder, **tests)))
     return Results.read(read_run(folder / "run.json"), folder, lift)
 

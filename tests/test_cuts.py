@@ -21,12 +21,13 @@ from stiltsweep.layout import Cell
 from stiltsweep.models.batches import Example
 from stiltsweep.models.load import Generated, Source
 from stiltsweep.models.tokenizer import Pieces, Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, Row, write_rows
 from stiltsweep.report.answer import answer
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
 from stiltsweep.report.tables import build
+from stiltsweep.settings import PredictionSettings
 from stiltsweep.training import loop
 
 SHORT, LONG = "turn on the light", "turn on the light in the kitchen " * 6 + "office"
@@ -253,7 +254,7 @@ def told(tmp_path: Path, shares: dict[str, tuple[int, int]], part: cuts.Part) ->
     tables = build(results)
     column = [one.name for one in tables["per_language"].columns].index("inputs_cut")
     shown = {row[0]: row[column] for row in tables["per_language"].rows}
-    return "\n".join(f"{d.label}: {d.text}" for d in point.details), list(tables["cut"].rows), shown
+    return "\n".join(f"{d.label}: {d.text}" for d in point.details), [[*row] for row in tables["cut"].rows], shown
 
 
 @pytest.mark.parametrize("part", cuts.TEST, ids=lambda part: part.total)

@@ -55,7 +55,7 @@ def planted(
         right[key] = np.zeros(n)
         for half, found in halves.items():
             right[key][length[key[2]] == half] = found[key]
-    return synthetic.statistics(right, ids), made({"length": {c: length[c] for c in CODES}}, ids)
+    return synthetic.statistics(right, ids), made({"length": {c: length[c].tolist() for c in CODES}}, ids)
 
 
 def rows_of(statistics: Statistics, attributes: Attributes, **options: Any) -> dict[tuple[str, str], dict[str, Any]]:
@@ -94,7 +94,7 @@ def test_buckets_add_up_to_the_whole(parallel: str) -> None:
     ids = {code: sorted(synthetic.example_ids(code, 150, parallel, 0)) for code in CODES}
     expected = {(arm, code): 60.0 for arm in ("none", "i") for code in CODES}
     statistics = synthetic.statistics(synthetic.answers(rng, ids, expected, (0, 1)), ids)
-    drawn = {code: rng.integers(1, 40, len(own)).astype(float) for code, own in ids.items()}
+    drawn = {code: rng.integers(1, 40, len(own)).astype(float).tolist() for code, own in ids.items()}
     attributes = made({"length": drawn}, ids)
     found = [restrict(statistics, attributes, bucket.members) for bucket in buckets(attributes, "length", 4)]
     for (arm, seed, code), values in statistics.values.items():
@@ -115,8 +115,8 @@ def test_one_bucket_of_everything_is_the_engines_own_test() -> None:
 def test_order_of_inputs_does_not_matter() -> None:
     statistics, attributes = planted(5.0)
     turned = Attributes(
-        dict(reversed(attributes.ids.items())),
-        {name: dict(reversed(own.items())) for name, own in attributes.values.items()},
+        dict([*attributes.ids.items()][::-1]),
+        {name: dict([*own.items()][::-1]) for name, own in attributes.values.items()},
     )
     assert rows_of(statistics, attributes) == rows_of(statistics, turned)
 
@@ -220,7 +220,16 @@ def test_the_script(tmp_path: Path) -> None:
     write_json(measures, {"parallel": "full"})
     pq.write_table(pa.table(table), measures.with_suffix(".parquet"))
     identity.record(measures, identity.tabled("measure", [], {}), [measures.with_suffix(".parquet")])
-    command = [sys.executable, SCRIPTS / "diagnose.py", "--results", results, "--model", "tiny", "--target", "intent"]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "diagnose.py"),
+        "--results",
+        str(results),
+        "--model",
+        "tiny",
+        "--target",
+        "intent",
+    ]
     command += ["--intermediates", "none", "pairs", "--seeds", "0", "1", "2", "--languages", *codes]
     command += ["--resamples", "200", "--attributes"]
     subprocess.run([*command, "length", "label"], check=True, capture_output=True)

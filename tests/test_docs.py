@@ -130,7 +130,7 @@ def test_pages_that_follow_from_the_code() -> None:
         for key, about in schema["properties"].items():
             assert f"| `{key}` |" in page or f"| `{key}." in page, key
             assert about.get("description", "")[:30].replace("|", "\\|").split("\n")[0] in page
-    from stiltsweep.significance.table import COLUMNS
+    from stiltsweep.significance import COLUMNS
 
     page = written["columns"]()
     assert all(f"| `{column}` |" in page for column in COLUMNS)

@@ -24,9 +24,9 @@ from stiltsweep.models.batches import collate
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, build, kept_ids, trainable
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_meta, read_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 REPRESENTATION = Representation("mean", -1, "mean", "")
@@ -107,7 +107,7 @@ STYLES = {
     "roberta": "bytes",
     "xmod": "unigram",
 }
-SIZES = {
+SIZES: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -127,7 +127,7 @@ MORE: dict[str, dict[str, Any]] = {
 def upstream(folder: Path, kind: str) -> Any:
     """Write a directory as the hub has it and return transformers' own model of it."""
     raw, tokens = tokenizer(STYLES[kind])
-    about = type(transformers.AutoConfig.for_model(kind))
+    about: Any = type(transformers.AutoConfig.for_model(kind))
     plain = about()
     known = {about.attribute_map.get(key, key): size for key, size in SIZES.items() if hasattr(plain, key)}
     ids = {f"{role}_token_id": raw.token_to_id(token) for role in ROLES if (token := tokens.get(f"{role}_token"))}

@@ -15,8 +15,8 @@ import tiny
 from stiltsweep.errors import UserError
 from stiltsweep.export import export
 from stiltsweep.kinds import Limits, Representation
-from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.prediction import predict
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 

@@ -434,7 +434,7 @@ def test_hellaswag_joins_context_and_ending(tmp_path):
 
 def test_commonsense_qa_reads_letters_and_nested_choices(tmp_path):
     row = {"id": "x", "question": "Where?", "choices": {"label": ["A", "B"], "text": ["bank", "sea"]}, "answerKey": "B"}
-    columns = {"id": "id", "context": "question", "choices": "choices.text"}
+    columns: dict[str, Any] = {"id": "id", "context": "question", "choices": "choices.text"}
     columns |= {"label": {"column": "answerKey", "map": {"A": 0, "B": 1}}}
     found = one("multiple_choice", columns, row, tmp_path)
     assert (found["choices"], found["label"]) == (["bank", "sea"], 1)
@@ -442,10 +442,10 @@ def test_commonsense_qa_reads_letters_and_nested_choices(tmp_path):
 
 
 def test_answers_as_lists_side_by_side_or_as_a_list_of_mappings(tmp_path):
-    columns = {"id": "id", "context": "c", "question": "q"}
+    columns: dict[str, Any] = {"id": "id", "context": "c", "question": "q"}
     columns |= {"answers": {"text": "answers.text", "start": "answers.answer_start"}}
     expected = [{"text": "b", "start": 1}, {"text": "bc", "start": 1}]
-    row = {"id": "x", "c": "abc", "q": "?", "answers": {"text": ["b", "bc"], "answer_start": [1, 1]}}
+    row: dict[str, Any] = {"id": "x", "c": "abc", "q": "?", "answers": {"text": ["b", "bc"], "answer_start": [1, 1]}}
     assert one("span_qa", columns, row, tmp_path)["answers"] == expected
     row["answers"] = [{"text": "b", "answer_start": 1}, {"text": "bc", "answer_start": 1}]
     assert one("span_qa", columns, row, tmp_path)["answers"] == expected
@@ -513,7 +513,7 @@ def test_tydiqa_reads_the_language_out_of_the_id(tmp_path):
         for i, name in enumerate(["english", "arabic", "english", "englishx", "telugu"])
     ]
     table(tmp_path, "train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    columns = {"id": "id", "context": "c", "question": "q"}
+    columns: dict[str, Any] = {"id": "id", "context": "c", "question": "q"}
     columns |= {"answers": {"text": "answers.text", "start": "answers.answer_start"}}
     definition = task(
         "span_qa",
@@ -819,7 +819,7 @@ def prepared(tasks, tmp_path_factory):
 
     @functools.cache
     def path(name: str, language: str) -> Path:
-        output = folder / name / f"{language}.parquet"
+        output: Path = folder / name / f"{language}.parquet"
         sources.prepare(tasks[name], language, output, str(DATA))
         return output
 

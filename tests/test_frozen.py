@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from stiltsweep.kinds import Limits, Representation
 from stiltsweep.models import frozen
 from stiltsweep.models.batches import Batch, packs
 from stiltsweep.models.load import Source, TaskModel
-from stiltsweep.prediction import PredictionSettings, predict
-from stiltsweep.settings import FROZEN, TrainingSettings
+from stiltsweep.prediction import predict
+from stiltsweep.settings import FROZEN, PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 REPRESENTATION = Representation("mean", -1, "mean", "")
@@ -207,7 +208,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(folder: Path) ->
 @pytest.mark.parametrize(
     "change", [{"freeze_embeddings": False}, {"freeze_layers": 0}], ids=["trained embeddings", "no frozen layer"]
 )
-def test_nothing_is_shared_of_what_is_trained(folder: Path, change: dict[str, bool | int]) -> None:
+def test_nothing_is_shared_of_what_is_trained(folder: Path, change: dict[str, Any]) -> None:
     made(folder, "all", dataclasses.replace(SETTINGS, **change))
     # Frozen embeddings alone are no layer.
     assert not kept(folder)

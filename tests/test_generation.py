@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -82,7 +84,14 @@ def test_without_an_end_all_places_are_written() -> None:
 
 
 def test_tied_output_layers_and_other_classes_are_left_to_transformers() -> None:
-    small = {"d_model": 16, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": PIECES}
-    tied = transformers.T5ForConditionalGeneration(transformers.T5Config(**small, tie_word_embeddings=True))
+    small: dict[str, Any] = {
+        "d_model": 16,
+        "d_kv": 4,
+        "d_ff": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+        "vocab_size": PIECES,
+    }
+    tied = transformers.T5ForConditionalGeneration(transformers.T5Config(**{**small, "tie_word_embeddings": True}))
     assert not generation.can(tied)
     assert not generation.can(transformers.MT5EncoderModel(transformers.MT5Config(**small)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import torch
 
 from stiltsweep.errors import UserError
 from stiltsweep.models import gpus
+from stiltsweep.models.device import DEVICE
 
 HOLD = """
 import sys, time
@@ -111,9 +114,9 @@ def test_a_card_that_is_taken_whole_is_shared_with_no_other_sweep(tmp_path: Path
 def test_names_as_cuda_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv(gpus.DEVICE, raising=False)
+    monkeypatch.delenv(DEVICE, raising=False)
     for number in (0, 1):
         monkeypatch.setattr(gpus, "_held", [])
         monkeypatch.setenv(gpus.VISIBLE, visible)
@@ -128,7 +131,7 @@ def test_names_as_cuda_reads_them(
 def test_locks_are_for_all_users_and_where_there_are_none_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpus.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     before = os.umask(0o077)
     try:
         gpus.locked(tmp_path / "gpus", ["0"], 1, 2)
@@ -140,24 +143,24 @@ def test_locks_are_for_all_users_and_where_there_are_none_it_is_said(
     def closed(path: Any, flags: int, mode: int = 0o777) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(gpus.os, "open", closed)
+    monkeypatch.setattr(os, "open", closed)
     with pytest.raises(UserError, match="gpus/0: locks of GPUs cannot be had there.*Permission denied.*DEVICES=0 "):
         gpus.locked(tmp_path / "gpus", ["0", "1"], 1, 1)
-    monkeypatch.setattr(gpus.os, "open", opened)
+    monkeypatch.setattr(os, "open", opened)
 
     def no_locks(file: int, how: int) -> None:
         raise OSError(9, "Bad file descriptor")  # NFS, for a file that is open for reading
 
-    monkeypatch.setattr(gpus.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with pytest.raises(UserError, match="Bad file descriptor"):
         gpus.locked(tmp_path / "gpus", ["0", "1"], 2, 1)
 
 
 def test_what_a_job_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(gpus, "_held", [])
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv(gpus.DEVICE, raising=False)
+    monkeypatch.delenv(DEVICE, raising=False)
     # As many as it asked for: a cluster has chosen them.
     monkeypatch.setenv(gpus.VISIBLE, "2,7")
     gpus.take(2)
@@ -179,6 +182,6 @@ def test_what_a_job_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     # On a CPU, by choice, nothing is taken.
     monkeypatch.setattr(gpus, "_held", [])
     monkeypatch.setenv(gpus.VISIBLE, "2,7")
-    monkeypatch.setenv(gpus.DEVICE, "cpu")
+    monkeypatch.setenv(DEVICE, "cpu")
     gpus.take(1)
     assert os.environ[gpus.VISIBLE] == "2,7"

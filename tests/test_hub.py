@@ -230,7 +230,7 @@ def test_offline_a_filled_cache_is_enough_and_else_the_sentence_says_where(
     hub: Hub, worker: Worker, tmp_path: Path
 ) -> None:
     commit = next(iter(hub.repositories["model", "x/mt5-legacy"].commits))
-    about = {"interface": "text2text", "revision": commit}
+    about: dict[str, Any] = {"interface": "text2text", "revision": commit}
     assert worker.fetch(tmp_path, "x/mt5-legacy", **about)[0] == 0
     first = read_json(tmp_path / "model" / "model.json")
     status, text = worker.fetch(tmp_path, "x/mt5-legacy", offline=True, **about)
@@ -379,7 +379,12 @@ def test_planned_bytes_of_a_checkpoint_are_those_written(
     published.model(tmp_path / "upstream", "mt5", width=width, rows=rows)
     source = {"type": "files", "path": "upstream"}
     about = fetch(Model("own", {"interface": "text2text", "source": source}), tmp_path / "model")
-    entry = {"interface": "text2text", "description": "Random weights.", "licence": "none", "source": source}
+    entry: dict[str, Any] = {
+        "interface": "text2text",
+        "description": "Random weights.",
+        "licence": "none",
+        "source": source,
+    }
     entry |= {"parameters": about["parameters"], "hidden_size": width, "layers": 2, "decoder_layers": 1}
     (tmp_path / "own" / "models").mkdir(parents=True)
     (tmp_path / "own" / "models" / "own.yaml").write_text(

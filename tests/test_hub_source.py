@@ -135,7 +135,7 @@ def test_nested_columns_numbered_tags_and_language_in_the_id(tmp_path):
     )
     dataset = "google-research-datasets/tydiqa"
     copy_of(tmp_path / "data", dataset, {"secondary_task": {"train": table, "validation": table}})
-    columns = {"id": "id", "context": "context", "question": "question"}
+    columns: dict[str, Any] = {"id": "id", "context": "context", "question": "question"}
     columns |= {"answers": {"text": "answers.text", "start": "answers.answer_start"}}
     source = {"dataset": dataset, "revision": COMMIT, "config": "secondary_task", "columns": columns}
     source |= {"names": {"en": "english", "ar": "arabic"}, "keep": {"id": {"prefix": "{name}-"}}}
@@ -348,7 +348,7 @@ def test_the_configurations_data_folder_is_that_of_hub_copies_too(tmp_path, monk
 
     def snakemake(*arguments: str) -> str:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1", wanted]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", wanted]
         found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stdout + found.stderr
         return found.stdout + found.stderr

@@ -24,8 +24,9 @@ from stiltsweep.files import digest_file, read_json, read_record, write_json, wr
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.layout import Cell
 from stiltsweep.models.load import Source
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_rows
+from stiltsweep.settings import PredictionSettings
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = PredictionSettings(Limits(64, 8, 8), Representation("mean", -1, "mean", ""), 2048, prune=True)
@@ -214,7 +215,12 @@ def test_a_large_file_is_read_once_until_it_is_written_to(tmp_path: Path, monkey
     path.write_bytes(b"x" * 100)
     read: list[Any] = []
     original = files.digest_file
-    monkeypatch.setattr(files, "digest_file", lambda one: read.append(one) or original(one))
+
+    def digest_file(path: Any) -> str:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(files, "digest_file", digest_file)
     sha256 = original(path)
     for _ in range(3):
         files.check_digest(path, sha256, "again")

@@ -22,8 +22,9 @@ from stiltsweep.layout import Cell
 from stiltsweep.models import device
 from stiltsweep.models.load import Source
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, read_meta, write_rows
+from stiltsweep.settings import PredictionSettings
 from stiltsweep.sweep import Sweep
 
 LIMITS = Limits(max_length=32, stride=4, max_target_length=16)
@@ -125,7 +126,10 @@ def test_texts_that_belong_together_by_kind() -> None:
     ]
     assert of("retrieval", sides) == {"a": ["A", "AA"]}
     answers = [{"text": "x", "start": 0}]
-    asked = [{"question": "q", "context": "c", "answers": answers}, {"question": "r", "context": "c", "answers": []}]
+    asked: list[dict[str, Any]] = [
+        {"question": "q", "context": "c", "answers": answers},
+        {"question": "r", "context": "c", "answers": []},
+    ]
     assert of("span_qa", asked) == {"q": ["c"]}
     choice = {"context": "c", "question": None, "choices": ["x", "y"], "label": 1}
     assert of("multiple_choice", [choice, {**choice, "question": "q"}]) == {"c": ["y"], "c q": ["y"]}

@@ -162,7 +162,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, monkeyp
 
 def test_a_folder_that_goes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that is done removes the folder between another one's making it and its reading it."""
-    real, gone = Path.glob, []
+    real, gone = Path.glob, list[Any]()
 
     def glob(self: Path, pattern: str) -> Iterator[Path]:
         if not gone:

@@ -254,7 +254,7 @@ def test_answers_against_the_rules_read_word_by_word(family: str) -> None:
 def test_best_of_several_answers_and_none() -> None:
     row = {"answers": [{"text": "a dog", "start": 0}, {"text": "cat", "start": 0}]}
     assert metric("squad_em").statistics(row, "Cat", "en") == (1.0, 1.0)
-    unanswerable = {"answers": []}
+    unanswerable: dict[str, Any] = {"answers": []}
     assert metric("squad_f1").statistics(unanswerable, "", "en") == (1.0, 1.0)
     assert metric("squad_f1").statistics(unanswerable, "cat", "en") == (1.0, 0.0)
 

@@ -109,8 +109,12 @@ def data(folder: Path) -> dict[str, list[Path]]:
     }  # fmt: skip
 
 
+Tasks = dict[str, tuple[list[str], float | None, float]]
+"""Name -> languages, rate, chance."""
+
+
 def mixture(
-    tasks: dict[str, tuple[list[str], float | None, float]], *, cap: int = 1000, temperature: float = 1.0, shuffle: bool = False
+    tasks: Tasks, *, cap: int = 1000, temperature: float = 1.0, shuffle: bool = False
 ) -> Mixture:  # fmt: skip
     about = {n: dict(zip(("languages", "rate", "chance"), one, strict=True)) for n, one in tasks.items()}
     return Mixture.of(
@@ -118,8 +122,8 @@ def mixture(
     )
 
 
-THREE = {"commands": (["en"], None, 25.0), "choices": (["en"], None, 25.0), "tags": (["en"], None, 0.0)}
-FOUR = {**THREE, "text": (["de", "fi"], 0.25, 0.0)}
+THREE: Tasks = {"commands": (["en"], None, 25.0), "choices": (["en"], None, 25.0), "tags": (["en"], None, 0.0)}
+FOUR: Tasks = {**THREE, "text": (["de", "fi"], 0.25, 0.0)}
 
 
 def a_run(folder: Path, mixed: Mixture | None, *, interface: str = "encoder", **changes: Any) -> loop.Run:
@@ -262,16 +266,17 @@ def test_the_tied_head_is_that_of_transformers() -> None:
     kind = _text_form()
     examples = kind.encode(_rows(lambda n: {"text": tiny.SENTENCES[n]}, dev=16), training=False)
     model = build(source, kind, kept=None, seed=0, dropout=0.0)
-    torch.nn.init.normal_(model.head.bias, generator=torch.Generator().manual_seed(1))
+    head: Any = model.head
+    torch.nn.init.normal_(head.bias, generator=torch.Generator().manual_seed(1))
     config = transformers.AutoConfig.from_pretrained(source.base)
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     other = transformers.BertForMaskedLM(config)
     other.bert.load_state_dict(model.backbone.state_dict())
-    predictions = other.cls.predictions
-    predictions.transform.dense.load_state_dict(model.head.dense.state_dict())
-    predictions.transform.LayerNorm.load_state_dict(model.head.norm.state_dict())
-    predictions.decoder.bias.data.copy_(model.head.bias.data)
-    predictions.bias.data.copy_(model.head.bias.data)
+    predictions: Any = other.cls.predictions
+    predictions.transform.dense.load_state_dict(head.dense.state_dict())
+    predictions.transform.LayerNorm.load_state_dict(head.norm.state_dict())
+    predictions.decoder.bias.data.copy_(head.bias.data)
+    predictions.bias.data.copy_(head.bias.data)
     assert predictions.decoder.weight is other.bert.embeddings.word_embeddings.weight
     batch = collate(examples, model.dense, CPU, token_types=False)
     labels = torch.full_like(batch.ids_BL, -100)
@@ -286,8 +291,9 @@ def test_the_tied_head_is_that_of_transformers() -> None:
     theirs.backward()
     names = dict(other.bert.named_parameters())
     for name, parameter in model.backbone.named_parameters():
-        assert torch.allclose(parameter.grad, names[name].grad, atol=1e-4), name
-    assert torch.allclose(model.head.dense.weight.grad, predictions.transform.dense.weight.grad, atol=1e-4)
+        one, another = parameter.grad, names[name].grad
+        assert one is not None and another is not None and torch.allclose(one, another, atol=1e-4), name
+    assert torch.allclose(head.dense.weight.grad, predictions.transform.dense.weight.grad, atol=1e-4)
     logits = other(input_ids=batch.ids_BL, attention_mask=batch.mask_BL).logits.argmax(-1)
     found = kind.predict(model.eval(), batch)
     assert found == [
@@ -472,12 +478,12 @@ def test_out_of_memory_halves_the_micro_batches_of_a_mixture(tmp_path: Path, mon
 
 def test_learned_needs_one_task_above_its_own_chance(tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=0.2, learning_rate=1e-12, head_learning_rate=1e-12, evaluations=1)
-    low = {"commands": (["en"], None, 90.0), "choices": (["en"], None, 90.0)}
+    low: Tasks = {"commands": (["en"], None, 90.0), "choices": (["en"], None, 90.0)}
     run = a_run(tmp_path / "a", mixture(low), settings=settings)
     loop.train(run)
     about = read_json(run.output)
     assert not about["learned"]
-    one = {**low, "commands": (["en"], None, 0.0)}
+    one: Tasks = {**low, "commands": (["en"], None, 0.0)}
     run = a_run(tmp_path / "b", mixture(one), settings=settings)
     loop.train(run)
     assert read_json(run.output)["dev"] == about["dev"] and about["mixture"]["tasks"]["commands"]["dev"]["score"] > 0

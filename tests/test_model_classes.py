@@ -24,13 +24,13 @@ from stiltsweep.models.batches import collate
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, build, kept_ids
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_meta, read_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 REPRESENTATION = Representation("mean", -1, "mean", "")
-BERT = {
+BERT: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -46,7 +46,7 @@ T5 = {
     "num_heads": 2,
     "dropout_rate": 0.0,
 }
-SPECIALS = {
+SPECIALS: dict[str, dict[str, Any]] = {
     "t5": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
     "deberta": {
         "pad_id": 0,
@@ -78,6 +78,7 @@ def upstream(folder: Path, kind: str) -> None:
     folder.mkdir()
     torch.manual_seed(0)
     made: Any
+    config: Any
     if kind == "xlm-roberta-xl":
         size = spm(folder / "sentencepiece.bpe.model", "xlmr").vocab_size() + 2
         config = transformers.XLMRobertaXLConfig(vocab_size=size, pad_token_id=1, **BERT)
@@ -88,16 +89,16 @@ def upstream(folder: Path, kind: str) -> None:
         made = transformers.XLMRobertaForMaskedLM(config)
     elif kind == "deberta-v2":
         size = spm(folder / "spm.model", "deberta").vocab_size() + 1
+        # Of these, the class names only some among its parameters.
+        more: dict[str, Any] = {"position_buckets": 16, "norm_rel_ebd": "layer_norm", "share_att_key": True}
         config = transformers.DebertaV2Config(
             vocab_size=size,
             type_vocab_size=0,
             relative_attention=True,
-            position_buckets=16,
-            norm_rel_ebd="layer_norm",
-            share_att_key=True,
             pos_att_type="p2c|c2p",
             position_biased_input=False,
             **BERT,
+            **more,
         )
         made = transformers.DebertaV2ForMaskedLM(config)
     else:

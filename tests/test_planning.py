@@ -596,7 +596,7 @@ def test_running_interrupted_and_left_by_an_earlier_run(here: Path) -> None:
 def test_names_of_marks_are_snakemakes(here: Path) -> None:
     from snakemake.persistence.file import FilePersistence
 
-    class Bare(FilePersistence):
+    class Bare(FilePersistence):  # type: ignore[misc] # Snakemake has no types
         def __init__(self) -> None:
             self._max_len = None
 
@@ -754,13 +754,13 @@ def test_times_and_sizes_for_people() -> None:
         "1.5 h",
         "2.1 days",
     ]
-    assert [size(n) for n in (12, 12_000, 1_500_000, 2_500_000_000, 3e12)] == [
+    assert [size(n) for n in (12, 12_000, 1_500_000, 2_500_000_000, 3 * 10**12)] == [
         "12 B",
         "12 kB",
         "1.5 MB",
         "2.5 GB",
         "3.0 TB",
-    ]  # type: ignore[arg-type]
+    ]
 
 
 # Weights that go.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import synthetic
 from stiltsweep.config import resolve
 from stiltsweep.power import planning, sources, text
 from stiltsweep.power.tests import Design, LiftTest, TypesTest, _kept, least, smallest
-from stiltsweep.significance import Settings, compare, components, estimands, resample
+from stiltsweep.significance import Settings, Statistics, compare, components, estimands, resample
 from stiltsweep.significance.components import Components
 from stiltsweep.sweep import Sweep
 
@@ -73,7 +75,7 @@ def test_types_dealt_out_find_what_is_promised():
 
         def between(deals: np.ndarray, y: np.ndarray = y) -> np.ndarray:
             means = [((deals == kind) * y).sum(axis=1) / size for kind, size in enumerate(sizes)]
-            return sum(size * (mean - y.mean()) ** 2 for size, mean in zip(sizes, means, strict=True))
+            return np.asarray(sum(size * (mean - y.mean()) ** 2 for size, mean in zip(sizes, means, strict=True)))
 
         p = (1 + np.count_nonzero(between(shuffles) >= between(labels[None])[0] - 1e-9)) / (len(shuffles) + 1)
         hits.append(p < alpha)
@@ -86,8 +88,8 @@ def test_types_dealt_out_find_what_is_promised():
 def test_more_is_more_power():
     some = parts(examples_own=100.0, agreement_own=500.0, runs_common=2.0, runs_own=3.0, examples_common=50.0)
 
-    def at(**more: float) -> float:
-        return LiftTest(some, Design(**{"examples": 100, "seeds": 3, "languages": 8, **more}), 0.01).power(3.0)
+    def at(**more: Any) -> float:
+        return LiftTest(some, dataclasses.replace(Design(100, 3, 8), **more), 0.01).power(3.0)
 
     assert at(seeds=4) > at()
     assert at(seeds=12, examples=10_000) > at(seeds=12)
@@ -96,7 +98,7 @@ def test_more_is_more_power():
     assert least(lambda n: 0.0, 0.8, 2, 100) is None
 
 
-def sweep(seed: int, lift: float, n: int, seeds: int) -> synthetic.Statistics:
+def sweep(seed: int, lift: float, n: int, seeds: int) -> Statistics:
     ids = {code: [f"{i:04d}" for i in range(n)] for code in CODES}
     expected = {(arm, code): 60.0 + lift * (arm == "i") for arm in ("none", "i") for code in CODES}
     answers = synthetic.answers(
@@ -112,6 +114,7 @@ def test_promised_is_had():
     known = components.mean([one[0] for one in found if one])
     test = LiftTest(known, Design(120, 4, len(CODES)), 0.05)
     lift = smallest(test.power, 0.8)
+    assert lift is not None
     hits = []
     for k in range(60):
         drawn = resample(sweep(1000 + k, lift, 120, 4), settings)
@@ -136,8 +139,8 @@ def test_of_the_default_sweep(tmp_path):
     assert all("sweeps/commands.yaml" in one.source for one in found.lifts)
     assert set(found.types[0].sizes) == {"agglutinative", "fusional", "isolating"}
     seen = found.lifts[0].seen
-    assert seen.single <= seen.smallest
-    assert all(value <= seen.smallest for value in seen.doubled.values())
+    assert seen.smallest is not None and seen.single is not None and seen.single <= seen.smallest
+    assert all(value is not None and value <= seen.smallest for value in seen.doubled.values())
     page = text.page(found)
     assert "Worth most here" in page and "nan" not in page
     one = planning.make(Sweep({**made.config, "seeds": [0]}, catalog))

@@ -19,7 +19,8 @@ from stiltsweep.jobs import Jobs
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.kinds.classification import ClassificationForm
 from stiltsweep.layout import Cell
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
+from stiltsweep.settings import PredictionSettings
 from stiltsweep.sweep import Sweep
 
 SETTINGS = PredictionSettings(Limits(64, 8, 8), Representation("mean", -1, "mean", ""), 2048, prune=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,8 @@ def test_held_out_sentences_and_forms_are_held_out() -> None:
         assert ids_of(language, case.train).isdisjoint(ids_of(language, held_out))
     # The sets share no word, and are about as large as they should be.
     assert len(case.train.words) + len(case.test.words) + len(case.unseen.words) == len(language.words)
-    held_out = sum(words.sentence_is_held_out(row["id"]) for row in language.sentences) / 300
-    assert 0.22 < held_out < 0.38
+    share = sum(words.sentence_is_held_out(row["id"]) for row in language.sentences) / 300
+    assert 0.22 < share < 0.38
     share = len(case.unseen.words) / (len(case.unseen.words) + len(case.test.words))
     assert 0.1 < share < 0.3
     labels = [case.values[label] for label in case.test.labels]
@@ -329,7 +330,7 @@ def test_intervals_by_a_loop_over_the_same_draws() -> None:
     names = [f"s{number}" for number in range(40)]
     accuracy, selectivity = linear.intervals(hits, control, owners, names)
     present = np.unique(owners)
-    digest = linear.sha256("\n".join(names[number] for number in present).encode()).hexdigest()
+    digest = sha256("\n".join(names[number] for number in present).encode()).hexdigest()
     for row in range(2):
         drawn: list[tuple[float, float]] = []
         for counts in Counts(0, digest, len(present)).take(linear.RESAMPLES):
@@ -408,7 +409,7 @@ def test_words_of_a_byte_model_are_their_bytes(interface: str, tmp_path: Path) -
     from test_model_classes import fetched
 
     source = Source.read(fetched(tmp_path, "byt5", interface))
-    rows = [{"tokens": ["größer", "是", "ভাষা", "."], "space_after": [True, True, False, True]}]
+    rows: list[dict[str, Any]] = [{"tokens": ["größer", "是", "ভাষা", "."], "space_after": [True, True, False, True]}]
     encoded = representations.encode(rows, Tokenizer.from_directory(source.base), 100)
     assert [end - first for first, end in encoded[0].pieces] == [len(token.encode()) for token in rows[0]["tokens"]]
     wanted = [words.Word(0, place) for place in range(4)]

@@ -19,9 +19,9 @@ from stiltsweep.kinds import Limits, Representation
 from stiltsweep.layout import Cell
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import write_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 
 SENTINELS = 12

@@ -36,7 +36,7 @@ from stiltsweep.training.plan import derived_seed, learning_rate_factor, packed_
 ROOT = Path(__file__).parents[1]
 REPRESENTATION = Representation("first", -1, "mean", "")
 EVERYTHING = catalog.read()
-published = runpy.run_path(str(ROOT / "benchmarks/published/recipes.py"))
+published = runpy.run_path(str(ROOT / "benchmarks/upstream/recipes.py"))
 
 
 def jobs(**changes: Any) -> Jobs:
@@ -155,9 +155,10 @@ def test_questions_are_cut_and_white_space_is_no_answer(tmp_path: Path) -> None:
     about = Meta("t", "en", "span_qa", [], ["squad_f1"], {}, "0", "none")
     limits = Limits(64, 8, 8, window_step=20, max_question_length=3)
     kind = form(about, tokenizer, interface="encoder", limits=limits, representation=REPRESENTATION)
-    row = {"id": "1", "question": "what time is it in the garage", "context": "   the lamp", "answers": []}
+    asked = "what time is it in the garage"
+    row = {"id": "1", "question": asked, "context": "   the lamp", "answers": []}
     (example,) = kind.encode([row], training=False)
-    question = tokenizer.pieces([row["question"]])[0].ids
+    question = tokenizer.pieces([asked])[0].ids
     assert len(question) > 3 and example.inputs[0].ids[1:4] == question[:3] and example.inputs[0].ids[4] != question[3]
 
     # A head that wants the first context piece and nothing else, whatever it is.
@@ -277,13 +278,14 @@ def test_without_a_limit_the_gradient_stays(tmp_path: Path) -> None:
 WIDTH = 16
 
 
-def network(kind: Any) -> tuple[TaskModel, transformers.XLMRobertaConfig]:
+def network(kind: Any) -> tuple[TaskModel, Any]:
     torch.manual_seed(0)
-    about = transformers.XLMRobertaConfig(
+    class_: Any = transformers.XLMRobertaConfig  # its base class takes num_labels
+    about = class_(
         vocab_size=50, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=40, pad_token_id=1, num_labels=kind.outputs,
     )  # fmt: skip
-    source = SimpleNamespace(about={"special": {"pad": 1, "eos": 2}, "token_types": False})
+    source: Any = SimpleNamespace(about={"special": {"pad": 1, "eos": 2}, "token_types": False})
     model = TaskModel(transformers.XLMRobertaModel(about, add_pooling_layer=False), source, Dense(None, 1))
     model.add_task(kind, seed=0)
     with torch.no_grad():
@@ -293,14 +295,14 @@ def network(kind: Any) -> tuple[TaskModel, transformers.XLMRobertaConfig]:
 
 
 def a_form(kind: str, labels: tuple[str, ...] = ()) -> Any:
-    tokenizer = SimpleNamespace(special_layout=lambda pair: ([0], [2, 2], [2]) if pair else ([0], [2]))
+    tokenizer: Any = SimpleNamespace(special_layout=lambda pair: ([0], [2, 2], [2]) if pair else ([0], [2]))
     made = form(
         Meta("t", "en", kind, list(labels), ["accuracy"], {}, "0", "none"),
         tokenizer,
         interface="encoder",
         limits=Limits(32, 4, 8),
         representation=REPRESENTATION,
-    )  # type: ignore[arg-type]
+    )
     made.options["head"] = "roberta"
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from stiltsweep.significance.comparison import Comparison
 from stiltsweep.significance.table import read_csv
 
 
-def answered(tmp_path: Path, rows: list[Row], **run: object) -> Answer:
+def answered(tmp_path: Path, rows: list[Row], **run: Any) -> Answer:
     write_json(tmp_path / "run.json", description(**run))
     lift = write_lift(tmp_path / "significance/lift.csv", rows)
     return answer(Results.read(read_run(tmp_path / "run.json"), tmp_path, lift))

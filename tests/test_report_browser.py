@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,12 @@ def page(browser, path):
     faults: list[str] = []
     opened.on("console", lambda message: faults.append(message.text))
     opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("request", lambda request: request.url.startswith("file:") or faults.append(request.url))
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith("file:"):
+            faults.append(request.url)
+
+    opened.on("request", asked)
     opened.goto(path.as_uri())
     yield opened
     opened.close()
@@ -68,7 +74,7 @@ def page(browser, path):
 
 def column(page, heading: str) -> list[str]:
     """Return the shown values of a column of the table per language."""
-    return page.evaluate(
+    found: list[str] = page.evaluate(
         """(heading) => {
           const table = document.querySelector('table[data-name="per_language"]');
           const i = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === heading);
@@ -76,6 +82,7 @@ def column(page, heading: str) -> list[str]:
         }""",
         heading,
     )
+    return found
 
 
 def number(text: str) -> float:

@@ -10,6 +10,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pyarrow.parquet as pq
@@ -32,7 +33,7 @@ from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.report import figures, scatters, score_tables, tables
-from stiltsweep.report.canvas import _slim, scale
+from stiltsweep.report.canvas import STYLE, _slim, scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
 from stiltsweep.report.run import describe, read_run
@@ -96,7 +97,8 @@ def read(folder: Path) -> Results:
 @pytest.fixture(scope="module")
 def html(folder) -> str:
     build_report(read(folder), folder / "report/index.html")
-    return (folder / "report/index.html").read_text(encoding="utf-8")
+    page: Path = folder / "report/index.html"
+    return page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -356,12 +358,12 @@ def test_large_grid_draws(tmp_path):
     write_lift(tmp_path / "significance/lift.csv", rows)
     results = read(tmp_path)
     assert len(results.comparisons) == 12 * 11 * (1 + 4 + 6 + len(TABLE.rows) - 1)
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(STYLE):
         heat = figures.heat_map(results, "tiny", ALL)
         languages = figures.per_language(results, "tiny", "target-11")
         sizes = scatters.against(results, "tiny", "target-11", scatters.PRETRAINING)
         forest = figures.forest(results, "tiny", "target-11")
-    assert heat.width > 500
+    assert heat and languages and sizes and forest and heat.width > 500
     for name in names:
         assert name in heat.svg and name in languages.svg and name in sizes.svg and name in forest.svg
     assert "Haitian Creole" in languages.svg
@@ -393,14 +395,15 @@ def test_pretraining_over_all_targets_is_the_mean(tmp_path, monkeypatch):
     results = read(tmp_path)
     panels = []
     monkeypatch.setattr(scatters, "scatter", lambda axes, dots: panels.append({dot.name: dot.y for dot in dots}))
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(STYLE):
         whole = scatters.against(results, "tiny", ALL, scatters.PRETRAINING)
-    assert whole.name == "tiny/pretraining"
+    assert whole and whole.name == "tiny/pretraining"
     assert "the mean" in whole.caption
     assert len(panels) == 2
     for intermediate, panel in zip(("pairs", "typing"), panels, strict=True):
         lifts: dict[str, list[float]] = {}
         for row in results.select("language", intermediate=intermediate):
+            assert row.lift is not None
             lifts.setdefault(row.group, []).append(row.lift)
         assert {len(own) for own in lifts.values()} == {2}
         assert panel == pytest.approx({code: sum(own) / 2 for code, own in lifts.items() if code in panel})
@@ -520,7 +523,12 @@ def test_scale_holds_zero():
 
 
 def test_describe_keeps_order_and_says_what_is_left_out():
-    task = {"kind": "classification", "description": "A task.", "licence": "MIT", "metrics": ["accuracy"]}
+    task: dict[str, Any] = {
+        "kind": "classification",
+        "description": "A task.",
+        "licence": "MIT",
+        "metrics": ["accuracy"],
+    }
     task |= {"chance": 10, "benchmarks": {}, "training": {}}
     languages = {"en": {"test": 99, "train": 9}, "fi": {"test": 99}, "tr": {"test": 5}}
     targets = {

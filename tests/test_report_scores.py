@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,11 @@ import scores as scores_script
 from test_significance_cells import GRID
 
 import synthetic
-from report_fixtures import description, write_json, write_record
+from report_fixtures import description
 from stiltsweep import catalog, identity
 from stiltsweep.aggregates import aggregates
 from stiltsweep.errors import UserError
-from stiltsweep.files import read_json
+from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.metrics import FITTING
 from stiltsweep.report.run import read_run
 from stiltsweep.report.scores import BEST, CATALOGUE, Reader, benchmark_rows, published_rows, read_published
@@ -31,7 +32,7 @@ BENCHMARKS = {
 }
 
 
-def sweep(folder: Path, dev: dict[str, float] | None = None, arms: tuple[str, ...] = ARMS, **more: object) -> Reader:
+def sweep(folder: Path, dev: dict[str, float] | None = None, arms: tuple[str, ...] = ARMS, **more: Any) -> Reader:
     grid = GRID | {"intermediates": arms}
     synthetic.write_sweep(folder, n=150, targets=TARGETS, **{**grid, **more})
     run = description(intermediates=arms[1:], targets=TARGETS, languages=GRID["languages"], benchmarks=BENCHMARKS)
@@ -65,10 +66,11 @@ def test_scores_are_those_that_xtreme_would_compute(tmp_path: Path) -> None:
             assert row.score is None and row.reason
         else:
             assert row.score == pytest.approx(expected[key].score)
+            assert row.score is not None and row.ci_low is not None and row.ci_high is not None
             assert row.ci_low < row.score < row.ci_high and row.n_seeds == 3
             assert row.contaminated == expected[key].contaminated
     assert found["mini", "none", "", False].score == pytest.approx(
-        fmean(found["mini", "none", task, False].score for task in TARGETS)
+        fmean(found["mini", "none", task, False].score or 0.0 for task in TARGETS)
     )
     assert "absent" in found["other", "none", "", True].reason
 
@@ -83,6 +85,7 @@ def test_intervals_cover_the_expected_score(tmp_path: Path) -> None:
             for r in benchmark_rows(reader)
             if (r.benchmark, r.intermediate, r.task, r.transfer) == ("mini", "none", "", False)
         ]
+        assert row.ci_low is not None and row.ci_high is not None
         inside += row.ci_low <= 60.0 <= row.ci_high
     assert inside >= 16
 
@@ -132,7 +135,7 @@ def test_only_what_agrees_stands_beside(tmp_path: Path) -> None:
     assert list(ours) == [("fi",), ("fi", "de")]
     near, far = ours.values()
     assert (near.within, far.within) == ("yes", "no")
-    assert far.difference == pytest.approx(far.score - 20.5) and far.ci_low > 20.5
+    assert far.difference == pytest.approx(far.score - 20.5) and far.ci_low is not None and far.ci_low > 20.5
     with pytest.raises(UserError, match="line 2: score: 'x' is not a number"):
         read_published(table(tmp_path / "wrong.csv", "tiny,none,intent,fi,accuracy,x,Paper,a page"))
 

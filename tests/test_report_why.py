@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def probe(language: str, layer: int, accuracy: float, intermediate: str = "", se
     )
 
 
-def bucket(**values) -> dict:
+def bucket(**values: Any) -> dict[str, Any]:
     row = {
         "model": "tiny",
         "target": "intent",
@@ -82,7 +83,7 @@ def bucket(**values) -> dict:
     return row | values
 
 
-def write_rows(path: Path, rows: list[dict]) -> None:
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
@@ -91,7 +92,7 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A finished sweep in which tokens per word make the lift, and training on pairs adds to the last layer."""
     write_json(tmp_path / "report/run.json", description())
     lifts = [
@@ -122,10 +123,22 @@ def folder(tmp_path) -> Path:
     probe_table.write(tmp_path / "probes/probes.csv", found)
     failing = [
         Failures(
-            "tiny", "none", "intent", seed, code, TABLE.value(code, "family"), "negation", 1 + seed, 4, *ends, "needed"
+            "tiny",
+            "none",
+            "intent",
+            seed,
+            code,
+            TABLE.value(code, "family"),
+            "negation",
+            1 + seed,
+            4,
+            rate,
+            low,
+            high,
+            "needed",
         )
         for code in ("fi", "hu")
-        for seed, *ends in ((0, 25.0, 5.0, 70.0), (1, 50.0, 15.0, 85.0))
+        for seed, rate, low, high in ((0, 25.0, 5.0, 70.0), (1, 50.0, 15.0, 85.0))
     ]
     write_rows(tmp_path / "behaviour/failures.csv", [vars(row) for row in failing])
     return tmp_path

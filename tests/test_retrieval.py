@@ -9,6 +9,7 @@ import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import faiss
 import numpy as np
@@ -30,9 +31,9 @@ from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.models.batches import Dense, Example, Input, collate
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, read_rows, write_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.sources import files
 from stiltsweep.sources.files.mewslix import marked
 from stiltsweep.sources.files.sentences import joined, spans
@@ -49,7 +50,7 @@ def make(source: Source, kind: str = "retrieval", metrics: Sequence[str] = ("mrr
     return form(about, tokenizer, interface=source.interface, limits=LIMITS, representation=REPRESENTATION)
 
 
-def row(side: str, identity: str, text: str = "x", gold=(), split: str = "test") -> dict:
+def row(side: str, identity: str, text: str = "x", gold=(), split: str = "test") -> dict[str, Any]:
     return {"id": identity, "split": split, "side": side, "text": text, "gold": list(gold)}
 
 
@@ -129,10 +130,10 @@ def dense_mining(queries: np.ndarray, candidates: np.ndarray, k: int) -> list[tu
     of_candidate = s >= np.sort(s, 0)[-min(k, rows)][None, :]
     proposed = np.full_like(margin, -np.inf)
     for i in range(rows):
-        j = np.where(of_query[i], margin[i], -np.inf).argmax()
+        j = int(np.where(of_query[i], margin[i], -np.inf).argmax())
         proposed[i, j] = margin[i, j]
     for j in range(columns):
-        i = np.where(of_candidate[:, j], margin[:, j], -np.inf).argmax()
+        i = int(np.where(of_candidate[:, j], margin[:, j], -np.inf).argmax())
         proposed[i, j] = margin[i, j]
     found = []
     while np.isfinite(proposed).any():
@@ -413,15 +414,16 @@ def test_training_learns_what_belongs_together(tmp_path: Path, interface: str) -
 
 @pytest.mark.parametrize(("model", "layers"), [("xlm-roberta-large", 24), ("mbert", 12), ("xlm-roberta-base", 12)])
 def test_vectors_of_the_published_layers_are_those_of_xtremes_own_function(model: str, layers: int) -> None:
-    """XTREME drops the embeddings before it counts layers; see benchmarks/published/retrieval_layer.py."""
-    made = runpy.run_path(str(ROOT / "benchmarks/published/retrieval_layer.py"))
+    """XTREME drops the embeddings before it counts layers; see benchmarks/upstream/retrieval_layer.py."""
+    made = runpy.run_path(str(ROOT / "benchmarks/upstream/retrieval_layer.py"))
     (published,) = (one for one in read_json(ROOT / "tests/data/retrieval_layer.json") if one["layers"] == layers)
     definition = catalog.read().models[model].definition
     assert definition["layers"] == layers
-    source = SimpleNamespace(about={"special": {"pad": 0, "eos": None}, "token_types": False})
+    source: Any = SimpleNamespace(about={"special": {"pad": 0, "eos": None}, "token_types": False})
+    nothing: Any = None
     network = TaskModel(made["encoder"](layers), source, Dense(None, 0)).eval()
     reads = retrieval.RetrievalForm(
-        Meta("t", "de", "retrieval", [], ["mrr_at_20"], {}, "0", "none"), None, LIMITS, Representation.of(definition)
+        Meta("t", "de", "retrieval", [], ["mrr_at_20"], {}, "0", "none"), nothing, LIMITS, Representation.of(definition)
     )
     examples = [Example(number, [Input([1, *ids, 2])]) for number, ids in enumerate(made["SENTENCES"])]
     with torch.inference_mode():
@@ -443,9 +445,12 @@ def test_shared_candidates_are_computed_once_and_not_written(tmp_path: Path, mon
     data = translations(tmp_path / "data", ["de", "fi", "ar"])
     sizes = []
     run = prediction.run
-    monkeypatch.setattr(
-        prediction, "run", lambda model, examples, tokens: sizes.append(len(examples)) or run(model, examples, tokens)
-    )
+
+    def counted(model: Any, examples: Any, tokens: int) -> Any:
+        sizes.append(len(examples))
+        return run(model, examples, tokens)
+
+    monkeypatch.setattr(prediction, "run", counted)
     predict(start, data, tmp_path / "out" / "predictions.json", settings(), identity={})
     assert sizes == [16, 16, 16, 16]  # three languages' queries, and the candidates once
     for language, path in data.items():
@@ -587,7 +592,7 @@ def test_mentions_entities_and_pairs(tmp_path: Path) -> None:
         "description": description,
         "sentence_spans": [{"start": 0, "end": 9}, {"start": 11, "end": 19}],
     }
-    lines = {
+    lines: dict[str, list[dict[str, Any]]] = {
         "wikinews_mentions-test": [
             {"context": context, "mentions": [mention]},
             {"context": {**context, "language": "de"}, "mentions": []},

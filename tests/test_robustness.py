@@ -24,7 +24,6 @@ import torch
 import yaml
 from test_training import SETTINGS, TRAIN, a_run
 
-from stiltsweep import files
 from stiltsweep.errors import UserError, run_script
 from stiltsweep.files import digest_file, read_json, remove_leftovers, replacing, write_json
 from stiltsweep.models import device
@@ -152,7 +151,7 @@ def test_a_signal_saves_and_the_settings_that_decide_nothing_may_change(
     (saved,) = (tmp_path / "out" / "state").glob("*/[0-9]*.json")
     half = saved.with_name(".00000099.safetensors.1.abcd.tmp")
     half.touch()
-    updates: list[int] = []
+    updates: list[float] = []
     original = loop._Trainer.update
 
     def update(self: loop._Trainer, work: Any) -> None:
@@ -325,7 +324,7 @@ def test_a_file_is_whole_or_not_there(number: int, tmp_path: Path, monkeypatch: 
     def full(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=os.strerror(number)):
         write_json(tmp_path / "cell.json", {"score": 2.0})
     assert read_json(tmp_path / "cell.json") == {"score": 1.0}

@@ -88,6 +88,7 @@ def test_windows_of_one_sentence_reach_the_model_together(encoder: Source) -> No
         for one, window in zip(example.inputs, example.align, strict=True):
             with torch.inference_mode():
                 hidden = model.backbone(torch.tensor([one.ids])).last_hidden_state
+                assert model.head is not None
                 tags = model.head(hidden)[0].argmax(-1).tolist()
             for token, position in window:
                 assert predicted[token] == POS[tags[position]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +25,9 @@ from stiltsweep.metrics import compared, metric
 from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.models.load import Generated, Source, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict, run
+from stiltsweep.prediction import predict, run
 from stiltsweep.records import Meta, write_rows
+from stiltsweep.settings import PredictionSettings
 
 LIMITS = Limits(max_length=64, stride=8, max_target_length=12)
 REPRESENTATION = Representation("mean", -1, "mean", "")
@@ -279,23 +282,30 @@ def test_choices_in_parts_are_the_choices_at_once(source: Source, monkeypatch: p
     examples = kind.encode(rows, training=False)
     model = build(source, kind, kept=None, seed=0)
     whole = kind.decode(rows, examples, run(model, examples, 10_000))
-    calls = []
-    decode = model.decode
-    monkeypatch.setattr(model, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
-    encodings = []
-    encode = model.encode
-    monkeypatch.setattr(model, "encode", lambda batch: encodings.append(1) or encode(batch))
+    calls: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        method = getattr(model, name)
+
+        def call(*arguments: Any) -> Any:
+            calls.append(name)
+            return method(*arguments)
+
+        return call
+
+    for name in ("decode", "encode"):
+        monkeypatch.setattr(model, name, counted(name))
     monkeypatch.setattr(model, "generate", None)
     monkeypatch.setattr(text2text, "_MOST_LOGITS", 2000)
     assert kind.decode(rows, examples, run(model, examples, 10_000)) == whole
-    assert len(calls) > len(encodings)
+    assert calls.count("decode") > calls.count("encode")
     assert kind.sentinels(run(model, examples, 10_000)) is None
 
 
 # Generation and sentinels
 
 
-def favouring_sentinels(source: Source, kind: object, strength: float):
+def favouring_sentinels(source: Source, kind: Any, strength: float):
     """Return a model whose output layer likes sentinels."""
     model = build(source, kind, kept=None, seed=0)
     with torch.no_grad():

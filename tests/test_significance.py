@@ -68,14 +68,15 @@ def test_examples_agree_with_scipy_bootstrap():
     )
     found = row(run(statistics, {"family": {"x": ["a"]}}, resamples=20_000, resampling="examples"), "language", "a")
 
-    def lift(an, ad, bn, bd, axis=-1):
+    def lift(*data, axis=-1):
+        an, ad, bn, bd = data
         return 100 * (an.sum(axis) / ad.sum(axis) - bn.sum(axis) / bd.sum(axis))
 
     data = (*arm.T, *base.T)
     for method, prefix in (("percentile", "ci"), ("BCa", "bca")):
         expected = stats.bootstrap(
             data, lift, paired=True, vectorized=True, n_resamples=20_000, method=method, rng=np.random.default_rng(1)
-        )
+        )  # type: ignore[call-overload] # its stubs know no method that is a variable
         tolerance = 4 * expected.standard_error * 2.7 / np.sqrt(20_000)  # a 2.5% quantile's error is 2.7 sd / sqrt(R)
         assert found[f"{prefix}_low"] == pytest.approx(expected.confidence_interval.low, abs=tolerance)
         assert found[f"{prefix}_high"] == pytest.approx(expected.confidence_interval.high, abs=tolerance)
@@ -95,7 +96,7 @@ def test_sign_flips_agree_with_scipy_permutation_test():
         n_resamples=20_000,
         rng=np.random.default_rng(0),
     ).pvalue
-    assert found["p_signflip"] == pytest.approx(expected, abs=4 * np.sqrt(expected / 20_000) + 1e-4)
+    assert found["p_signflip"] == pytest.approx(expected, abs=float(4 * np.sqrt(expected / 20_000) + 1e-4))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 50])
@@ -188,9 +189,9 @@ def test_result_does_not_depend_on_order_or_chunks(parallel):
     assert run(statistics, chunk=1000) == expected
     turned = dataclasses.replace(
         statistics,
-        seeds=dict(reversed(statistics.seeds.items())),
-        ids=dict(reversed(statistics.ids.items())),
-        values=dict(reversed(statistics.values.items())),
+        seeds=dict([*statistics.seeds.items()][::-1]),
+        ids=dict([*statistics.ids.items()][::-1]),
+        values=dict([*statistics.values.items()][::-1]),
     )
     assert run(turned) == expected
 
@@ -315,7 +316,7 @@ def test_paired_seeds_take_the_common_part_of_runs_out():
 # Runs: pairs, few, one
 
 
-def runs_of(scores: dict[str, list[list[float]]], n: int = 400) -> Statistics:
+def runs_of(scores: dict[str, list[float]], n: int = 400) -> Statistics:
     """One language whose arms' runs answer given shares of the examples rightly: (arm -> runs -> share a run)."""
     ids = {"a": [f"{i:04d}" for i in range(n)]}
     right = {}
@@ -403,7 +404,10 @@ def test_clusters_are_drawn_whole():
     name = {i: f"{int(i[3:]) // 5:03d}" for i in statistics.ids["a"]}
     clusters = {code: tuple(name[i] for i in own) for code, own in statistics.ids.items()}
     place = np.array([sorted(set(name.values())).index(name[i]) for i in statistics.ids["a"]])
-    summed = {k: np.stack([np.bincount(place, c) for c in v.T], axis=1) for k, v in statistics.values.items()}
+    summed = {
+        k: np.stack([np.bincount(place, c) for c in v.T], axis=1, dtype=np.float64)
+        for k, v in statistics.values.items()
+    }
     firsts = tuple(statistics.ids["a"][::5])
     before = dataclasses.replace(statistics, ids=dict.fromkeys(CODES, firsts), values=summed)
     once, again = run(dataclasses.replace(statistics, clusters=clusters)), run(before)
@@ -628,7 +632,7 @@ def test_control_is_the_difference_of_two_lifts():
             assert one[column] == other[column]
 
 
-# Small simulations; the large ones are in benchmarks/significance.py
+# Small simulations; the large ones are in benchmarks/bootstrap.py
 
 
 def rejections(level, parallel, repeats, column, *, own_ids=False, **options):

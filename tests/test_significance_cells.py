@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import lift
 import pyarrow as pa
@@ -24,6 +25,7 @@ from stiltsweep.significance import (
     COLUMNS,
     Comparison,
     Settings,
+    Statistics,
     compare,
     estimands,
     read,
@@ -35,7 +37,11 @@ from stiltsweep.significance import table as tables
 from stiltsweep.significance.runs import RunScore
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
-GRID = {"intermediates": ("none", "pairs"), "seeds": (0, 1, 2), "languages": ("en", "fi", "hu", "de", "ru", "ar")}
+GRID: dict[str, Any] = {
+    "intermediates": ("none", "pairs"),
+    "seeds": (0, 1, 2),
+    "languages": ("en", "fi", "hu", "de", "ru", "ar"),
+}
 
 
 @pytest.fixture
@@ -44,11 +50,11 @@ def results(tmp_path):
     return tmp_path
 
 
-def reading(results, **changes):
+def reading(results: Path, **changes: Any) -> Statistics:
     return read(results, "tiny", "intent", **(GRID | changes))
 
 
-def rows_of(statistics, **settings):
+def rows_of(statistics: Statistics, **settings: Any) -> list[dict[str, Any]]:
     groups = {"family": Languages.read([BUILT_IN / "languages.csv"]).groups("family", statistics.languages)}
     settings = {"resamples": 200} | settings
     return compare(resample(statistics, Settings(**settings)), estimands(statistics.languages, groups, "family"))

@@ -201,8 +201,8 @@ def test_a_jobs_shell_waits_for_the_state_to_be_saved(tmp_path: Path) -> None:
 def test_a_cancelled_job_goes_on_and_a_failing_cell_fails_alone(cluster: None, original: Path, tmp_path: Path) -> None:
     folder = sweep(original, tmp_path / "sweep")
     # Nothing can be written where a folder is: this job fails, however often it is tried.
-    planted = folder / "results/predictions/tiny/none/commands/seed0/predictions.json"
-    planted = [planted.with_name(f"{language}.json") for language in ("en", "de", "fi")]
+    there = folder / "results/predictions/tiny/none/commands/seed0"
+    planted = [there / f"{language}.json" for language in ("en", "de", "fi")]
     for path in planted:
         path.mkdir(parents=True)
     with Run(folder) as run:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -218,7 +219,7 @@ def test_the_official_script_gives_our_numbers(tmp_path: Path) -> None:
             assert score == pytest.approx(expected), (task, code)
             compared += 1
     assert compared == sum(map(len, XTREME.values()))
-    means = [sum(scores.values()) / len(scores) for scores in ours.values()]
+    means = [fmean(score for score in scores.values() if score is not None) for scores in ours.values()]
     assert overall["all_task"] == pytest.approx(sum(means) / len(means))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import tiny
 from stiltsweep import preflight
+from stiltsweep.errors import UserError
 from stiltsweep.kinds import Representation
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop, tracking
@@ -97,7 +99,7 @@ def test_a_service_that_fails_ends_its_own_part(
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert {name: tracking.missing(name) for name in tracking.LIBRARIES} == {
         "tensorboard": "tensorboardX",
         "trackio": "trackio",
@@ -109,8 +111,6 @@ def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
         (),
         {"config": {"tracking": "wandb", "resources": {"share": 1, "gpus": 1}}, "sweep": None, "catalog": None},
     )()
-    with pytest.raises(
-        preflight.UserError, match=r"tracking: wandb: the package wandb is not installed\. Hint: pip --"
-    ):
+    with pytest.raises(UserError, match=r"tracking: wandb: the package wandb is not installed\. Hint: pip --"):
         preflight._check_trainings(jobs)
     assert sys.executable

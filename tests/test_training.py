@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,8 @@ def test_dev_is_scored_evenly_and_at_the_end() -> None:
 
 
 def _lengths(examples: int) -> list[int]:
-    return np.random.default_rng(0).lognormal(3.3, 0.5, examples).astype(int).tolist()
+    found: list[int] = np.random.default_rng(0).lognormal(3.3, 0.5, examples).astype(int).tolist()
+    return found
 
 
 def _padding(batches: list[list[int]], lengths: list[int]) -> float:
@@ -182,13 +184,14 @@ def test_the_gradient_does_not_depend_on_how_a_batch_is_cut(tmp_path: Path) -> N
         representation=REPRESENTATION,
     )
     examples = kind.encode(read_rows(run.data[0], "train"), training=True)[:16]
-    gradients = []
+    gradients: list[torch.Tensor] = []
     for budget in (10_000, 60, 1):
         model = build(source, kind, kept=None, seed=0, dropout=0.0)
         weight = sum(kind.weight(e) for e in examples)
         for part in by_budget(examples, budget):
             (model(collate(part, model.dense, torch.device("cpu"), token_types=False)) / weight).backward()
-        gradients.append(model.head.weight.grad)
+        head: Any = model.head
+        gradients.append(head.weight.grad)
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
     assert torch.allclose(gradients[0], gradients[2], atol=1e-6)
 

@@ -28,9 +28,9 @@ from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models.device import Device
 from stiltsweep.models.load import Source, TaskModel, build
 from stiltsweep.models.tokenizer import Tokenizer
-from stiltsweep.prediction import PredictionSettings, predict
+from stiltsweep.prediction import predict
 from stiltsweep.records import read_meta, read_rows, write_rows
-from stiltsweep.settings import TrainingSettings
+from stiltsweep.settings import PredictionSettings, TrainingSettings
 from stiltsweep.training import loop
 from stiltsweep.training.mixture import Mixture
 from stiltsweep.training.plan import learning_rate_factor
@@ -186,7 +186,9 @@ def trained(folder: Path, data: dict[str, Path], languages: list[str], settings:
 def accuracy(index: Path, data: dict[str, Path], language: str) -> float:
     found = read_json(index.parent / f"{language}.json")
     gold = {row["id"]: row["label"] for row in read_rows(data[language], "test")}
-    return sum(gold[name] == given for name, given in zip(found["ids"], found["predictions"], strict=True)) / len(gold)
+    return sum(bool(gold[name] == given) for name, given in zip(found["ids"], found["predictions"], strict=True)) / len(
+        gold
+    )
 
 
 def test_training_in_several_languages_reads_all_of_them_and_selects_by_the_first(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from stiltsweep import significance
 from stiltsweep.catalog import BUILT_IN
 from stiltsweep.errors import UserError
 from stiltsweep.languages import Languages
-from stiltsweep.significance import Joint, resample
+from stiltsweep.significance import Joint, Statistics, resample
 from stiltsweep.significance.joint import joint
 from stiltsweep.typology import Settings, compare_types, levels, permutation, predictors, regress
 from stiltsweep.typology.mixed import Confounded, fit
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CODES = ("a", "b", "c", "d")
 
 
-def sweep(rng: np.random.Generator, *, sd: float, n: int = 120, seeds: int = 5) -> synthetic.Statistics:
+def sweep(rng: np.random.Generator, *, sd: float, n: int = 120, seeds: int = 5) -> Statistics:
     """Make a sweep of parallel data without lifts, runs of one arm differing alike in all languages."""
     ids = {code: [f"{i:04d}" for i in range(n)] for code in CODES}
     expected = {(arm, code): 60.0 for arm in ("none", "i", "j") for code in CODES}
@@ -369,7 +369,7 @@ def test_components_that_any_split_fits_are_refused():
         W = np.linalg.inv(V)
         P = W - W @ X @ np.linalg.inv(X.T @ W @ X) @ X.T @ W
         dets = [np.linalg.slogdet(matrix)[1] for matrix in (V, X.T @ W @ X)]
-        return -0.5 * (sum(dets) + y @ P @ y)
+        return float(-0.5 * (sum(dets) + y @ P @ y))
 
     assert likelihood(0.5, 0.1) == pytest.approx(likelihood(0.1, 0.5), abs=1e-12)
     observed = Observations.of([Joint(tuple("abcdefgh"), y, S)], types)

@@ -22,8 +22,15 @@ from stiltsweep.models.load import TaskModel
 
 CPU = torch.device("cpu")
 PIECES = 60
-SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
-SMALL_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 4}
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+SMALL_T5: dict[str, Any] = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 48,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+}
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("BertModel", {**SMALL, "pad_token_id": 0, "type_vocab_size": 2}),
     "roberta": ("RobertaModel", {**SMALL, "pad_token_id": 1, "type_vocab_size": 1, "max_position_embeddings": 80}),
@@ -102,7 +109,8 @@ def reads_alike(model: TaskModel, kind: Form, examples: list[Example], layers: S
 
 def hidden(model: TaskModel, batch: Any, layer: int = -1) -> torch.Tensor:
     """Return the states (B, L, H) with nothing where there is no token."""
-    return model.hidden(batch, layer) * batch.mask_BL[..., None]
+    found: torch.Tensor = model.hidden(batch, layer) * batch.mask_BL[..., None]
+    return found
 
 
 @pytest.mark.parametrize("kind", [*CONFIGS, "t5 encoder", "mt5 encoder"])
@@ -278,6 +286,6 @@ def test_memory_that_runs_out_ends_in_smaller_batches() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return [example.row for example in batch.examples]
 
-    model.form = SimpleNamespace(predict=predict)  # type: ignore[assignment]
+    model.form = SimpleNamespace(predict=predict)
     assert prediction.run(model, some, 1000) == list(range(41))
     assert tried[0] == 41

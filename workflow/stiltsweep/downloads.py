@@ -66,7 +66,7 @@ def patient() -> None:
     # Its other way to large files (hf_xet) brings an HTTP client of its own, which nothing here would reach.
     huggingface_hub.constants.HF_HUB_DISABLE_XET = True
     # It says of every try what is said below, twice.
-    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    huggingface_hub.logging.set_verbosity_error()
 
     def client() -> Any:
         made = default_client_factory()

@@ -222,7 +222,7 @@ class TextToText(Form):
             return self.generated(model, batch)
         likelihoods = self.likelihoods(model, batch)
         counts = [len(example.align) for example in batch.examples]
-        return [int(part.argmax()) for part in likelihoods.split(counts)]  # type: ignore[no-untyped-call]
+        return [int(part.argmax()) for part in likelihoods.split(counts)]
 
     def generated(self, model: Any, batch: Batch) -> list[Any]:
         """Return an answer for each row, as the model writes it."""

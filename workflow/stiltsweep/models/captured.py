@@ -39,7 +39,7 @@ class Captured:
         self.met: set[Hashable] = set()
         """Shapes that occurred: one that does not come back is not worth a capture."""
         self.pool = torch.cuda.graph_pool_handle()
-        self.stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.stream: torch.cuda.Stream = torch.cuda.Stream()
         """One for all captures: each stream has memory of its own."""
         self.full = _FULL / share * torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
         self.anchor = torch.zeros((), device="cuda", requires_grad=True)

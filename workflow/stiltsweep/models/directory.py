@@ -250,8 +250,8 @@ def _convert_weights(
     options = architectures.options(model_class)
     # It advises to write tie_word_embeddings: false into a file that says so; what matters of it is compared below.
     spoken = logging.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         model, loading = model_class.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype="auto", **options

@@ -48,7 +48,7 @@ def install(workflow: Any, work: Jobs, *, alone: bool = True) -> None:
 
 
 def _decide(workflow: Any, work: Jobs, alone: bool) -> None:
-    from snakemake.io import _IOFile  # type: ignore[import-untyped]
+    from snakemake.io import _IOFile
 
     dag = workflow.dag
     if alone:

@@ -58,7 +58,7 @@ class _Rule:
     """One rule, its patterns taken apart."""
 
     def __init__(self, rule: Any, local: bool) -> None:
-        from snakemake.io import strip_wildcard_constraints  # type: ignore[import-untyped]
+        from snakemake.io import strip_wildcard_constraints
 
         def template(pattern: Any) -> str:
             return str(strip_wildcard_constraints(str(pattern)))

@@ -1,7 +1,8 @@
 """The significance engine against scipy, and its error rates under the null; prints, and writes results/bench/.
 
-    python benchmarks/significance.py                    everything, about 15 minutes on 2 cores
-    python benchmarks/significance.py speed loading      some of it
+    python benchmarks/bootstrap.py                    everything, about 15 minutes on 2 cores
+    python benchmarks/bootstrap.py speed loading      some of it
+    python benchmarks/bootstrap.py --smallest         every part at sizes that say nothing, to see that it runs
 
 speed      a paper-sized block (XNLI: 5,010 parallel examples, 14 transfer languages, 11 arms, 3 seeds, 10,000
            resamples) against scipy.stats.bootstrap, comparison by comparison, and the two results against each other
@@ -81,13 +82,13 @@ def tested(statistics: Statistics, groups: dict[str, list[str]] = FAMILIES, **se
     return compare(resample(statistics, Settings(**settings)), found)
 
 
-def speed() -> dict[str, Any]:
+def speed(examples: int = 5010, resamples: int = 10_000) -> dict[str, Any]:
     """Time the block both ways; scipy's comparisons all cost the same, so some are timed and the rest reckoned."""
-    statistics = block(5010)
+    statistics = block(examples)
     timed: list[float] = []
     for _ in range(3):
         start = time.perf_counter()
-        rows = tested(statistics)
+        rows = tested(statistics, resamples=resamples)
         timed.append(time.perf_counter() - start)
     seconds = sorted(timed)[1]
     by_key = {(row["intermediate"], row["scope"], row["group"]): row for row in rows}
@@ -101,14 +102,14 @@ def speed() -> dict[str, Any]:
             lambda x, y, axis: 100.0 * (x.mean(axis) - y.mean(axis)),
             paired=True,
             vectorized=True,
-            n_resamples=10_000,
+            n_resamples=resamples,
             batch=100,  # the fastest of 20, 100, 500 and 2000
             method="percentile",
             rng=np.random.default_rng(0),
         )
         once.append(time.perf_counter() - start)
         row = by_key[arm, "language", code]
-        error = 2.67 * found.standard_error / np.sqrt(10_000)  # of a 2.5% quantile over 10,000 draws
+        error = 2.67 * found.standard_error / np.sqrt(resamples)  # of a 2.5% quantile over the draws
         ends = (
             row["examples_ci_low"] - found.confidence_interval.low,
             row["examples_ci_high"] - found.confidence_interval.high,
@@ -126,41 +127,41 @@ def speed() -> dict[str, Any]:
     }
 
 
-def memory() -> dict[str, Any]:
+def memory(examples: int = 20_000, resamples: int = 10_000) -> dict[str, Any]:
     """Measure the peak of a process of its own, for it never falls."""
     code = (
-        "import resource, sys; sys.path[:0] = sys.argv[1:]\n"
-        "import significance as b\n"
+        "import resource, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import bootstrap as b\n"
         "codes = tuple('abcdefghijklm')\n"
-        "s = b.block(20000, codes, b.ARMS[:10])\n"
+        "s = b.block(int(sys.argv[2]), codes, b.ARMS[:10])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "b.tested(s, {'x': list(codes[:5]), 'y': list(codes[5:])})\n"
+        "b.tested(s, {'x': list(codes[:5]), 'y': list(codes[5:])}, resamples=int(sys.argv[3]))\n"
         "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     start = time.perf_counter()
-    command = [sys.executable, "-c", code, str(ROOT / "benchmarks")]
+    command = [sys.executable, "-c", code, str(ROOT / "benchmarks"), str(examples), str(resamples)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     before, peak = (int(kib) / 2**20 for kib in done.stdout.split())
     return {
-        "20,000 examples x 390 cells x 10,000 resamples, peak GiB": round(peak, 2),
+        f"{examples:,} examples x 390 cells x {resamples:,} resamples, peak GiB": round(peak, 2),
         "of it the statistics, GiB": round(before, 2),
         "seconds": round(time.perf_counter() - start, 1),
     }
 
 
-def loading() -> dict[str, Any]:
-    """Read 6,000 cells of 1,000 examples: 4 models of 10 arms, 3 seeds and 50 languages."""
-    languages = ["en", *(f"l{k:02d}" for k in range(50))]
+def loading(examples: int = 1000, count: int = 50) -> dict[str, Any]:
+    """Read 6,000 cells of 1,000 examples: 4 models of 10 arms, 3 seeds and 50 languages (`count`)."""
+    languages = ["en", *(f"l{k:02d}" for k in range(count))]
     grid: dict[str, Any] = {"intermediates": ARMS[:10], "seeds": (0, 1, 2), "languages": languages}
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
         families = dict.fromkeys(languages, "x")
-        synthetic.write_sweep(Path(folder), models=("m",), n=1000, families=families, **grid)
+        synthetic.write_sweep(Path(folder), models=("m",), n=examples, families=families, **grid)
         for _ in range(4):
             start = time.perf_counter()
             statistics = read(Path(folder), "m", "intent", **grid)
             seconds += time.perf_counter() - start
-    return {f"seconds for {4 * len(statistics.values)} cells of 1,000 examples": round(seconds, 2)}
+    return {f"seconds for {4 * len(statistics.values)} cells of {examples:,} examples": round(seconds, 2)}
 
 
 CODES = ("a", "b", "c", "d")
@@ -435,17 +436,18 @@ def _lifts(rng: np.random.Generator, codes: Sequence[str], own: np.ndarray, of_t
     return Joint(tuple(codes), lifts, examples + 2 * 0.25 * np.eye(k) / 3 + common_and_own(beyond))
 
 
-def power(sweeps: int = 400) -> dict[str, Any]:
+def power(sweeps: int = 400, known: int = 1000) -> dict[str, Any]:
     """Compare the power that `snakemake power` promises with the power that sweeps have.
 
-    Components are taken from sweeps of 150 examples and 3 seeds, and the power of other designs is promised from them:
-    the lift that 80% are to find, at 5% and as one of eight tests. So of types, with one type so far above the others.
+    Components are taken from (`known`) sweeps of 150 examples and 3 seeds, and the power of other designs is promised
+    from them: the lift that 80% are to find, at 5% and as one of eight tests. So of types, with one type so far above
+    the others.
     """
     found: dict[str, Any] = {}
     for parallel in ("full", "none"):
         for sd in (0.5, 1.5):
             base = Condition(parallel, sd=sd)
-            parts = _components(base)
+            parts = _components(base, known)
             for examples, seeds in ((150, 3), (400, 3), (150, 5)):
                 for tests in (1, 8):
                     test = LiftTest(parts, Design(examples, seeds, len(CODES)), 0.05 / tests)
@@ -475,17 +477,17 @@ def _of_all(condition: Condition, sweeps: int) -> list[dict[str, Any]]:
     """Return the rows of all languages together, one a sweep."""
     rows = []
     for first in range(0, sweeps, 50):
-        resampled, groups, pairs = _resampled(first, first + 50, condition)
+        resampled, groups, pairs = _resampled(first, min(first + 50, sweeps), condition)
         asked = estimands(resampled.statistics.languages, {"family": groups}, "family")[:1]
         rows += compare(resampled, asked, pairs)
     return rows
 
 
-def _components(condition: Condition, sweeps: int = 1000) -> Components:
+def _components(condition: Condition, sweeps: int) -> Components:
     """Return the mean of the components that some sweeps say."""
     parts = []
     for first in range(0, sweeps, 50):
-        resampled, _, pairs = _resampled(first, first + 50, condition)
+        resampled, _, pairs = _resampled(first, min(first + 50, sweeps), condition)
         had = [components.components(resampled, [arm], baseline) for arm, baseline in pairs]
         parts += [one[0] for one in had if one is not None]
     return components.mean(parts)
@@ -561,7 +563,7 @@ def skew(repeats: int = 2000) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "speed": speed,
     "memory": memory,
     "loading": loading,
@@ -570,6 +572,16 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "null": null,
     "types": types,
     "power": power,
+}
+SMALLEST = {
+    "speed": {"examples": 100, "resamples": 1000},
+    "memory": {"examples": 100, "resamples": 100},
+    "loading": {"examples": 10, "count": 2},
+    "skew": {"repeats": 5},
+    "theory": {"repeats": 200, "draws": 5},
+    "null": {"sweeps": 1},
+    "types": {"sweeps": 1},
+    "power": {"sweeps": 1, "known": 4},
 }
 
 
@@ -593,7 +605,8 @@ def main() -> None:
     """Run the parts named, print their tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
-    parser.add_argument("--output", type=Path, default=Path("results/bench/significance.json"))
+    parser.add_argument("--output", type=Path, default=Path("results/bench/bootstrap.json"))
+    parser.add_argument("--smallest", action="store_true", help="at sizes that say nothing, to see that it runs")
     parser.add_argument("--workers", type=int, default=WORKERS, help="processes of the simulations")
     arguments = parser.parse_args()
     globals()["WORKERS"] = arguments.workers
@@ -606,7 +619,7 @@ def main() -> None:
         found = {}
     for name in arguments.parts or PARTS:
         print(name, flush=True)
-        found[name] = PARTS[name]()
+        found[name] = PARTS[name](**(SMALLEST[name] if arguments.smallest else {}))
         if name != "null":
             for key, value in found[name].items():
                 print(f"  {key:75s} {value}", flush=True)

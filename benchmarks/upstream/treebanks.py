@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-from published import official
-from published.agreement import Agreement
 from stiltsweep.sources.files import conllu
+from upstream import official
+from upstream.agreement import Agreement
 
 _CONVERT = """
 import collections, collections.abc, fractions, math, runpy

@@ -17,7 +17,6 @@ import numpy as np
 from measuring import byte_tokenizer
 from sklearn.metrics import f1_score
 
-from published import official
 from stiltsweep import catalog
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.classification import ClassificationText
@@ -28,6 +27,7 @@ from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.metrics.spans import chunks
 from stiltsweep.records import Meta
+from upstream import official
 
 CLOSE = 1e-9
 """Points: what floating point leaves between two ways of adding."""
@@ -50,7 +50,8 @@ def _pair(ours: str, theirs: str) -> str:
 def summed(name: str, pairs: Sequence[tuple[Mapping[str, Any], Any]], language: str = "en") -> np.ndarray:
     """Return the summed statistics of (row, prediction) pairs."""
     rule = metric(name)
-    return np.sum([rule.statistics(row, one, language) for row, one in pairs], axis=0, dtype=np.float64)
+    statistics = [rule.statistics(row, one, language) for row, one in pairs]
+    return np.asarray(np.sum(statistics, axis=0, dtype=np.float64))
 
 
 def score(name: str, pairs: Sequence[tuple[Mapping[str, Any], Any]], language: str = "en") -> float:
@@ -327,7 +328,7 @@ def _search(kind: str, metrics: Sequence[str]) -> Any:
 
 def _units(rng: np.random.Generator, number: int, width: int) -> np.ndarray:
     made = rng.normal(size=(number, width)).astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True))
 
 
 def tatoeba(folder: Path, rng: random.Random) -> Iterator[Agreement]:
@@ -469,9 +470,10 @@ def texts(folder: Path, rng: random.Random) -> Iterator[Agreement]:
         form_ = SpanText(_meta("span_qa", metrics=["squad_f1"], **xquad))
         wrong["XQuAD's"] += (form_.source(question), form_.target(question)) != (made["inputs"], made["targets"])
         tokens = [word for word in " ".join((a, b)).split() if ":" not in word] or ["x"]
-        row = {"tokens": tokens, "tags": _tagging(rng, len(tokens)), "space_after": None}
+        tags = _tagging(rng, len(tokens))
+        row = {"tokens": tokens, "tags": tags, "space_after": None}
         named = TaggingText(_meta("tagging", _TEXT.meta.labels, **panx))
-        spans = [f"{kind}: {' '.join(tokens[i : j + 1])}" for kind, i, j in chunks(row["tags"])] or ["None"]
+        spans = [f"{kind}: {' '.join(tokens[i : j + 1])}" for kind, i, j in chunks(tags)] or ["None"]
         (made,) = theirs.wikiann(official.Dataset([{**row, "spans": spans, "langs": []}])).examples
         wrong["WikiANN's"] += (named.source(row), named.target(row)) != (made["inputs"], made["targets"])
         pair = {"text_a": a.strip(), "text_b": b.strip() or "-", "label": rng.choice(labels)}

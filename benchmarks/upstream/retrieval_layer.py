@@ -1,7 +1,7 @@
 """Which hidden state XTREME calls layer 13 or 7: sentence vectors by its own function, of random encoders.
 
     git clone https://github.com/google-research/xtreme && git -C xtreme checkout 838c13b
-    python benchmarks/published/retrieval_layer.py xtreme tests/data/retrieval_layer.json
+    python benchmarks/upstream/retrieval_layer.py xtreme tests/data/retrieval_layer.json
 
 `extract_embeddings` of third_party/evaluate_retrieval.py runs as it stands, with the functions it calls there. In place
 of loading are a model (of transformers' class now, returning what the class returned then) and a tokenizer of numbers.
@@ -44,7 +44,8 @@ def encoder(layers: int) -> transformers.BertModel:
         intermediate_size=16,
         max_position_embeddings=32,
     )
-    model = transformers.BertModel(config).eval()
+    model = transformers.BertModel(config)
+    model.eval()
     with torch.no_grad():
         for number, (name, parameter) in enumerate(sorted(model.named_parameters())):
             if "LayerNorm" not in name:

@@ -4,8 +4,8 @@
     git clone https://github.com/nyu-mll/jiant && git -C jiant checkout daa5a25
     git clone https://github.com/google-research/multilingual-t5 && git -C multilingual-t5 checkout 9dcd60f
     git clone https://github.com/google-research/text-to-text-transfer-transformer t5 && git -C t5 checkout e081111
-    python benchmarks/published/recipes.py xtreme jiant multilingual-t5 t5 > tests/data/recipes.csv
-    python benchmarks/published/recipes.py --table >> docs/recipes.md
+    python benchmarks/upstream/recipes.py xtreme jiant multilingual-t5 t5 > tests/data/recipes.csv
+    python benchmarks/upstream/recipes.py --table >> docs/recipes.md
 
 XTREME's and jiant's shell scripts run as they stand with a program named python that says what it is called with; what
 a script leaves out is the default that the called program states. tests/test_recipes.py compares recipes and page with
@@ -279,7 +279,7 @@ def ours(row: Published) -> float | str:
         chosen = {**model.definition["retrieval"], **recipe.retrieval(row.model, row.task)}
         found: float | str = chosen[row.setting.partition(".")[2]]
         return found
-    resolved: dict[str, Any] = settings.resolve("target", model, task, {}, recipe).to_json()
+    resolved: dict[str, float | str] = settings.resolve("target", model, task, {}, recipe).to_json()
     return resolved[row.setting]
 
 

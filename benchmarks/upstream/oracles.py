@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from published import official
-from published.agreement import CLOSE, Agreement, score
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.span_qa import SpanText
 from stiltsweep.kinds.tagging import TaggingForm
@@ -27,6 +25,8 @@ from stiltsweep.metrics.answers import pad_punctuation
 from stiltsweep.models.batches import Dense, Example, collate
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import Meta, Row
+from upstream import official
+from upstream.agreement import CLOSE, Agreement, score
 
 XQUAD = ["en", "de", "es", "ro", "el", "ru", "tr", "vi", "ar", "hi", "zh", "th"]
 NER = {
