@@ -263,6 +263,28 @@ def one(rows, **names):
 PAIR = {"model": "m", "target": "t", "intermediate": "i", "labelling": "as labelled"}
 
 
+def test_lifts_that_tie_within_types_say_nothing_of_chance() -> None:
+    """Counts of few examples tie; with no residual at all F is whatever rounding makes of 0 / 0, and p is 0."""
+    languages = ["de", "fi", "tr"]
+    lifts = [-4.0, 2.0, 2.0]
+    S = 0.2 * np.eye(3) + 0.1
+    found = levels(documents(lifts, S, languages))
+    tests, terms = compare_types(found, TABLE, "family", Settings(permutations=199))
+    told = one(tests, random=LANGUAGES, **PAIR)
+    assert told["status"] == "n/a" and "nothing is left to tell chance by" in told["reason"] and told["p_f"] is None
+    reasons = {row["reason"] for row in terms if row["random"] == LANGUAGES and row["labelling"] == "as labelled"}
+    assert all("nothing is left to tell chance by" in reason for reason in reasons)
+    line = predictors.Predictor("a line", dict(zip(languages, lifts, strict=True)))
+    rows = regress(found, TABLE, "family", [line], {}, Settings(permutations=199))
+    row = one(rows, random=LANGUAGES, specification="a line", **PAIR)
+    assert row["status"] == "n/a" and "nothing is left to tell chance by" in row["reason"]
+    # A tie of two among more languages is no such thing.
+    wider = levels(documents([-4.0, -3.0, 2.0, 2.0], 0.2 * np.eye(4) + 0.1, ["de", "ru", "fi", "tr"]))
+    tests, _ = compare_types(wider, TABLE, "family", Settings(permutations=199))
+    f = one(tests, random=LANGUAGES, **PAIR)["f"]
+    assert f is not None and 1.0 < f < 1000.0
+
+
 def test_no_effect_is_found_as_often_as_it_should_be():
     """Lifts of XNLI's languages without any effect of type: no type is found more often than 5% of the time."""
     rng = np.random.default_rng(5)

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import read_json
 from ..significance import Joint
 from ..significance.components import Components, mean
-from ..typology.models import Problem, spread
+from ..typology.models import Problem, Undetermined, spread
 from ..typology.observations import Observations
 from ..typology.tables import LANGUAGES
 
@@ -90,7 +90,10 @@ def _between(lifts: Sequence[Joint], types: Mapping[str, str]) -> tuple[float, f
     X = np.array([[float(label == name) for name in sorted(set(labels))] for label in labels])
     if len(observed.languages) <= X.shape[1]:
         return 0.0, 0.0
-    found = Problem(observed, LANGUAGES, {}).fitted(X)
+    try:
+        found = Problem(observed, LANGUAGES, {}).fitted(X)
+    except Undetermined:
+        return 0.0, 0.0
     common = spread(found)
     return common, float(found.sigma2.sum()) - common
 

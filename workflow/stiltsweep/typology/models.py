@@ -29,6 +29,9 @@ _SINGULAR = 1e-6
 known a thousand times as well as the rest would weigh for all of it."""
 
 _UNWEIGHED = "resamples and languages give the same lifts, but for what all languages share: they cannot be weighed"
+_EXACT = 1e-12
+"""Mean square of the weighted residuals below which there are none: what is left is rounding."""
+_UNVARIED = "lifts are exactly what types or numbers make of them: nothing is left to tell chance by"
 _UNTOLD = "the lineages at hand do not tell what varies between lineages from what varies within them"
 
 
@@ -96,6 +99,17 @@ class Problem:
             raise Undetermined(_UNWEIGHED)
         return found
 
+    def told(self, X: Array) -> Fit:
+        """Fit as `fitted` does, to test: residuals have to say what chance does.
+
+        Raises:
+          Undetermined: see `fitted`; or there are none (few languages whose lifts are counts of few examples can tie).
+        """
+        found = self.fitted(X)
+        if self.scaled(found) and found.knapp_hartung < _EXACT:
+            raise Undetermined(_UNVARIED)
+        return found
+
     @cached_property
     def null(self) -> Fit:
         """The fit without types or numbers."""
@@ -155,7 +169,7 @@ class Typed:
     @cached_property
     def fit(self) -> Fit:
         """The fit with types."""
-        return self.problem.fitted(self.dummies)
+        return self.problem.told(self.dummies)
 
     @property
     def blocks(self) -> NDArray[np.intp]:
@@ -255,7 +269,7 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
     if reason := _untold(X, typed.problem, "types"):
         return empty(reason)
     try:
-        found = typed.fit if covariate is None else typed.problem.fitted(X)
+        found = typed.fit if covariate is None else typed.problem.told(X)
     except Undetermined as error:
         return empty(str(error))
     p = found.X.shape[1]
@@ -305,7 +319,7 @@ def slope_terms(
     if reason:
         return row | {"reason": reason}
     try:
-        found = problem.fitted(X)
+        found = problem.told(X)
         null = problem.null if covariate is None and problem.random == LANGUAGES else None
     except Undetermined as error:
         return row | {"reason": str(error)}
