@@ -128,6 +128,16 @@ def test_cuts_are_counted(tmp_path: Path, commands: Path) -> None:
             assert float(row[at + 1]) == pytest.approx(100 * lost, abs=0.05)
 
 
+def test_what_comes_after_the_last_cell_is_measured(tmp_path: Path) -> None:
+    """Every step of the smallest part of a sweep on the hub, whose cells are made up, ends in a page."""
+    (tmp_path / "work").mkdir()
+    steps = _measured(tmp_path, "page", "--smallest", "--keep", str(tmp_path / "work"))["steps"]
+    assert [row["step"] for row in steps] == ["significance", "lift", "typology", "describe", "scores", "report"]
+    assert all(row["CPU, s"] > 0 and 0 < row["peak, GiB"] < 1 for row in steps) and steps[0]["jobs"] == 2
+    page = (tmp_path / "work" / "results" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "mnli" in page and "panx" in page
+
+
 def test_components_are_those_of_the_tests(tmp_path: Path) -> None:
     languages = ["en", "fi", "hu", "tr", "de", "ru", "es", "ar", "he"]
     synthetic.write_sweep(tmp_path, intermediates=("none", "pairs"), languages=languages, n=60)
@@ -135,7 +145,7 @@ def test_components_are_those_of_the_tests(tmp_path: Path) -> None:
     significance.main([*options, "--seeds", "0", "1", "2", "--languages", *languages, "--resamples", "200"])
     (wanted,) = json.loads((tmp_path / "significance/tiny/intent.json").read_text())["components"]["arms"].values()
     packaged = (ROOT / "workflow/catalog/components.csv").read_bytes()
-    _started(tmp_path, "components", "--results", str(tmp_path), "--name", "made up", "--output", "found.csv")
+    _started(tmp_path, "components", f"made up={tmp_path}", f"another={tmp_path}", "--output", "found.csv")
     with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["lift_of"] for row in rows] == ["one arm", "mean of arms"]
