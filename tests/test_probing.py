@@ -64,7 +64,7 @@ def test_what_is_not_written_as_feats_is_refused(text: str, tmp_path: Path) -> N
         records.write_rows(tmp_path / "x.parquet", "word_features", [row], tiny.about("t", "fi", []), labels=[])
 
 
-# Vámonos is vamos (let us go) and nos (us); al is a (to) and el (the): neither is below the other, and an ADP wins over a DET.
+# Vámonos is vamos (let us go) and nos (us); al is a (to) and el (the), neither of which is below the other.
 SPANISH = """# sent_id = s1
 1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
 1\tVamos\tir\tVERB\t_\tMood=Imp|Number=Plur\t0\troot\t_\t_
@@ -89,10 +89,62 @@ def test_words_of_treebanks_with_multi_word_tokens_and_empty_nodes(tmp_path: Pat
         *("Mood=Imp|Number=Plur", "Case=Acc,Dat|Number=Plur", "_", "Definite=Def|Number=Sing"),
         *("Gender=Masc|Number=Sing", "_"),
     ]
+    assert row["contracted"] == [True, True, True, True, False, False]
     source["words"] = "fused"
     (row,) = files.read(definition, "es")
     assert records.text_and_spans(row)[0] == "Vámonos al mar."
-    assert row["features"] == ["Mood=Imp|Number=Plur", "_", "Gender=Masc|Number=Sing", "_"]
+    # nos is the object of vamos and keeps its case to itself; al has what el says.
+    assert row["features"] == ["Mood=Imp|Number=Plur", "Definite=Def|Number=Sing", "Gender=Masc|Number=Sing", "_"]
+    assert row["contracted"] == [True, True, False, False]
+
+
+def fused(folder: Path, *words: str) -> str:
+    """Return the features of a multi-word token; a word is features, head and relation, then come a noun and a verb."""
+    parts = [*(word.split() for word in words), ["Case=Dat", f"{len(words) + 2}", "obl"], ["_", "0", "root"]]
+    lines = [f"1-{len(words)}\tx" + "\t_" * 8]
+    lines += [f"{n}\tx\tx\tX\t_\t{known}\t{head}\t{rel}\t_\t_" for n, (known, head, rel) in enumerate(parts, 1)]
+    (folder / "x.conllu").write_text("# sent_id = 1\n" + "\n".join(lines) + "\n\n")
+    source = {"type": "files", "root": str(folder), "format": "conllu", "splits": {"test": "x.conllu"}}
+    definition = {"kind": "word_features", "source": {**source, "words": "fused"}, "languages": {"de": {"test": 1}}}
+    (row,) = files.read(definition, "de")
+    assert row["tokens"] == ["x", "x", "x"] and row["features"][1:] == ["Case=Dat", "_"]
+    assert row["contracted"] == [True, False, False]
+    return str(row["features"][0])
+
+
+@pytest.mark.parametrize(
+    ("words", "features"),
+    [
+        # im: in and dem, both of the noun after them.
+        (("_ 3 case", "Case=Dat|Definite=Def|Gender=Masc|Number=Sing|PronType=Art 3 det"), "Case=Dat|Definite=Def|Gender=Masc|Number=Sing|PronType=Art"),
+        # I'm: what both say alike stands once.
+        (("Case=Nom|Number=Sing|Person=1 4 nsubj", "Mood=Ind|Number=Sing|Person=1 4 aux"), "Case=Nom|Mood=Ind|Number=Sing|Person=1"),
+        # Two as near to the root that do not agree: the number is left out.
+        (("Case=Nom|Number=Sing 4 nsubj", "Number=Plur|Tense=Past 4 aux"), "Case=Nom|Tense=Past"),
+        # Turkish üstündeler: the copula adds tense, and does not change the number of the word it belongs to.
+        (("Case=Loc|Number=Sing|Number[psor]=Sing 0 root", "Number=Plur|Tense=Pres 1 cop"), "Case=Loc|Number=Sing|Number[psor]=Sing|Tense=Pres"),
+        # Hebrew: the article of a noun, with a subtype of its relation; the pronoun behind a noun is its possessor.
+        (("Definite=Def 2 det:def", "Gender=Fem|Number=Sing 4 obj"), "Definite=Def|Gender=Fem|Number=Sing"),
+        (("Gender=Fem|Number=Sing 4 obj", "_ 3 case:gen", "Gender=Masc|Number=Sing|Person=3 1 nmod:poss"), "Gender=Fem|Number=Sing"),
+        # A preposition of a pronoun: the case of what governs adds to it, whichever is first.
+        (("AdpType=Prep 2 case", "Number=Sing|Person=3 4 obl"), "AdpType=Prep|Number=Sing|Person=3"),
+        (("_ 3 case", "_ 3 det"), "_"),
+        # What is not written as features comes whole, for the record's check to refuse.
+        (("Case=Nom 4 nsubj", "mood=Ind 4 aux"), "mood=Ind"),
+    ],
+)  # fmt: skip
+def test_a_multi_word_token_has_the_features_of_its_words(
+    tmp_path: Path, words: tuple[str, ...], features: str
+) -> None:
+    assert fused(tmp_path, *words) == features
+
+
+def test_contracted_words_are_counted() -> None:
+    rows = [{"contracted": [True, False, True]}, {"contracted": [False, True]}, {}]
+    asked = [words.Word(0, 0), words.Word(0, 1), words.Word(1, 1)]
+    assert words.count_contracted(asked, rows) == 2 and words.count_contracted([], rows) == 0
+    # The hub's rows do not say.
+    assert words.count_contracted([*asked, words.Word(2, 0)], rows) is None
 
 
 def test_space_after_out_of_misc() -> None:
@@ -530,6 +582,7 @@ def row(accuracy: float, **more: Any) -> Probe:
         "n_unseen": 0,
         "lexicon_accuracy": 55.0,
         "n_shared": 1,
+        "n_contracted": None,
         "random_accuracy": None,
         "classes": 2,
     }

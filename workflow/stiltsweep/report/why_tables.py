@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,11 +86,14 @@ def probes(results: Results) -> Table:
     accuracy, selectivity, forms, lexicon, untrained = (
         by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy", "random_accuracy")
     )
-    words: dict[str, list[int]] = {}
-    for one in found:
-        counts = words.setdefault(one.family, [0, 0])
-        counts[0] += one.n_test
-        counts[1] += one.n_shared
+    shared = _shares(
+        "Words that share a piece with a neighbour, and with it a vector",
+        ((one.family, one.n_test, one.n_shared) for one in found),
+    )
+    contracted = _shares(
+        'Words that are several in one ("im"), or one of those',
+        ((one.family, one.n_test, one.n_contracted) for one in found),
+    )
     peaks = []
     for place, curve in accuracy.items():
         before = accuracy.get((curve.checkpoint.reference, *place[1:]))
@@ -117,19 +120,30 @@ def probes(results: Results) -> Table:
     ]
     note = (
         "Means over features, then languages, then seeds, in points. list of forms: accuracy of the value that a form "
-        f"most often has, without a model.{_shared(words)} random weights: of the pretrained model's architecture, at "
-        "the same layer. selectivity: accuracy less that of a probe for "
+        f"most often has, without a model.{shared}{contracted} random weights: of the pretrained model's architecture, "
+        "at the same layer. selectivity: accuracy less that of a probe for "
         "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
         "stage), at that one's peak. Every feature and layer is in probes/probes.csv."
     )
     return Table.of("probes", "What probes find, by family", columns, peaks, note=note)
 
 
-def _shared(words: Mapping[str, Sequence[int]]) -> str:
-    """Say where words share sub-words, and so vectors, with their neighbours; empty where it is under 1% everywhere."""
+def _shares(what: str, counts: Iterable[tuple[str, int, int | None]]) -> str:
+    """Say of which families how much of the words is of some kind; empty where it is under 1% everywhere.
+
+    Args:
+      what: the kind.
+      counts: family, words, and those of the kind, None where it is not known.
+    """
+    words: dict[str, list[int]] = {}
+    for family, total, held in counts:
+        if held is not None:
+            found = words.setdefault(family, [0, 0])
+            found[0] += total
+            found[1] += held
     shares = {family: held / total for family, (total, held) in words.items() if family and total}
     said = [f"{percent(round(share, 2))} of {family} ones" for family, share in shares.items() if share >= 0.01]
-    return f" Words that share a piece with a neighbour, and with it a vector: {listed(said)}." if said else ""
+    return f" {what}: {listed(said)}." if said else ""
 
 
 def probe_gains(results: Results) -> Table:
