@@ -47,6 +47,8 @@ def probe(language: str, layer: int, accuracy: float, intermediate: str = "", se
         selectivity_high=1.0,
         n_unseen=10,
         lexicon_accuracy=45.0,
+        entropy=1.5,
+        information=0.7,
         random_accuracy=None if intermediate else 35.0,
         n_shared=5 if TABLE.value(language, "family") == "isolating" else 0,
         n_contracted={"de": 2, "es": 4, "ru": None}.get(language, 0),

@@ -144,6 +144,7 @@ def _probe_language(
             **asdict(score),
             "majority": linear.majority(feature),
             "lexicon_accuracy": lexicons[feature.name],
+            "entropy": linear.entropy(feature),
             "n_train": len(feature.train.words),
             "n_test": len(feature.test.words),
             "n_unseen": len(feature.unseen.words),

@@ -65,6 +65,10 @@ class Probe:
     n_contracted: int | None
     """Words of `accuracy` that are several in one ("im"), or, where those are read apart, one of them; empty where the
     data do not say."""
+    entropy: float
+    """Bits a word of `accuracy` that its value costs who knows how common the values are."""
+    information: float
+    """Of these bits those that the probe saves (V-information); below 0 where it misleads."""
     random_accuracy: float | None
     """`accuracy` with random weights of the same architecture; of the pretrained model alone."""
 

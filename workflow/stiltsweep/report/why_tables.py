@@ -71,6 +71,7 @@ class _Peak:
     gain: float | None
     lexicon: float
     untrained: float | None
+    information: float
 
 
 def probes(results: Results) -> Table:
@@ -83,8 +84,16 @@ def probes(results: Results) -> Table:
             for c in curves.curves(found, value, source=results.run.source)
         }
 
-    accuracy, selectivity, forms, lexicon, untrained = (
-        by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy", "random_accuracy")
+    accuracy, selectivity, forms, lexicon, untrained, bits = (
+        by_place(value)
+        for value in (
+            "accuracy",
+            "selectivity",
+            "form_accuracy",
+            "lexicon_accuracy",
+            "random_accuracy",
+            "information",
+        )
     )
     shared = _shares(
         "Words that share a piece with a neighbour, and with it a vector",
@@ -100,7 +109,8 @@ def probes(results: Results) -> Table:
         gain = curve.layers[before.peak] - before.height if before and before is not curve else None
         unseen = forms[place].layers[curve.peak] if place in forms else None
         nothing = untrained[place].layers[curve.peak] if place in untrained else None
-        peaks.append(_Peak(curve, selectivity[place], unseen, gain, lexicon[place].layers[curve.peak], nothing))
+        listed_forms, said = (one[place].layers[curve.peak] for one in (lexicon, bits))
+        peaks.append(_Peak(curve, selectivity[place], unseen, gain, listed_forms, nothing, said))
     columns = [
         Column("model", "model", choose=True, of=lambda peak: peak.curve.checkpoint.model),
         Column("stage", "stage", choose=True, of=lambda peak: peak.curve.checkpoint.stage),
@@ -111,6 +121,7 @@ def probes(results: Results) -> Table:
         Column("group", "group", choose=True, of=lambda peak: peak.curve.group),
         Column("peak", "layer of the peak", "count", of=lambda peak: peak.curve.peak),
         Column("accuracy", "accuracy there", "score", of=lambda peak: peak.curve.height),
+        Column("information", "bits a word", "number", of=lambda peak: round(peak.information, 3)),
         Column("lexicon", "list of forms", "score"),
         Column("untrained", "random weights", "score"),
         Column("selectivity", "selectivity", "score", of=lambda peak: peak.selectivity.layers[peak.curve.peak]),
@@ -119,7 +130,8 @@ def probes(results: Results) -> Table:
         Column("n_languages", "languages", "count", of=lambda peak: len(peak.curve.languages)),
     ]
     note = (
-        "Means over features, then languages, then seeds, in points. list of forms: accuracy of the value that a form "
+        "Means over features, then languages, then seeds, in points. bits a word: what the probe says of the value "
+        "beyond how common the values are. list of forms: accuracy of the value that a form "
         f"most often has, without a model.{shared}{contracted} random weights: of the pretrained model's architecture, "
         "at the same layer. selectivity: accuracy less that of a probe for "
         "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
