@@ -45,7 +45,8 @@ import synthetic  # noqa: E402
 from stiltsweep import typology  # noqa: E402
 from stiltsweep.files import write_json, write_text  # noqa: E402
 from stiltsweep.languages import Languages  # noqa: E402
-from stiltsweep.power.tests import Design, LiftTest, TypesTest, smallest  # noqa: E402
+from stiltsweep.power.lineages import stand  # noqa: E402
+from stiltsweep.power.tests import Design, LiftTest, TypesTest, pooled_variance, smallest  # noqa: E402
 from stiltsweep.significance import Settings, Statistics, compare, components, estimands, read, resample  # noqa: E402
 from stiltsweep.significance.analysis import Resampled  # noqa: E402
 from stiltsweep.significance.components import Components  # noqa: E402
@@ -470,7 +471,24 @@ def power(sweeps: int = 400, known: int = 1000) -> dict[str, Any]:
                     f"promised {promised:.1f}, had {had:.1f}"
                 )
                 print(f"  {[*found.items()][-1]}", flush=True)
+    for layouts in POOLED:
+        for sd in (1.0, 2.0):
+            promised, had, stands, both, apart = _pooled_power(layouts, sd, sweeps)
+            found[f"types {apart:.1f} apart: pooled over {' + '.join(layouts)} languages, sd {sd:g}"] = (
+                f"promised {promised:.1f}, had {had:.1f}; with lineages kept together as well {stands:.1f}, {both:.1f}"
+            )
+            print(f"  {[*found.items()][-1]}", flush=True)
     return found
+
+
+POOLED = (
+    ("default, 12",) * 3,
+    ("XNLI, 14", "MLQA, 6", "TyDi, 8"),
+    ("PAN-X, 39", "XNLI, 14", "MLQA, 6"),
+)
+"""Targets whose types are asked about together: the same languages in all, or some that single targets have."""
+SHARED = 0.5
+"""Share of the variance between languages that a language has in all of them."""
 
 
 def _of_all(condition: Condition, sweeps: int) -> list[dict[str, Any]]:
@@ -513,6 +531,44 @@ def _types_power(layout: str, sd: float, alpha: float, sweeps: int) -> tuple[flo
         p = omnibus(typed, typology.Settings(seed=sweep))["p"]
         hits.append(p is not None and p < alpha)
     return 100.0 * test.power(apart), 100.0 * float(np.mean(hits)), apart
+
+
+def _pooled_power(layouts: Sequence[str], sd: float, sweeps: int) -> list[float]:
+    """Return promised and had power (%) of the one test over all targets; both again for this and lineages; points."""
+    table = Languages.read([ROOT / "workflow" / "catalog" / "languages.csv"])
+    held = {f"target{place}": sorted(LAYOUTS[layout].split()) for place, layout in enumerate(layouts)}
+    codes = sorted({code for own in held.values() for code in own})
+    families, lineages = ({code: table.value(code, column) for code in codes} for column in ("family", "genealogy"))
+    names = sorted(set(families.values()))
+    sizes = tuple(list(families.values()).count(name) for name in names)
+    errors = 0.125 + 2 * (0.25 + 0.25) / 3  # as in `_types_power`
+    parts = dict.fromkeys(held, (SHARED * sd**2, (1.0 - SHARED) * sd**2 + errors))
+    targets = {code: [name for name in held if code in held[name]] for code in codes}
+    variance = pooled_variance(parts, targets, families)
+    test = TypesTest(sizes, variance, 0.05)
+    apart = smallest(test.power, 0.8) or 100.0
+    findable = [names[place] for place in test.findable]
+    error = pooled_variance(dict.fromkeys(held, (0.0, errors)), targets, families)
+    stands = stand(families, lineages, findable, (variance - error, error), apart, 0.05)
+    rng = np.random.default_rng([len(codes), len(layouts), round(10 * sd)])
+    single, both = [], []
+    for sweep in range(sweeps):
+        chosen = findable[sweep % len(findable)]
+        everywhere = {code: rng.normal(0.0, sd * SHARED**0.5) + apart * (families[code] == chosen) for code in codes}
+        blocks = [
+            _lifts(rng, own, np.array([everywhere[code] for code in own]), sd * (1.0 - SHARED) ** 0.5)
+            for own in held.values()
+        ]
+        observed = Observations.of(blocks, families)
+        settings = typology.Settings(permutations=999, seed=sweep)
+        p, kept = (
+            omnibus(Typed(Problem(observed, random, lineages), families), settings)["p"]
+            for random in (LANGUAGES_ALONE, LINEAGES)
+        )
+        single.append(p is not None and p < 0.05)
+        both.append(single[-1] and kept is not None and kept < 0.05)
+    had = [100.0 * float(np.mean(found)) for found in (single, both)]
+    return [100.0 * test.power(apart), had[0], 100.0 * (stands or 0.0), had[1], apart]
 
 
 def theory(repeats: int = 10_000, draws: int = 200) -> dict[str, Any]:

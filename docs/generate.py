@@ -29,6 +29,7 @@ TABLES = {
     "significance/benchmarks.csv": ("report/scores.py", "Score", "Benchmarks' scores as papers print them."),
     "significance/published.csv": ("report/scores.py", "Published", "Published scores beside ours."),
     "behaviour/failures.csv": ("behaviour.py", "Failures", "Failures by capability and language; only with such targets."),
+    "probes/probes.csv": ("probing/table.py", "Probe", "One row a checkpoint, language, feature, pooling and layer: [probes](probes.md)."),
     "diagnosis/{model}/{target}.csv": ("significance/buckets.py", "BucketLift", "Lifts by bucket of examples: [diagnosis](diagnosis.md)."),
 }  # fmt: skip
 _NOTE = "<!-- Written by docs/generate.py; edit what it reads, and run it again. -->\n"

@@ -13,7 +13,8 @@ from scipy import stats
 import synthetic
 from stiltsweep.config import resolve
 from stiltsweep.power import planning, sources, text
-from stiltsweep.power.tests import Design, LiftTest, TypesTest, _kept, least, smallest
+from stiltsweep.power.lineages import stand
+from stiltsweep.power.tests import Design, LiftTest, TypesTest, _kept, least, pooled_variance, smallest
 from stiltsweep.significance import Settings, Statistics, compare, components, estimands, resample
 from stiltsweep.significance.components import Components
 from stiltsweep.sweep import Sweep
@@ -85,6 +86,39 @@ def test_types_dealt_out_find_what_is_promised():
     assert _kept((12, 12, 12, 12), alpha) == 1.0
 
 
+def test_variance_of_a_lift_over_several_targets():
+    """By hand where every target has the same languages; and what targets with few languages add, and do not."""
+    types = dict(zip("abcdef", "xxxyyy", strict=True))
+    both = {code: ["s", "t"] for code in types}
+    assert pooled_variance({"s": (2.0, 3.0), "t": (2.0, 3.0)}, both, types) == pytest.approx(2.0 + 3.0 / 2)
+    # Nothing in common and unequal errors: the better known target counts more.
+    assert pooled_variance({"s": (0.0, 1.0), "t": (0.0, 4.0)}, both, types) == pytest.approx(1.0 / (1.0 + 0.25))
+    alone = pooled_variance({"s": (2.0, 3.0)}, {code: ["s"] for code in types}, types)
+    assert alone == pytest.approx(5.0)
+    # A language that is a target's only one is compared with nothing there.
+    more = {code: ["s", "t"] if code == "a" else ["s"] for code in types}
+    assert pooled_variance({"s": (2.0, 3.0), "t": (2.0, 3.0)}, more, types) == pytest.approx(5.0)
+    some = pooled_variance({"s": (2.0, 3.0), "t": (2.0, 3.0)}, {**both, "f": ["s"]}, types)
+    assert 3.5 < some < 5.0
+    # Each target has one type alone.
+    apart = {code: ["s"] if name == "x" else ["t"] for code, name in types.items()}
+    never = pooled_variance({"s": (2.0, 3.0), "t": (2.0, 3.0)}, apart, types)
+    assert never == np.inf and smallest(TypesTest((3, 3), never, 0.05).power, 0.8) is None
+    assert pooled_variance({"s": (0.0, 0.0)}, {code: ["s"] for code in types}, types) == 0.0
+
+
+def test_lineages_kept_together_find_less():
+    codes = [f"{number:02d}" for number in range(12)]
+    types = {code: "xyz"[number % 3] for number, code in enumerate(codes)}
+    asked = (["x", "y", "z"], (1.0, 0.5), 4.0, 0.05)
+    # Three lineages of each type, of one or two languages: all of an x's languages are found apart as often as not.
+    lineages = {code: f"{types[code]}{number // 3 % 3}" for number, code in enumerate(codes)}
+    assert 0.3 < stand(types, lineages, *asked) < 1.0
+    # A lineage a language adds nothing, and there is no such test; nor where each type is one lineage.
+    assert stand(types, {code: code for code in codes}, *asked) is None
+    assert stand(types, types, *asked) is None
+
+
 def test_more_is_more_power():
     some = parts(examples_own=100.0, agreement_own=500.0, runs_common=2.0, runs_own=3.0, examples_common=50.0)
 
@@ -142,6 +176,10 @@ def test_of_the_default_sweep(tmp_path):
     assert seen.smallest is not None and seen.single is not None and seen.single <= seen.smallest
     assert all(value is not None and value <= seen.smallest for value in seen.doubled.values())
     page = text.page(found)
+    # Two arms on one target are one question about types.
+    assert found.types[0].name == "all targets and arms"
+    if found.types[0].lineages is not None:
+        assert "both do in about" in page
     assert "Worth most here" in page and "nan" not in page
     one = planning.make(Sweep({**made.config, "seeds": [0]}, catalog))
     assert "one seed" in one.lifts[0].absent

@@ -65,7 +65,7 @@ def test_what_is_not_written_as_feats_is_refused(text: str, tmp_path: Path) -> N
         records.write_rows(tmp_path / "x.parquet", "word_features", [row], tiny.about("t", "fi", []), labels=[])
 
 
-# Vámonos is vamos (let us go) and nos (us); al is a (to) and el (the): neither is below the other, and an ADP wins over a DET.
+# Vámonos is vamos (let us go) and nos (us); al is a (to) and el (the), neither of which is below the other.
 SPANISH = """# sent_id = s1
 1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
 1\tVamos\tir\tVERB\t_\tMood=Imp|Number=Plur\t0\troot\t_\t_
@@ -90,10 +90,62 @@ def test_words_of_treebanks_with_multi_word_tokens_and_empty_nodes(tmp_path: Pat
         *("Mood=Imp|Number=Plur", "Case=Acc,Dat|Number=Plur", "_", "Definite=Def|Number=Sing"),
         *("Gender=Masc|Number=Sing", "_"),
     ]
+    assert row["contracted"] == [True, True, True, True, False, False]
     source["words"] = "fused"
     (row,) = files.read(definition, "es")
     assert records.text_and_spans(row)[0] == "Vámonos al mar."
-    assert row["features"] == ["Mood=Imp|Number=Plur", "_", "Gender=Masc|Number=Sing", "_"]
+    # nos is the object of vamos and keeps its case to itself; al has what el says.
+    assert row["features"] == ["Mood=Imp|Number=Plur", "Definite=Def|Number=Sing", "Gender=Masc|Number=Sing", "_"]
+    assert row["contracted"] == [True, True, False, False]
+
+
+def fused(folder: Path, *words: str) -> str:
+    """Return the features of a multi-word token; a word is features, head and relation, then come a noun and a verb."""
+    parts = [*(word.split() for word in words), ["Case=Dat", f"{len(words) + 2}", "obl"], ["_", "0", "root"]]
+    lines = [f"1-{len(words)}\tx" + "\t_" * 8]
+    lines += [f"{n}\tx\tx\tX\t_\t{known}\t{head}\t{rel}\t_\t_" for n, (known, head, rel) in enumerate(parts, 1)]
+    (folder / "x.conllu").write_text("# sent_id = 1\n" + "\n".join(lines) + "\n\n")
+    source = {"type": "files", "root": str(folder), "format": "conllu", "splits": {"test": "x.conllu"}}
+    definition = {"kind": "word_features", "source": {**source, "words": "fused"}, "languages": {"de": {"test": 1}}}
+    (row,) = files.read(definition, "de")
+    assert row["tokens"] == ["x", "x", "x"] and row["features"][1:] == ["Case=Dat", "_"]
+    assert row["contracted"] == [True, False, False]
+    return str(row["features"][0])
+
+
+@pytest.mark.parametrize(
+    ("words", "features"),
+    [
+        # im: in and dem, both of the noun after them.
+        (("_ 3 case", "Case=Dat|Definite=Def|Gender=Masc|Number=Sing|PronType=Art 3 det"), "Case=Dat|Definite=Def|Gender=Masc|Number=Sing|PronType=Art"),
+        # I'm: what both say alike stands once.
+        (("Case=Nom|Number=Sing|Person=1 4 nsubj", "Mood=Ind|Number=Sing|Person=1 4 aux"), "Case=Nom|Mood=Ind|Number=Sing|Person=1"),
+        # Two as near to the root that do not agree: the number is left out.
+        (("Case=Nom|Number=Sing 4 nsubj", "Number=Plur|Tense=Past 4 aux"), "Case=Nom|Tense=Past"),
+        # Turkish üstündeler: the copula adds tense, and does not change the number of the word it belongs to.
+        (("Case=Loc|Number=Sing|Number[psor]=Sing 0 root", "Number=Plur|Tense=Pres 1 cop"), "Case=Loc|Number=Sing|Number[psor]=Sing|Tense=Pres"),
+        # Hebrew: the article of a noun, with a subtype of its relation; the pronoun behind a noun is its possessor.
+        (("Definite=Def 2 det:def", "Gender=Fem|Number=Sing 4 obj"), "Definite=Def|Gender=Fem|Number=Sing"),
+        (("Gender=Fem|Number=Sing 4 obj", "_ 3 case:gen", "Gender=Masc|Number=Sing|Person=3 1 nmod:poss"), "Gender=Fem|Number=Sing"),
+        # A preposition of a pronoun: the case of what governs adds to it, whichever is first.
+        (("AdpType=Prep 2 case", "Number=Sing|Person=3 4 obl"), "AdpType=Prep|Number=Sing|Person=3"),
+        (("_ 3 case", "_ 3 det"), "_"),
+        # What is not written as features comes whole, for the record's check to refuse.
+        (("Case=Nom 4 nsubj", "mood=Ind 4 aux"), "mood=Ind"),
+    ],
+)  # fmt: skip
+def test_a_multi_word_token_has_the_features_of_its_words(
+    tmp_path: Path, words: tuple[str, ...], features: str
+) -> None:
+    assert fused(tmp_path, *words) == features
+
+
+def test_contracted_words_are_counted() -> None:
+    rows = [{"contracted": [True, False, True]}, {"contracted": [False, True]}, {}]
+    asked = [words.Word(0, 0), words.Word(0, 1), words.Word(1, 1)]
+    assert words.count_contracted(asked, rows) == 2 and words.count_contracted([], rows) == 0
+    # The hub's rows do not say.
+    assert words.count_contracted([*asked, words.Word(2, 0)], rows) is None
 
 
 def test_space_after_out_of_misc() -> None:
@@ -252,6 +304,10 @@ def test_a_planted_feature_is_found_at_its_layer_and_nowhere_else() -> None:
         assert scores[layer].ci_low < scores[layer].accuracy < scores[layer].ci_high
         assert abs(scores[layer].selectivity) < 10
         assert scores[layer].selectivity_low < 0 < scores[layer].selectivity_high
+    # Bits, of those that the values cost.
+    cost = linear.entropy(language.features[0])
+    assert 1.5 < cost < 1.6 and 0.95 * cost < scores[1].information < cost
+    assert max(abs(scores[layer].information) for layer in (0, 2)) < 0.15
     # Number is drawn at random, so there is nothing to find at any layer.
     assert max(score.accuracy for score in linear.score(vectors, language.features[1], language)) < 62
 
@@ -317,10 +373,80 @@ def test_the_probe_is_scikit_learns_ridge_classifier() -> None:
     for layer in vectors:
         scaler = StandardScaler().fit(layer[feature.train.words].astype(np.float64))
         other = RidgeClassifier(alpha=linear.PENALTY * len(feature.train.words))
-        for train, test, place in (("labels", "labels", 0), ("control", "control", 1)):
-            other.fit(scaler.transform(layer[feature.train.words]), getattr(feature.train, train))
-            right = other.predict(scaler.transform(layer[feature.test.words])) == getattr(feature.test, test)
-            assert (linear._answers(layer, feature)[place] == right).mean() > 0.99  # of a tie rounding may decide
+        answers = linear._answers(layer, feature)
+        for name, found in (("labels", answers.test), ("control", answers.control)):
+            other.fit(scaler.transform(layer[feature.train.words]), getattr(feature.train, name))
+            right = other.predict(scaler.transform(layer[feature.test.words])) == getattr(feature.test, name)
+            assert (found == right).mean() > 0.99  # of a tie rounding may decide
+
+
+def outputs_of(X: Any, labels: Any, values: int) -> tuple[Any, Any, Any, Any]:
+    """Train least squares on half of some words; return what `linear.information` takes of the others."""
+    from sklearn.linear_model import Ridge
+
+    n = len(X) // 2
+    fitted = Ridge(alpha=1.0).fit(X[:n], linear._indicators(labels[:n], values).astype(np.float64))
+    shares = np.bincount(labels[:n], minlength=values) / n
+    return fitted.predict(X[n:]), labels[n:], shares, np.arange(n) % 2 == 0
+
+
+@pytest.mark.parametrize(("apart", "rare"), [(0.0, 0.5), (0.0, 0.1), (0.5, 0.5), (1.0, 0.2), (1.0, 0.05), (3.0, 0.5)])
+def test_information_of_a_distribution_whose_information_is_known(apart: float, rare: float) -> None:
+    """Two normals, of which the log odds are linear, so that the family holds the truth; integrated by scipy."""
+    from scipy import integrate, stats
+
+    def density(x: float) -> float:
+        one, other = stats.norm.pdf(x, apart), stats.norm.pdf(x, -apart)
+        mixed = rare * one + (1 - rare) * other
+        return float(rare * one * np.log2(one / mixed) + (1 - rare) * other * np.log2(other / mixed))
+
+    known = integrate.quad(density, -10, 10, limit=200)[0]
+    rng = np.random.default_rng(11)
+    labels = (rng.random(16_000) < rare).astype(np.intp)
+    X = rng.normal(size=(16_000, 10))
+    X[:, 0] += apart * (2 * labels - 1)
+    assert linear.information(*outputs_of(X, labels, 2)) == pytest.approx(known, abs=0.025)
+
+
+def test_information_beside_the_cross_entropy_of_logistic_regression() -> None:
+    """Four values, of which one is rare: least squares says less of rare ones, so it is a lower bound, by a tenth here."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(4)
+    labels = rng.choice(4, size=8_000, p=[0.5, 0.3, 0.15, 0.05])
+    X = rng.normal(size=(8_000, 20)) + rng.normal(size=(4, 20))[labels] * 0.4
+    outputs, asked, shares, half = outputs_of(X, labels, 4)
+    chances = LogisticRegression(max_iter=1000).fit(X[:4000], labels[:4000]).predict_proba(X[4000:])
+    theirs = np.log2(chances[np.arange(4000), asked] / shares[asked]).mean()
+    found = linear.information(outputs, asked, shares, half)
+    assert 0.88 * theirs < found < 1.01 * theirs and theirs > 0.8
+
+
+def test_weights_of_information_are_those_of_the_highest_likelihood() -> None:
+    from scipy import optimize, special
+
+    rng = np.random.default_rng(2)
+    for values, n in ((2, 50), (3, 400), (3, 1)):
+        labels = rng.integers(values, size=n)
+        outputs = rng.normal(size=(n, values)) + 1.5 * np.eye(values)[labels]
+        shares = np.arange(1.0, values + 1) / np.arange(1.0, values + 1).sum()
+        wanted = np.eye(values)[labels] * n / (n + 1) + shares / (n + 1)
+
+        def loss(at: Any, outputs: Any = outputs, shares: Any = shares, wanted: Any = wanted) -> float:
+            tilted = at[0] * np.log(shares) + at[1] * outputs
+            return float(special.logsumexp(tilted, axis=1).sum() - (wanted * tilted).sum())
+
+        best = optimize.minimize(loss, [1.0, 0.0]).fun
+        assert loss(linear._weights(outputs, labels, shares)) == pytest.approx(best, abs=1e-5)
+    # Of nothing, nothing is learnt; of values as common as each other the first number says nothing.
+    assert linear._weights(np.zeros((0, 2)), np.zeros(0, dtype=np.intp), np.array([0.3, 0.7])) == (1.0, 0.0)
+    assert np.isfinite(linear._weights(np.eye(2), np.array([0, 1]), np.array([0.5, 0.5]))).all()
+
+
+def test_information_of_a_probe_that_is_always_right_is_nearly_all_there_is() -> None:
+    labels = np.arange(200) % 2
+    outputs, half = np.eye(2)[labels] * 2.0 - 1.0, np.arange(200) % 4 < 2
+    assert 0.9 < linear.information(outputs, labels, np.array([0.5, 0.5]), half) < 1.0
 
 
 def test_intervals_by_a_loop_over_the_same_draws() -> None:
@@ -530,7 +656,10 @@ def row(accuracy: float, **more: Any) -> Probe:
         "n_test": 6,
         "n_unseen": 0,
         "lexicon_accuracy": 55.0,
+        "entropy": 1.5,
+        "information": 0.5,
         "n_shared": 1,
+        "n_contracted": None,
         "random_accuracy": None,
         "classes": 2,
     }

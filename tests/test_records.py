@@ -65,7 +65,7 @@ def candidate(index: int, **changes: Any) -> dict[str, Any]:
 
 def word(index: int, **changes: Any) -> dict[str, Any]:
     row = {"id": f"{index}", "split": "test", "tokens": ["मैं", "घर"], "features": ["Case=Nom|Person=1", "_"]}
-    return row | {"space_after": None} | changes
+    return row | {"space_after": None, "contracted": None} | changes
 
 
 def plain(index: int, **changes: Any) -> dict[str, Any]:
@@ -111,6 +111,7 @@ FAULTS = [
     ("tagging", {"tags": ["P", "V"]}, "3 tokens but 2 tags"),
     ("tagging", {"space_after": [True]}, "3 tokens but 1 space_after marks"),
     ("tagging", {"tags": ["P", "V", "Q"]}, "tag 'Q' is not one of ['P', 'V']"),
+    ("word_features", {"contracted": [True]}, "2 tokens but 1 contracted marks"),
     ("span_qa", {"context": " "}, "context or question is empty"),
     ("span_qa", {"question": ""}, "context or question is empty"),
     ("span_qa", {"answers": [{"text": "เขียว", "start": 5}]}, "is not at offset 5"),

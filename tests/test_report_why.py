@@ -48,8 +48,11 @@ def probe(language: str, layer: int, accuracy: float, intermediate: str = "", se
         selectivity_high=1.0,
         n_unseen=10,
         lexicon_accuracy=45.0,
+        entropy=1.5,
+        information=0.7,
         random_accuracy=None if intermediate else 35.0,
         n_shared=5 if TABLE.value(language, "family") == "isolating" else 0,
+        n_contracted={"de": 2, "es": 4, "ru": None}.get(language, 0),
     )
 
 
@@ -193,6 +196,8 @@ def test_probes_are_summed_up(folder):
     assert (float(before["untrained"]), after["untrained"]) == (35.0, "")
     # Five of fifty words of isolating languages, and none of the others.
     assert "Words that share a piece with a neighbour, and with it a vector: 10% of isolating ones." in page
+    # 2 and 4 of 50 in German and Spanish; of Russian it is not known.
+    assert '"im"), or one of those: 6% of fusional ones.' in page.replace("&quot;", '"').replace("&#34;", '"')
     results = Results.read(read_run(folder / "report/run.json"), folder, folder / "significance/lift.csv")
     assert results.measured.probe_gains["tiny", "pairs", "fi"] == pytest.approx(2.0)
 

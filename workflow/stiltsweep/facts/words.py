@@ -26,6 +26,8 @@ def _tokens_fault(row: Row, beside: str) -> str:
 def _features_fault(row: Row, labels: set[str]) -> str:
     if fault := _tokens_fault(row, "features"):
         return fault
+    if row.get("contracted") is not None and len(row["contracted"]) != len(row["tokens"]):
+        return f"{len(row['tokens'])} tokens but {len(row['contracted'])} contracted marks"
     try:
         for text in row["features"]:
             feats.parse(text)
@@ -42,5 +44,11 @@ TAGGING = Facts(
 )
 # For probes; nothing is trained on them or predicted.
 WORD_FEATURES = Facts(
-    {"tokens": "list<string>", "features": "list<string>", "space_after": "list<bool>?"}, _features_fault
+    {
+        "tokens": "list<string>",
+        "features": "list<string>",
+        "space_after": "list<bool>?",
+        "contracted": "list<bool>?",
+    },
+    _features_fault,
 )

@@ -11,9 +11,22 @@ from typing import Any
 from ..arms import BASELINE
 from ..significance.controls import is_control
 from ..sweep import Sweep
+from ..typology.levels import lineages as lineages_of
 from . import sources
+from .lineages import stand
 from .sources import Known, Variances
-from .tests import MOST, Design, LiftTest, TypesTest, balanced, changed, language_variance, least, smallest
+from .tests import (
+    MOST,
+    Design,
+    LiftTest,
+    TypesTest,
+    balanced,
+    changed,
+    language_variance,
+    least,
+    pooled_variance,
+    smallest,
+)
 
 AXES = ("seeds", "languages", "examples")
 """What there can be more of."""
@@ -65,6 +78,9 @@ class Question:
     """Why there is no such test; empty where there is."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of types: type -> its languages."""
+    lineages: float | None = None
+    """Of all targets and arms: how often a type that lies apart by the smallest difference is found with lineages kept
+    together as well."""
 
 
 @dataclass(frozen=True)
@@ -227,23 +243,32 @@ def _pooled(sweep: Sweep, found: Known, alpha: float, wanted: float, effects: li
     targets = [target for target in sweep.languages if _arms(sweep, target) and _transfer(sweep, target)]
     designs = {target: _design(sweep, target, found.targets[target]) for target in targets}
     codes = sorted({code for target in targets for code in _transfer(sweep, target)})
+    types = {code: name for code in codes if (name := sweep.family(code))}
+    held = {code: [target for target in targets if code in sweep.languages[target]] for code in types}
     mean = sum(one.examples for one in designs.values()) / len(designs)
     first = designs[targets[0]]
     whole = replace(first, examples=mean, languages=len(codes))
 
-    def variance(one: Design) -> float:
-        # What a language has in all targets stays; the rest, and the errors, are averaged over the targets.
-        stays = apart = 0.0
+    def variance(one: Design, between: float = 1.0) -> float:
+        # What a language has in all targets stays; the rest, and the errors, are averaged over its targets.
+        parts = {}
         for target in targets:
             about = found.targets[target]
             own = replace(one, examples=designs[target].examples * one.examples / mean)
-            stays += found.shared * about.tau2
-            apart += language_variance(about.arms, own, (1.0 - found.shared) * about.tau2)
-        return stays / len(targets) + apart / len(targets) ** 2
+            apart = language_variance(about.arms, own, between * (1.0 - found.shared) * about.tau2)
+            parts[target] = (between * found.shared * about.tau2, apart)
+        return pooled_variance(parts, held, types)
 
     source = "; ".join(dict.fromkeys(found.targets[target].source for target in targets))
     sizes = _sizes(sweep, codes)
-    return _of_types("all targets and arms", sizes, whole, 1, source, variance, alpha, wanted, effects)
+    asked = _of_types("all targets and arms", sizes, whole, 1, source, variance, alpha, wanted, effects)
+    if asked.seen.smallest is None:
+        return asked
+    lineages = lineages_of(sweep.catalog.languages, types)
+    findable = [list(sizes)[place] for place in TypesTest(tuple(sizes.values()), 1.0, alpha).findable]
+    error = variance(whole, 0.0)
+    kept = stand(types, lineages, findable, (max(0.0, variance(whole) - error), error), asked.seen.smallest, alpha)
+    return replace(asked, lineages=kept)
 
 
 def _of_types(

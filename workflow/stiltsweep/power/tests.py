@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -177,6 +177,42 @@ def language_variance(parts: Components, design: Design, tau2: float) -> float:
     n, runs = design.examples, design.seeds
     own = (max(0.0, parts.examples_own) + max(0.0, parts.agreement_own) / runs) / n
     return tau2 + own + max(0.0, parts.runs_own) / runs
+
+
+def pooled_variance(
+    targets: Mapping[str, tuple[float, float]], held: Mapping[str, Sequence[str]], types: Mapping[str, str]
+) -> float:
+    """Return the variance of a language's lift over several targets around its type's mean, if all were as well known.
+
+    It gives the types' differences the precision that they have with every language in its own targets, a mean over
+    types: a language that few targets have is known less well, and is compared only with the others of these targets,
+    since every target has a mean of its own.
+
+    Args:
+      targets: target -> variance that a language has in all targets alike, and in that target alone.
+      held: language -> the targets that have it.
+      types: language -> type.
+    """
+    names, codes = list(targets), list(held)
+    lifts = [(names.index(name), place) for place, code in enumerate(codes) for name in held[code]]
+    stays, apart = (np.array([targets[names[at]][part] for at, _ in lifts]) for part in (0, 1))
+    if not (stays + apart).any():
+        return 0.0
+    owners = np.eye(len(codes))[[place for _, place in lifts]]
+    means = np.eye(len(names))[[at for at, _ in lifts]]
+    means = means[:, means.any(axis=0)]
+    common = owners * np.sqrt(stays)[:, None]
+    # A part that is 0 is made very small, for the matrix has to have an inverse.
+    weights = np.linalg.inv(common @ common.T + np.diag(np.maximum(apart, 1e-9 * (stays + apart).max())))
+    weighed = weights @ means
+    precision = owners.T @ (weights - weighed @ np.linalg.solve(means.T @ weighed, weighed.T)) @ owners
+    wanted = had = 0.0
+    for kind in sorted({types[code] for code in codes}):
+        of_kind = np.array([types[code] == kind for code in codes], dtype=np.float64)
+        wanted += of_kind.sum() * (1.0 - of_kind.mean())
+        had += float(of_kind @ precision @ of_kind)
+    # Where every target has one type alone, types and targets cannot be told apart.
+    return float(wanted / had) if had > 1e-9 * precision.trace() else math.inf
 
 
 def smallest(power: Callable[[float], float], wanted: float) -> float | None:

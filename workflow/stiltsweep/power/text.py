@@ -49,6 +49,13 @@ def _section(questions: Sequence[Question], what: str, languages: str) -> list[s
     if most := Counter(one.seen.worth_most for one in questions if one.seen.worth_most).most_common(1):
         found.append(f"Worth most here: more {most[0][0]}.")
     found += [f"{one.name}: {one.absent}." for one in questions if one.absent]
+    found += [
+        f"{one.name}: that the lift depends on the type is said where the test that keeps lineages together finds it, "
+        f"too; with one type {_points(one.seen.smallest)} points above the others both do in about "
+        f"{round(100 * one.lineages)}% of sweeps."
+        for one in questions
+        if one.lineages is not None
+    ]
     found += [f"Needed for a {what} of so many points, corrected, if the rest stays:"] if needed else []
     return [*found, table(heads_needed, needed)] if needed else found
 

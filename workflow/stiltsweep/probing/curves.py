@@ -22,6 +22,7 @@ VALUES = (
     "majority",
     "lexicon_accuracy",
     "random_accuracy",
+    "information",
 )
 """Columns that can be summed up."""
 ALL = "all"

@@ -18,7 +18,7 @@ from ..models.load import Source, TaskModel, build, randomise, vocabulary
 from ..models.tokenizer import Tokenizer
 from ..records import data_of, read_rows
 from . import linear, representations
-from .words import Language, Selection, choose_sentences, choose_words
+from .words import Language, Selection, choose_sentences, choose_words, count_contracted
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,7 @@ def _probe_language(
     lexicons = {feature.name: linear.lexicon(feature, language) for feature in language.features}
     asked = {feature.name: [language.words[at] for at in feature.test.words] for feature in language.features}
     shared = {name: sum(encoded[one.sentence].shares(one.place) for one in words) for name, words in asked.items()}
+    contracted = {name: count_contracted(words, language.sentences) for name, words in asked.items()}
     vectors = representations.vectors(model, encoded, language.words, settings["pooling"], settings["batch_tokens"])
     return [
         {
@@ -143,10 +144,12 @@ def _probe_language(
             **asdict(score),
             "majority": linear.majority(feature),
             "lexicon_accuracy": lexicons[feature.name],
+            "entropy": linear.entropy(feature),
             "n_train": len(feature.train.words),
             "n_test": len(feature.test.words),
             "n_unseen": len(feature.unseen.words),
             "n_shared": shared[feature.name],
+            "n_contracted": contracted[feature.name],
             "classes": len(feature.values),
             "random_accuracy": None,
         }

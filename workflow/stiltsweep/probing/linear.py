@@ -15,13 +15,14 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..resampling.draws import Counts
 from ..resampling.intervals import percentile
-from .words import Examples, Feature, Language, form
+from .words import Examples, Feature, Language, form, share
 
 Vectors = NDArray[np.float32]
 
@@ -50,6 +51,8 @@ class Score:
     """Accuracy less control accuracy."""
     selectivity_low: float
     selectivity_high: float
+    information: float
+    """Bits a word of `accuracy` that the probe says of its value, beyond how common the values are."""
 
 
 def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]:
@@ -61,13 +64,16 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
       language: whose it is.
     """
     right = [_answers(layer, feature) for layer in vectors]
-    hits = np.stack([answers for answers, _, _ in right]).astype(np.float64)
-    control = np.stack([answers for _, answers, _ in right]).astype(np.float64)
+    hits = np.stack([answers.test for answers in right]).astype(np.float64)
+    control = np.stack([answers.control for answers in right]).astype(np.float64)
     sentences = np.array([language.words[at].sentence for at in feature.test.words], dtype=np.intp)
     identities = [row["id"] for row in language.sentences]
     of_accuracy, of_selectivity = intervals(hits, control, sentences, identities)
+    half = np.array([share("calibrated", identities[number]) < 0.5 for number in sentences])
+    shares = np.bincount(feature.train.labels, minlength=len(feature.values)) / len(feature.train.labels)
     found = []
-    for layer, (_, _, unseen) in enumerate(right):
+    for layer, answers in enumerate(right):
+        unseen = answers.unseen
         accuracy, remembered = 100 * float(hits[layer].mean()), 100 * float(control[layer].mean())
         found.append(
             Score(
@@ -80,6 +86,7 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
                 selectivity=accuracy - remembered,
                 selectivity_low=float(of_selectivity[layer, 0]),
                 selectivity_high=float(of_selectivity[layer, 1]),
+                information=information(answers.outputs, feature.test.labels, shares, half),
             )
         )
     return found
@@ -87,7 +94,7 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
 
 def accuracies(vectors: Vectors, feature: Feature) -> list[float]:
     """Return `Score.accuracy` of every layer, and nothing else of it."""
-    return [100 * float(_answers(layer, feature)[0].mean()) for layer in vectors]
+    return [100 * float(_answers(layer, feature).test.mean()) for layer in vectors]
 
 
 def majority(feature: Feature) -> float:
@@ -121,23 +128,119 @@ def lexicon(feature: Feature, language: Language) -> float:
     return 100 * right / len(feature.test.labels)
 
 
+def entropy(feature: Feature) -> float:
+    """Return the bits a word of `Score.accuracy` that its value costs who knows the values' shares in training."""
+    shares = np.bincount(feature.train.labels, minlength=len(feature.values)) / len(feature.train.labels)
+    return round(float(-np.log2(shares[feature.test.labels]).mean()), _PLACES)
+
+
+_PLACES = 4
+"""Decimals of bits; those after them depend on the machine's order of sums."""
+_STEPS = 50
+
+
+def information(
+    outputs: NDArray[np.float64], labels: NDArray[np.intp], shares: NDArray[np.float64], half: NDArray[np.bool_]
+) -> float:
+    """Return the V-information (bits a word) that a probe's outputs hold of the labels: Xu et al. 2020.
+
+    Of the probabilities softmax(t log shares + s outputs), with two numbers for all words: 1 and 0 say nothing but the
+    shares, and the second is what makes scores of least squares probabilities. They are fitted on one half of the
+    sentences and used on the other, and the other way round, so that no word has a part in its own probability.
+
+    Args:
+      outputs: (words, values) of a probe for indicators of 1 and -1.
+      labels: (words,) the true values.
+      shares: (values,) of the values in training; none is zero.
+      half: (words,) which half a word belongs to.
+    """
+    known = np.log(shares)
+    gained = np.zeros(len(labels))
+    for chosen in (half, ~half):
+        of_shares, of_outputs = _weights(outputs[~chosen], labels[~chosen], shares)
+        mine = labels[chosen]
+        tilted = of_shares * known + of_outputs * outputs[chosen]
+        own = np.take_along_axis(tilted, mine[:, None], axis=1)[:, 0]
+        gained[chosen] = own - logsumexp(tilted, axis=1) - known[mine]
+    return round(float(gained.mean()) / math.log(2.0), _PLACES)
+
+
+def _weights(
+    outputs: NDArray[np.float64], labels: NDArray[np.intp], shares: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the two numbers of `information` of the highest likelihood, by Newton's steps.
+
+    As if one word more had been seen whose value is anybody's guess: else they would be endless where all are right.
+    """
+    n, known = len(labels), np.log(shares)
+    guess = 1.0 / (n + 1)
+    weights, reached = np.array([1.0, 0.0]), -math.inf
+    seen = np.bincount(labels, minlength=len(shares))
+    # Of the labels, with the word more among them, all that the likelihood needs.
+    wanted = (1.0 - guess) * np.array([seen @ known, outputs[np.arange(n), labels].sum()])
+    wanted += guess * np.array([n * (shares @ known), (outputs @ shares).sum()])
+    step = np.zeros(2)
+    for _ in range(_STEPS):
+        tilted = (weights[0] + step[0]) * known + (weights[1] + step[1]) * outputs
+        top = tilted.max(axis=1, keepdims=True, initial=-math.inf)
+        chances = np.exp(tilted - top)
+        sums = chances.sum(axis=1)
+        new = float(wanted @ (weights + step) - np.log(sums).sum() - top.sum())
+        small = np.abs(step).max() < _SMALL * (1.0 + np.abs(weights).max())
+        if new < reached and not small:
+            step = step / 2.0
+            continue
+        weights, reached = weights + step, new
+        if small and step.any():
+            break
+        chances /= sums[:, None]
+        weighted = chances * outputs
+        means = np.stack([chances @ known, weighted.sum(axis=1)])
+        cross = float((weighted @ known).sum())
+        squares = np.array([[float((chances @ known**2).sum()), cross], [cross, float((weighted * outputs).sum())]])
+        # Of values as common as each other the first number changes nothing, and the matrix alone has no inverse.
+        curve = squares - means @ means.T + 1e-9 * (n + 1) * np.eye(2)
+        step = np.linalg.solve(curve, wanted - means.sum(axis=1))
+    return float(weights[0]), float(weights[1])
+
+
+_SMALL = 1e-5
+"""Of a step that changes no decimal that is kept."""
+
+
 Right = NDArray[np.bool_]
 
 
-def _answers(vectors: Vectors, feature: Feature) -> tuple[Right, Right, Right]:
-    """Return which answers are right: held-out sentences, the control there, held-out forms."""
+@dataclass(frozen=True)
+class _Answers:
+    test: Right
+    """Which words of held-out sentences are right."""
+    control: Right
+    """The same of the control."""
+    unseen: Right
+    """Of held-out forms."""
+    outputs: NDArray[np.float64]
+    """(words of held-out sentences, values)."""
+
+
+def _answers(vectors: Vectors, feature: Feature) -> _Answers:
+    """Train a probe and its control, and ask both."""
     train, values = feature.train, len(feature.values)
     probe = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * len(train.words), solver="cholesky"))
     probe.fit(vectors[train.words], np.hstack([_indicators(train.labels, values), _indicators(train.control, values)]))
 
-    def answers(examples: Examples) -> tuple[Right, Right]:
-        if not len(examples.words):
-            return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
-        outputs = probe.predict(vectors[examples.words])
-        real, control = outputs[:, :values], outputs[:, values:]
-        return real.argmax(1) == examples.labels, control.argmax(1) == examples.control
-
-    return *answers(feature.test), answers(feature.unseen)[0]
+    outputs = probe.predict(vectors[feature.test.words])
+    real, control = outputs[:, :values], outputs[:, values:]
+    unseen = np.zeros(0, dtype=np.bool_)
+    if len(feature.unseen.words):
+        others = probe.predict(vectors[feature.unseen.words])[:, :values]
+        unseen = others.argmax(1) == feature.unseen.labels
+    return _Answers(
+        real.argmax(1) == feature.test.labels,
+        control.argmax(1) == feature.test.control,
+        unseen,
+        real.astype(np.float64),
+    )
 
 
 def _indicators(labels: NDArray[np.intp], values: int) -> Vectors:

@@ -26,31 +26,49 @@ class Probe:
     training: str
     """What a target checkpoint was trained on; empty for the other stages."""
     seed: int | None
-    """None for the pretrained model."""
+    """Empty for the pretrained model."""
     task: str
     language: str
     family: str
     feature: str
     pooling: str
     layer: int
+    """0: the embeddings' output."""
     accuracy: float
+    """Share of words of held-out sentences that are right."""
     ci_low: float
     ci_high: float
+    """Interval of `accuracy` over sentences."""
     form_accuracy: float | None
+    """The same of words whose form is held out too; empty where there are none."""
     control_accuracy: float
+    """That of a probe trained on random values of word forms, on the words of `accuracy`."""
     selectivity: float
+    """`accuracy` less `control_accuracy`."""
     majority: float
+    """Accuracy of always giving the value most often trained on."""
     n_train: int
+    """Words trained on."""
     n_test: int
+    """Words of `accuracy`."""
     classes: int
+    """Values of the feature."""
     selectivity_low: float
     selectivity_high: float
+    """Interval of `selectivity` over sentences."""
     n_unseen: int
     """Words of `form_accuracy`."""
     lexicon_accuracy: float
     """Of a list of word forms, without a model, on the words of `accuracy`."""
     n_shared: int
     """Words of `accuracy` that share a sub-word with another word."""
+    n_contracted: int | None
+    """Words of `accuracy` that are several in one ("im"), or, where those are read apart, one of them; empty where the
+    data do not say."""
+    entropy: float
+    """Bits a word of `accuracy` that its value costs who knows how common the values are."""
+    information: float
+    """Of these bits those that the probe saves (V-information); below 0 where it misleads."""
     random_accuracy: float | None
     """`accuracy` with random weights of the same architecture; of the pretrained model alone."""
 

@@ -184,6 +184,17 @@ def choose_words(sentences: Sequence[Row], selection: Selection, seen: Sequence[
     return Language(sentences, everything, features, skipped)
 
 
+def count_contracted(words: Sequence[Word], sentences: Sequence[Row]) -> int | None:
+    """Return how many words are several in one, or one of those; None where the rows do not say of every sentence."""
+    count = 0
+    for word in words:
+        marks = sentences[word.sentence].get("contracted")
+        if marks is None:
+            return None
+        count += marks[word.place]
+    return count
+
+
 @dataclass(frozen=True)
 class _Chosen:
     values: tuple[str, ...]

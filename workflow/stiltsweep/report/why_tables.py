@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,7 @@ class _Peak:
     gain: float | None
     lexicon: float
     untrained: float | None
+    information: float
 
 
 def probes(results: Results) -> Table:
@@ -83,21 +84,33 @@ def probes(results: Results) -> Table:
             for c in curves.curves(found, value, source=results.run.source)
         }
 
-    accuracy, selectivity, forms, lexicon, untrained = (
-        by_place(value) for value in ("accuracy", "selectivity", "form_accuracy", "lexicon_accuracy", "random_accuracy")
+    accuracy, selectivity, forms, lexicon, untrained, bits = (
+        by_place(value)
+        for value in (
+            "accuracy",
+            "selectivity",
+            "form_accuracy",
+            "lexicon_accuracy",
+            "random_accuracy",
+            "information",
+        )
     )
-    words: dict[str, list[int]] = {}
-    for one in found:
-        counts = words.setdefault(one.family, [0, 0])
-        counts[0] += one.n_test
-        counts[1] += one.n_shared
+    shared = _shares(
+        "Words that share a piece with a neighbour, and with it a vector",
+        ((one.family, one.n_test, one.n_shared) for one in found),
+    )
+    contracted = _shares(
+        'Words that are several in one ("im"), or one of those',
+        ((one.family, one.n_test, one.n_contracted) for one in found),
+    )
     peaks = []
     for place, curve in accuracy.items():
         before = accuracy.get((curve.checkpoint.reference, *place[1:]))
         gain = curve.layers[before.peak] - before.height if before and before is not curve else None
         unseen = forms[place].layers[curve.peak] if place in forms else None
         nothing = untrained[place].layers[curve.peak] if place in untrained else None
-        peaks.append(_Peak(curve, selectivity[place], unseen, gain, lexicon[place].layers[curve.peak], nothing))
+        listed_forms, said = (one[place].layers[curve.peak] for one in (lexicon, bits))
+        peaks.append(_Peak(curve, selectivity[place], unseen, gain, listed_forms, nothing, said))
     columns = [
         Column("model", "model", choose=True, of=lambda peak: peak.curve.checkpoint.model),
         Column("stage", "stage", choose=True, of=lambda peak: peak.curve.checkpoint.stage),
@@ -108,6 +121,7 @@ def probes(results: Results) -> Table:
         Column("group", "group", choose=True, of=lambda peak: peak.curve.group),
         Column("peak", "layer of the peak", "count", of=lambda peak: peak.curve.peak),
         Column("accuracy", "accuracy there", "score", of=lambda peak: peak.curve.height),
+        Column("information", "bits a word", "number", of=lambda peak: round(peak.information, 3)),
         Column("lexicon", "list of forms", "score"),
         Column("untrained", "random weights", "score"),
         Column("selectivity", "selectivity", "score", of=lambda peak: peak.selectivity.layers[peak.curve.peak]),
@@ -116,20 +130,32 @@ def probes(results: Results) -> Table:
         Column("n_languages", "languages", "count", of=lambda peak: len(peak.curve.languages)),
     ]
     note = (
-        "Means over features, then languages, then seeds, in points. list of forms: accuracy of the value that a form "
-        f"most often has, without a model.{_shared(words)} random weights: of the pretrained model's architecture, at "
-        "the same layer. selectivity: accuracy less that of a probe for "
+        "Means over features, then languages, then seeds, in points. bits a word: what the probe says of the value "
+        "beyond how common the values are. list of forms: accuracy of the value that a form "
+        f"most often has, without a model.{shared}{contracted} random weights: of the pretrained model's architecture, "
+        "at the same layer. selectivity: accuracy less that of a probe for "
         "random labels of word forms. gain: on the checkpoint before (for targets: on the one without an intermediate "
         "stage), at that one's peak. Every feature and layer is in probes/probes.csv."
     )
     return Table.of("probes", "What probes find, by family", columns, peaks, note=note)
 
 
-def _shared(words: Mapping[str, Sequence[int]]) -> str:
-    """Say where words share sub-words, and so vectors, with their neighbours; empty where it is under 1% everywhere."""
+def _shares(what: str, counts: Iterable[tuple[str, int, int | None]]) -> str:
+    """Say of which families how much of the words is of some kind; empty where it is under 1% everywhere.
+
+    Args:
+      what: the kind.
+      counts: family, words, and those of the kind, None where it is not known.
+    """
+    words: dict[str, list[int]] = {}
+    for family, total, held in counts:
+        if held is not None:
+            found = words.setdefault(family, [0, 0])
+            found[0] += total
+            found[1] += held
     shares = {family: held / total for family, (total, held) in words.items() if family and total}
     said = [f"{percent(round(share, 2))} of {family} ones" for family, share in shares.items() if share >= 0.01]
-    return f" Words that share a piece with a neighbour, and with it a vector: {listed(said)}." if said else ""
+    return f" {what}: {listed(said)}." if said else ""
 
 
 def probe_gains(results: Results) -> Table:

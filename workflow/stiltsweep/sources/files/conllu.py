@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ... import feats
 from ...errors import UserError
 from .text import blocks
 
 _WORDS = {"id": "sent_id", "tokens": "tokens", "space_after": "space_after"}
-COLUMNS = {"tagging": {**_WORDS, "tags": "upos"}, "word_features": {**_WORDS, "features": "feats"}}
+COLUMNS = {
+    "tagging": {**_WORDS, "tags": "upos"},
+    "word_features": {**_WORDS, "features": "feats", "contracted": "contracted"},
+}
 
 PRECEDENCE: Sequence[str] = (
     *("VERB", "NOUN", "PROPN", "PRON", "ADJ", "NUM", "ADV", "INTJ"),
@@ -23,15 +27,18 @@ OF_LANGUAGES: Mapping[str, Sequence[str]] = {
     "it": ["VERB", "AUX", "ADV", "PRON", "ADP", "DET", "INTJ"],
 }
 """The lists that it has for single languages. It stops at a tag that its list lacks; here such a tag comes last."""
+FUNCTION_WORDS = frozenset(("aux", "case", "clf", "cop", "det", "mark"))
+"""Relations of function words, which say of the word above them what other languages say by its ending."""
 _FIELDS = 10
 _NO_SPACE = "SpaceAfter=No"
 
 
 def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line of its first token, sentence): tokens, upos, xpos, feats, space_after, every `# key = value` comment.
+    """Yield (line of its first token, sentence): tokens, upos, xpos, feats, space_after, contracted, and comments.
 
-    Empty nodes (8.1) are no words of the sentence and are left out. Multi-word tokens (3-4) either give way to their
-    syntactic words (no space between those) or replace them (`words: fused`).
+    Comments are `# key = value`. Empty nodes (8.1) are no words of the sentence and are left out. Multi-word tokens
+    (3-4) either give way to their syntactic words (no space between those) or replace them (`words: fused`);
+    `contracted` is true of what comes of them either way.
 
     Raises:
       UserError: a line has another number of columns, or the words are not numbered from 1; names file and line.
@@ -76,9 +83,9 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
         yield first, sentence
 
 
-_Token = tuple[str, str, str, str, bool]
-"""Form, UPOS, XPOS, FEATS, whether a space follows."""
-_NAMES = ("tokens", "upos", "xpos", "feats", "space_after")
+_Token = tuple[str, str, str, str, bool, bool]
+"""Form, UPOS, XPOS, FEATS, whether a space follows, whether it is a multi-word token or of one."""
+_NAMES = ("tokens", "upos", "xpos", "feats", "space_after", "contracted")
 
 
 def _space(misc: str) -> bool:
@@ -87,29 +94,60 @@ def _space(misc: str) -> bool:
 
 def _syntactic(words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]]) -> list[_Token]:
     spaces = [_space(word[9]) for word in words]
+    contracted = [False] * len(words)
     for start, end, token in spans:
         spaces[start - 1 : end] = [False] * (end - start) + [_space(token[9])]
-    return [_token(word, space) for word, space in zip(words, spaces, strict=True)]
+        contracted[start - 1 : end] = [True] * (end - start + 1)
+    return [_token(*one) for one in zip(words, spaces, contracted, strict=True)]
 
 
-def _token(word: Sequence[str], space: bool) -> _Token:
-    return word[1], word[3], word[4], word[5], space
+def _token(word: Sequence[str], space: bool, contracted: bool) -> _Token:
+    return word[1], word[3], word[4], word[5], space, contracted
 
 
 def _fused(
     words: Sequence[list[str]], spans: Sequence[tuple[int, int, list[str]]], precedence: Sequence[str]
 ) -> list[_Token]:
-    """Replace the words of each multi-word token by the token, with tag and features of its word nearest the root."""
+    """Replace the words of each multi-word token by the token, with the tag of its word nearest the root."""
     above = _ancestors(words) if spans else []
     ranks = {tag: rank for rank, tag in enumerate(precedence)}
     tokens: list[_Token] = []
     done = 0
     for start, end, token in spans:
-        tokens += [_token(w, _space(w[9])) for w in words[done : start - 1]]
+        tokens += [_token(w, _space(w[9]), False) for w in words[done : start - 1]]
         head = min(range(start - 1, end), key=lambda i: (above[i], ranks.get(words[i][3], len(ranks)), i))
-        tokens.append((token[1], *_token(words[head], _space(token[9]))[1:]))
+        found = _features(words[start - 1 : end], above[start - 1 : end])
+        tokens.append((token[1], words[head][3], words[head][4], found, _space(token[9]), True))
         done = end
-    return tokens + [_token(w, _space(w[9])) for w in words[done:]]
+    return tokens + [_token(w, _space(w[9]), False) for w in words[done:]]
+
+
+def _features(parts: Sequence[list[str]], above: Sequence[int]) -> str:
+    """Return the features of a multi-word token.
+
+    Those of its words, each from the one nearest to the root that has it, so that "im" is in the dative as its "dem"
+    is; none where words as near say otherwise. Words that depend on another one of the token without being its function
+    words are passed over: an object or a possessor ("his" of "his house") has a number and a person of its own.
+
+    Args:
+      parts: its words.
+      above: of each, from how many nodes it can be reached (`_ancestors`).
+    """
+    inside = {part[0] for part in parts}
+    said: dict[str, dict[int, set[str]]] = {}
+    for part, depth in zip(parts, above, strict=True):
+        if part[6] in inside and part[7].partition(":")[0] not in FUNCTION_WORDS:
+            continue
+        try:
+            known = feats.parse(part[5])
+        except ValueError:
+            return part[5]  # whoever needs features refuses it by its text
+        for name, value in known.items():
+            said.setdefault(name, {}).setdefault(depth, set()).add(value)
+    nearest = {name: by_depth[min(by_depth)] for name, by_depth in said.items()}
+    sure = {name: value for name, values in nearest.items() if len(values) == 1 for value in values}
+    # Names in the order of the format, whatever their case.
+    return "|".join(f"{name}={sure[name]}" for name in sorted(sure, key=str.lower)) or feats.NONE
 
 
 def _ancestors(words: Sequence[list[str]]) -> list[int]:
