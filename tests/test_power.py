@@ -107,7 +107,7 @@ def test_variance_of_a_lift_over_several_targets():
     assert pooled_variance({"s": (0.0, 0.0)}, {code: ["s"] for code in types}, types) == 0.0
 
 
-def test_lineages_kept_together_find_less():
+def test_lineages_kept_together_find_less() -> None:
     codes = [f"{number:02d}" for number in range(12)]
     types = {code: "xyz"[number % 3] for number, code in enumerate(codes)}
     asked = (["x", "y", "z"], (1.0, 0.5), 4.0, 0.05)
