@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import regex
 
 from stiltsweep import catalog, sources
 from stiltsweep.catalog import Task
@@ -150,6 +151,32 @@ def test_answers_are_whole_words_and_stand_once(language: str) -> None:
             assert len(row["context"].split()) < 60
     # More than half of the questions there are, in every language: Turkish or Thai do not get an easier set.
     assert len({row["question"] for row in of_split(found, "test")}) > len(asked) / 2
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_command_of_a_log_answers(language: str) -> None:
+    source = TARGETS["qa"].definition["source"]
+    size = 3 * source["sizes"]["test"]
+    label = {
+        s.text: s.label for s in home_assistant.sample(language, source["intents"], "test", size, "questions", set())
+    }
+    for row in rows("qa", language):
+        (answer,) = row["answers"]
+        assert len(regex.findall(rf"(?<!\d){regex.escape(answer['text'])}(?!\d)", row["context"])) == 1
+        at = row["context"].count(" / ", 0, answer["start"])
+        commands_of_log = row["context"].split(" / ")
+        asked_of = label[commands_of_log.pop(at)]
+        assert row["question"] in source["questions"][asked_of].values()
+        assert not {label[text] for text in commands_of_log} & {asked_of, *source["fits_too"].get(asked_of, ())}
+
+
+def test_a_word_is_known_in_all_its_forms() -> None:
+    turkish, korean = home_assistant.grammar("tr"), home_assistant.grammar("ko")
+    assert commands._forms(turkish, "ROOM", "mutfaktaki") == {"mutfak", "mutfaktaki", "mutfağın", "mutfağı"}
+    assert "oturma odasının" in commands._forms(turkish, "ROOM", "oturma odasındaki")
+    assert commands._forms(korean, "ROOM", "다락방에") == {"다락방"}
+    assert commands._forms(korean, "HOURS", "5시간짜리") == {"5"}
+    assert commands._forms(korean, "ROOM", "지붕") == set()
 
 
 def test_every_template_of_english_is_in_one_split() -> None:

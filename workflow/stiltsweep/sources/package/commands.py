@@ -21,7 +21,7 @@ from .home_assistant import TOKEN, Grammar, Sentence, Span, common, grammar, int
 
 INTENT_KEYS = frozenset({"intents"})
 SLOTS_KEYS = frozenset({"intents"})
-QUESTIONS_KEYS = frozenset({"intents", "questions", "commands"})
+QUESTIONS_KEYS = frozenset({"intents", "questions", "commands", "fits_too"})
 REPLY_KEYS = frozenset({"intents", "alike"})
 
 _STOP = " / "
@@ -102,7 +102,8 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     """An English question about a short log of commands: extractive question answering.
 
     A log has one command that answers the question and others of different intents; at least one of these holds a slot
-    of the answer's type, where there is such a command, so that the type alone does not give the answer away.
+    of the answer's type, where there is such a command, so that the type alone does not give the answer away. None is
+    of an intent that the question would fit too (`fits_too`: a lamp that is switched on is a device that is started).
     """
     source = definition["source"]
     asked: Mapping[str, Mapping[str, str]] = source["questions"]
@@ -114,7 +115,7 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
         waiting: dict[tuple[str, str], list[tuple[Sentence, Span]]] = {}
         for sentence in pool:
             for span in sentence.spans:
-                if span[2] in asked.get(sentence.label, {}):
+                if span[2] in asked.get(sentence.label, {}) and _said_once(sentence.text, span):
                     waiting.setdefault((sentence.label, span[2]), []).append((sentence, span))
         made[split] = []
         counts = Counter(dict.fromkeys(sorted(waiting), 0))
@@ -127,29 +128,54 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
             counts[key] += 1
             sentence, span = next((s, at) for s, at in waiting[key] if s.text not in answered)
             answered.add(sentence.text)
-            others = _others(pool, sentence, span, source["commands"] - 1, rng)
+            fit = [other for other in pool if other.label not in source.get("fits_too", {}).get(label, ())]
+            others = _others(grammar(language), fit, sentence, span, source["commands"] - 1, rng)
             made[split].append(_log(sentence, span, others, asked[label][kind], rng))
         rng.shuffle(made[split])
     return _in_order(made)
 
 
-def _others(pool: Sequence[Sentence], sentence: Sentence, span: Span, count: int, rng: random.Random) -> list[Sentence]:
-    """Choose the commands around the one that answers: of other intents each, and the answer nowhere in them."""
+def _said_once(text: str, span: Span) -> bool:
+    """Whether a command holds the words of a span nowhere else ("18 minutes 18 seconds" does)."""
+    return len(regex.findall(rf"(?<!\d){regex.escape(text[span[0] : span[1]])}(?!\d)", text)) == 1
+
+
+def _others(
+    g: Grammar, pool: Sequence[Sentence], sentence: Sentence, span: Span, count: int, rng: random.Random
+) -> list[Sentence]:
+    """Choose the commands around the one that answers: of other intents each, and the answer in none, in no form."""
     types: Mapping[str, str] = common()["types"]
     numbers = {types[name] for name in common()["numbers"]}
     answer = sentence.text[span[0] : span[1]]
+    forms = {answer, *_forms(g, span[2], answer)}
 
     def distance(other: Sentence) -> int:
         kinds = {kind for _, _, kind in other.spans}
         return 0 if span[2] in kinds else 1 if span[2] in numbers and kinds & numbers else 2
 
     drawn = rng.sample(pool, min(len(pool), _DRAWN))
-    fit = [other for other in drawn if answer not in other.text and other.label != sentence.label]
+    fit = [other for other in drawn if other.label != sentence.label and not any(f in other.text for f in forms)]
     chosen = [min(fit, key=distance)]
     for other in fit:
         if len(chosen) < count and other.label not in {c.label for c in chosen}:
             chosen.append(other)
     return chosen[:count]
+
+
+def _forms(g: Grammar, kind: str, answer: str) -> set[str]:
+    """Return all forms of the word of which the answer holds one (mutfaktaki: mutfak, mutfağın; 5시간짜리: 5)."""
+    types: Mapping[str, str] = common()["types"]
+    if kind in {types[name] for name in common()["numbers"]}:
+        return set(regex.findall(r"\d+", answer))
+    rows: dict[tuple[str, int], set[str]] = {}
+    for name, words in g.fillers.items():
+        head = name.partition(".")[0]
+        if types.get(head) == kind:
+            for number, phrase in enumerate(words):
+                inside = regex.search(r"\[(.*)\]", phrase)
+                rows.setdefault((head, number), set()).add(inside[1] if inside else phrase)
+    held = [(word, forms) for forms in rows.values() for word in forms if word in answer]
+    return max(held, key=lambda found: len(found[0]), default=("", set()))[1]
 
 
 def _log(sentence: Sentence, span: Span, others: Sequence[Sentence], question: str, rng: random.Random) -> Row:
