@@ -41,7 +41,11 @@ from stiltsweep.sweep import Sweep
 from synthetic import write_sweep
 
 SCRIPTS = "workflow/scripts"
-SMALLEST = {"intermediates": ["none", "mnli", "qqp"], "targets": {"xnli": ["ar", "de", "vi", "tr"], "panx": "all"}}
+SMALLEST = {
+    "intermediates": ["none", "mnli", "qqp"],
+    "targets": {"xnli": ["ar", "de", "vi", "tr"], "panx": ["fi", "ru"]},
+    "significance": {"resamples": 200},
+}
 
 
 def main() -> None:

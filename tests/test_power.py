@@ -113,7 +113,8 @@ def test_lineages_kept_together_find_less() -> None:
     asked = (["x", "y", "z"], (1.0, 0.5), 4.0, 0.05)
     # Three lineages of each type, of one or two languages: all of an x's languages are found apart as often as not.
     lineages = {code: f"{types[code]}{number // 3 % 3}" for number, code in enumerate(codes)}
-    assert 0.3 < stand(types, lineages, *asked) < 1.0
+    share = stand(types, lineages, *asked)
+    assert share is not None and 0.3 < share < 1.0
     # A lineage a language adds nothing, and there is no such test; nor where each type is one lineage.
     assert stand(types, {code: code for code in codes}, *asked) is None
     assert stand(types, types, *asked) is None

@@ -285,6 +285,49 @@ def test_lifts_that_tie_within_types_say_nothing_of_chance() -> None:
     assert f is not None and 1.0 < f < 1000.0
 
 
+def test_deals_that_give_a_target_one_type_are_counted() -> None:
+    """Of XNLI's and PAN-X's languages some deals make a type what all languages of one target are: nothing new."""
+    rng = np.random.default_rng(2)
+    owners = {"t": ["ar", "de", "vi", "tr"], "u": ["fi", "ru"]}
+    made = [
+        documents(rng.normal(size=len(codes)), 0.2 * np.eye(len(codes)) + 0.1, codes)[0] for codes in owners.values()
+    ]
+    for document, name in zip(made, owners, strict=True):
+        document["target"] = name
+    tests, _ = compare_types(levels(made), TABLE, "family", Settings(permutations=9999))
+    pooled = one(tests, random=LANGUAGES, model="m", target="all", intermediate="all", labelling="as labelled")
+    assert pooled["status"] == "ok" and pooled["exact"] and pooled["n_languages"] == 6
+    # By hand: the residual sum of squares of a least-squares fit of every deal, with the model's own weights.
+    problem = Problem(Observations.of([Joint.read(one["joint"]["mean"]) for one in made], dict.fromkeys([*owners["t"], *owners["u"]], "x")),
+                      LANGUAGES, {})  # fmt: skip
+    null, o = problem.null, problem.observations
+    root = np.linalg.cholesky(null.weights).T
+    labels = [TABLE.value(code, "family") for code in o.languages]
+    left = []
+    for deal in sorted(set(itertools.permutations(labels))):
+        dummies = np.array([[float(label == name) for name in sorted(set(labels))] for label in deal])
+        X = root @ np.concatenate([dummies[o.language], o.intercepts], axis=1)
+        left.append(
+            (
+                float(np.square(root @ o.y - X @ np.linalg.lstsq(X, root @ o.y, rcond=None)[0]).sum()),
+                deal == tuple(labels),
+            )
+        )
+    (observed,) = [value for value, own in left if own]
+    assert pooled["permutations"] == len(left)
+    assert pooled["p"] == pytest.approx(np.mean([value <= observed * (1.0 + 1e-9) for value, _ in left]))
+    # Types that go with the targets themselves cannot be told.
+    apart = {"t": ["de", "ru", "es"], "u": ["fi", "tr", "hu"]}
+    made = [documents(rng.normal(size=3), 0.2 * np.eye(3) + 0.1, codes)[0] for codes in apart.values()]
+    made[1]["target"] = "u"
+    tests, terms = compare_types(levels(made), TABLE, "family", Settings(permutations=199))
+    for rows in (tests, terms):
+        told = [
+            row for row in rows if (row["target"], row["random"], row["labelling"]) == ("all", LANGUAGES, "as labelled")
+        ]
+        assert told and all(row["status"] == "n/a" and "do not tell types or numbers" in row["reason"] for row in told)
+
+
 def test_no_effect_is_found_as_often_as_it_should_be():
     """Lifts of XNLI's languages without any effect of type: no type is found more often than 5% of the time."""
     rng = np.random.default_rng(5)

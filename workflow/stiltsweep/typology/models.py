@@ -32,6 +32,7 @@ _UNWEIGHED = "resamples and languages give the same lifts, but for what all lang
 _EXACT = 1e-12
 """Mean square of the weighted residuals below which there are none: what is left is rounding."""
 _UNVARIED = "lifts are exactly what types or numbers make of them: nothing is left to tell chance by"
+_ALIKE = "the targets at hand do not tell types or numbers from what all languages of a target have in common"
 _UNTOLD = "the lineages at hand do not tell what varies between lineages from what varies within them"
 
 
@@ -85,7 +86,7 @@ class Problem:
         """Fit with (languages, p) regressors, besides an intercept for every block but the last.
 
         Raises:
-          Undetermined: some lifts have no error at all.
+          Undetermined: some lifts have no error at all; or what is to be told goes with what is not.
         """
         o = self.observations
         design = np.concatenate([X[o.language], o.intercepts], axis=1)
@@ -95,6 +96,8 @@ class Problem:
             raise Undetermined(_UNWEIGHED) from None
         except Confounded:
             raise Undetermined(_UNTOLD) from None
+        except ValueError:
+            raise Undetermined(_ALIKE) from None
         if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
             raise Undetermined(_UNWEIGHED)
         return found

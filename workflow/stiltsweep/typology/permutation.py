@@ -24,6 +24,8 @@ from .mixed import Fit, Levels
 
 Array = NDArray[np.float64]
 
+_DEPENDENT = 1e-9
+"""Of the largest eigenvalue of what regressors weigh: below it is rounding."""
 _TIE = 1e-9
 """Relative: deals that make the same groups have the same statistic but for rounding."""
 
@@ -58,12 +60,19 @@ class Reduced:
         return cls(gather.T @ P @ gather, gather.T @ (P @ null.y))
 
     def explained(self, deals: Array) -> Array:
-        """Return (deals,) the sum of squares that (languages, columns, deals) independent regressors explain."""
+        """Return (deals,) the sum of squares that (languages, columns, deals) regressors explain.
+
+        Where targets have different languages a deal can give a type all languages of a target, whose mean the fit has
+        already: its regressors depend on each other, and explain what the independent ones among them do.
+        """
         k, g, n = deals.shape
         r_gn = np.einsum("k,kgn->gn", self.r, deals)
         MT = (self.M @ deals.reshape(k, g * n)).reshape(k, g, n)
         inner = np.einsum("kgn,khn->ngh", deals, MT, optimize=True)
-        return np.asarray(np.einsum("gn,ng->n", r_gn, np.linalg.solve(inner, r_gn.T[..., None])[..., 0]))
+        sizes, axes = np.linalg.eigh(inner)
+        told = sizes > _DEPENDENT * sizes[:, -1:]
+        along = np.einsum("gn,ngh->nh", r_gn, axes)
+        return np.asarray((np.where(told, along, 0.0) ** 2 / np.where(told, sizes, 1.0)).sum(axis=1))
 
 
 def count(labels: Sequence[int]) -> int:
