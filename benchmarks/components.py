@@ -5,7 +5,8 @@
     python benchmarks/components.py                          those two, as packaged
 
 Writes workflow/catalog/components.csv: a row for each kind of task and each lift (of one arm, of the mean of the arms).
-A kind is that of the first sweep that has it.
+A kind is that of the first sweep that has it; how much of what languages differ in is common to targets is that of the
+sweep with the most targets.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
     table = Languages.read([BUILT_IN / "languages.csv"])
     types = {code: kind for code, row in table.rows.items() if (kind := row["family"])}
     found: dict[str, sources.Variances] = {}
-    shares = []
+    shares: dict[int, tuple[float, str]] = {}
     for sweep in arguments.sweeps:
         name, _, results = sweep.partition("=")
         documents = [read_json(path) for path in sorted(Path(results).glob("significance/*/*.json"))]
@@ -52,8 +53,8 @@ def main() -> None:
             arms = len(own[0]["components"]["arms"])
             source = f"{name}: {of}, {languages} languages, {arms} arms"
             found.setdefault(kind, sources.of_documents(own, types, kind, source))
-        shares.append(sources.shared(documents, types))
-    sources.write(list(found.values()), shares[0], arguments.output)
+        shares.setdefault(len(documents), (sources.shared(documents, types), name))
+    sources.write(list(found.values()), *shares[max(shares)], arguments.output)
     print(f"{len(found)} kinds: {arguments.output}")
 
 

@@ -171,7 +171,7 @@ def test_of_the_default_sweep(tmp_path):
     made = Sweep({**settings, "results": str(tmp_path / "results"), "seeds": [0, 1, 2, 3]}, catalog)
     found = planning.make(made)
     assert [one.name for one in found.lifts] == ["intent"]
-    assert all("sweeps/commands.yaml" in one.source for one in found.lifts)
+    assert all("config.yaml: topic (accuracy)" in one.source for one in found.lifts)
     assert set(found.types[0].sizes) == {"agglutinative", "fusional", "isolating"}
     seen = found.lifts[0].seen
     assert seen.smallest is not None and seen.single is not None and seen.single <= seen.smallest
@@ -189,6 +189,6 @@ def test_of_the_default_sweep(tmp_path):
 def test_packaged_kinds_have_both_rows():
     found, share, source = sources.packaged()
     assert {"classification", "tagging", "span_qa", "retrieval"} <= set(found)
-    assert 0.0 <= share <= 1.0 and "sweeps/commands.yaml" in source
+    assert 0.0 <= share <= 1.0 and source == "sweeps/commands.yaml"
     other = sources.anything(found.values())
     assert other.arm.runs_common == pytest.approx(np.mean([one.arm.runs_common for one in found.values()]))

@@ -1,4 +1,4 @@
-"""Where the variances come from: the tests of this sweep, else those of sweeps/commands.yaml, by kind of task."""
+"""Where the variances come from: the tests of this sweep, else those of sweeps that are shipped, by kind of task."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ _COMPONENTS = tuple(Components.__dataclass_fields__)
 
 
 def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
-    """Return kind -> variances of the packaged sweep, the shared part of tau2, and the source."""
+    """Return kind -> variances of the packaged sweeps, the shared part of tau2, and a source."""
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     found: dict[str, Variances] = {}
@@ -132,18 +132,18 @@ def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
             float(row["examples"]),
             row["source"],
         )
-    return found, float(rows[0]["shared"]), rows[0]["source"]
+    return found, float(rows[0]["shared"]), rows[0]["shared_source"]
 
 
-def write(found: Sequence[Variances], share: float, path: Path) -> None:
+def write(found: Sequence[Variances], share: float, share_source: str, path: Path) -> None:
     """Write what `packaged` reads."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["kind", "lift_of", *_COMPONENTS, "tau2", "shared", "examples", "source"])
+        writer.writerow(["kind", "lift_of", *_COMPONENTS, "tau2", "shared", "shared_source", "examples", "source"])
         for one in found:
             for name, parts in (("one arm", one.arm), ("mean of arms", one.arms)):
                 values = [f"{value:.6g}" for value in asdict(parts).values()]
-                more = [f"{one.tau2:.6g}", f"{share:.4g}", f"{one.examples:g}", one.source]
+                more = [f"{one.tau2:.6g}", f"{share:.4g}", share_source, f"{one.examples:g}", one.source]
                 writer.writerow([one.kind, name, *values, *more])
 
 
