@@ -128,6 +128,7 @@ def test_cuts_are_counted(tmp_path: Path, commands: Path) -> None:
             assert float(row[at + 1]) == pytest.approx(100 * lost, abs=0.05)
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_last_cell_is_measured(tmp_path: Path) -> None:
     """Every step of the smallest part of a sweep on the hub, whose cells are made up, ends in a page."""
     (tmp_path / "work").mkdir()
@@ -209,6 +210,7 @@ def test_the_catalogue_is_measured(tmp_path: Path) -> None:
     assert list(found["sweeps"]) == ["written"] and found["jobs"] == found["sweeps"]["written"]["jobs"] > 7
 
 
+@pytest.mark.slow
 def test_prediction_is_measured(tmp_path: Path, commands: Path) -> None:
     """Transformers predict the same, and FAISS finds the same."""
     pytest.importorskip("faiss", reason="search compares with FAISS, which is not installed.")
@@ -223,6 +225,7 @@ def test_prediction_is_measured(tmp_path: Path, commands: Path) -> None:
     assert row["candidates"] == 2000 and row["same neighbours"] == "256 of 256"
 
 
+@pytest.mark.slow
 def test_training_is_measured(tmp_path: Path, commands: Path) -> None:
     """Both sides see the same tokens, and learn."""
     small = ["--tasks", "intent", "--settings", "whole", "--turns", "1", "--results", str(commands)]
@@ -235,6 +238,7 @@ def test_training_is_measured(tmp_path: Path, commands: Path) -> None:
         assert second <= first == pytest.approx(2.303, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_engine_is_measured(tmp_path: Path) -> None:
     """Every part says something, and the ends of intervals are scipy's but for the error of drawing."""
     found = _measured(tmp_path, "bootstrap", "--smallest", "--workers", "1")
