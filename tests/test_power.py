@@ -113,7 +113,8 @@ def test_lineages_kept_together_find_less() -> None:
     asked = (["x", "y", "z"], (1.0, 0.5), 4.0, 0.05)
     # Three lineages of each type, of one or two languages: all of an x's languages are found apart as often as not.
     lineages = {code: f"{types[code]}{number // 3 % 3}" for number, code in enumerate(codes)}
-    assert 0.3 < stand(types, lineages, *asked) < 1.0
+    kept = stand(types, lineages, *asked)
+    assert kept is not None and 0.3 < kept < 1.0
     # A lineage a language adds nothing, and there is no such test; nor where each type is one lineage.
     assert stand(types, {code: code for code in codes}, *asked) is None
     assert stand(types, types, *asked) is None
@@ -191,3 +192,18 @@ def test_packaged_kinds_have_both_rows():
     assert 0.0 <= share <= 1.0 and "sweeps/commands.yaml" in source
     other = sources.anything(found.values())
     assert other.arm.runs_common == pytest.approx(np.mean([one.arm.runs_common for one in found.values()]))
+
+
+def test_targets_of_one_type_each_have_a_reason(tmp_path: Path) -> None:
+    """What is never seen is said why, and not to be seen with more of anything."""
+    settings, catalog = resolve(
+        {
+            "models": ["e5-small"],
+            "intermediates": ["none", "reply-choice"],
+            "targets": {"intent": ["de", "ru", "es", "el", "pl"], "slots": ["hu", "fi", "tr", "ko", "eu"]},
+        },
+        "here",
+    )
+    found = planning.make(Sweep({**settings, "results": str(tmp_path / "results"), "seeds": [0, 1]}, catalog))
+    assert found.types[0].seen.smallest is None
+    assert "all targets and arms: all languages of a target are of one type, which is not told from" in text.page(found)
