@@ -18,7 +18,8 @@ rule describe:
     conda:
         "../envs/stiltsweep.yaml"
     params:
-        configuration=canonical(SETTINGS),
+        # Of a function no braces are read as wildcards: a title may have some.
+        configuration=lambda wildcards: canonical(SETTINGS),
     message:
         "describe the sweep"
     shell:

@@ -107,7 +107,8 @@ rule typology:
         "../envs/stiltsweep.yaml"
     params:
         corpora=lambda wildcards: SWEEP.corpora,
-        predictors=SETTINGS["significance"]["predictors"],
+        # Of a function no braces are read as wildcards.
+        predictors=lambda wildcards: SETTINGS["significance"]["predictors"],
     message:
         "compare types of languages"
     shell:

@@ -195,6 +195,7 @@ CONFIGURATIONS = [
     ("unknown column", "families: familly", r"'familly' is not a column of languages\.csv: .*'family'\?$"),
     ("unknown predictor", "significance: {predictors: [distanse]}", r"'distanse' is not a column of languages\.csv: "),
     ("a predictor of names", "significance: {predictors: [script]}", r"significance\.predictors: 'script' of languages\.csv has '\w+' for '\w+', which is no number\. Names go with"),
+    ("an option for a column", "significance: {predictors: [--far]}", r"'--far': a column that begins with a dash would be an option\. Rename it\.$"),
     ("empty column", "families: colour", r"'colour' of languages\.csv is empty for every transfer language of the sweep: de fi"),
     ("octal", "seeds: [010]", r"line 7, column 9: YAML reads 010 as 8; write that number"),
     ("base 60", "minimum_examples: 1:30", r"line 7, column 19: YAML reads 1:30 as 90"),
@@ -264,7 +265,7 @@ def replaced(change: str) -> str:
 
 @pytest.mark.parametrize(("change", "message"), [c[1:] for c in CONFIGURATIONS], ids=[c[0] for c in CONFIGURATIONS])
 def test_configurations(change: str, message: str, folder: Path) -> None:
-    write(folder / "mine" / "languages.csv", "language,colour\nxq,red\n")
+    write(folder / "mine" / "languages.csv", "language,colour,--far\nxq,red,\nde,,1\n")
     text = replaced(change)
     # Line numbers in the table are those of a configuration of seven lines.
     write(folder / "config.yaml", "#\n" * (7 - text.count("\n")) + text)
@@ -301,6 +302,9 @@ FILES: list[tuple[str, str, str | bytes | None, str]] = [
     ("a code that is a path", "mine/languages.csv", "language\n../de\n", r"line 2: language code '\.\./de' must match"),
     ("a field too many", "mine/languages.csv", "language,family\nde,a,b\n", r"line 2: more fields than the 2 columns"),
     ("table not UTF-8", "mine/languages.csv", b"language\nd\xe9\n", r"languages\.csv: not UTF-8 text \(byte 10\)"),
+    ("a built-in predictor of words", "mine/languages.csv", "language,grambank_fusion\nde,much\n", r"'grambank_fusion' of languages\.csv has 'much' for 'de', which is no number\. Every sweep regresses"),
+    ("a size of words", "mine/languages.csv", "language,mc4_tokens_billion\nxq,unknown\n", r"'mc4_tokens_billion' of languages\.csv has 'unknown' for 'xq', which is no number"),
+    ("a size of nothing", "mine/languages.csv", "language,cc100_gib\nxq,0\n", r"'cc100_gib' of languages\.csv has '0' for 'xq': of a size the logarithm is taken"),
     ("no model directory", "weights/config.json", None, r"models/local\.yaml: source\.path: weights holds no config\.json"),
     ("no weights", "weights/model.safetensors", None, r"source\.path: weights holds no weights: neither model"),
     ("empty weights", "weights/model.safetensors", "", r"weights/model\.safetensors: is empty.*cut off"),

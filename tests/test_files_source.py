@@ -124,6 +124,39 @@ def test_conllu_lists_of_single_languages_and_blanks_as_in_xtreme(tmp_path) -> N
         assert (row["tags"], row["tokens"]) == ([tag, "VERB"], ["xyz", "v"])
 
 
+@pytest.mark.parametrize("words", ["syntactic", "fused"])
+@pytest.mark.parametrize("ranges", ["1-3,2-3", "1-3,1-2", "0-1", "2-1", "1-2,1-2", "4-2", "1-9,2-3", "2-9", "00-02"])
+def test_conllu_ranges_that_are_none_are_refused(tmp_path: Path, words: str, ranges: str) -> None:
+    """Nested, crossed, turned round or beyond the words: they doubled words or ended with an error of Python."""
+    lines = []
+    for number in range(1, 4):
+        for span in ranges.split(","):
+            if max(1, int(span.split("-")[0])) == number or (number == 3 and int(span.split("-")[0]) > 3):
+                lines.append(f"{span}\tw\t_\t_\t_\t_\t_\t_\t_\t_")
+        lines.append(f"{number}\tw{number}\t_\tNOUN\t_\t_\t{number - 1}\tdep\t_\t_")
+    table(tmp_path, "es.conllu", "# sent_id = s\n" + "\n".join(lines) + "\n\n")
+    with pytest.raises(UserError, match="multi-word token"):
+        rows(conllu(words=words), tmp_path)
+
+
+def test_conllu_odd_trees_have_features(tmp_path: Path) -> None:
+    """Two roots, heads in a circle, a range around an empty node, no features: each row is made."""
+    text = """# sent_id = s
+1-2\tdel\t_\t_\t_\t_\t_\t_\t_\t_
+1\tde\t_\tADP\t_\t_\t2\tdep\t_\t_
+1.1\tx\t_\t_\t_\t_\t_\t_\t_\t_
+2\tel\t_\tDET\t_\tGender=Masc\t1\tdep\t_\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\t_\tADP\t_\t_\t0\troot\t_\t_
+4\tel\t_\tDET\t_\t_\t0\troot\t_\t_
+
+"""
+    table(tmp_path, "es.conllu", text)
+    definition = task("word_features", {"format": "conllu", "splits": {"test": "es.conllu"}, "words": "fused"})
+    (row,) = rows(definition, tmp_path)
+    assert (row["tokens"], row["features"], row["contracted"]) == (["del", "al"], ["_", "_"], [True, True])
+
+
 def test_conllu_other_columns_and_comments(tmp_path):
     table(tmp_path, "es.conllu", SPANISH)
     (row,) = rows(conllu(columns={"tags": "xpos", "id": {"template": "{$file}/{newdoc id}/{sent_id}"}}), tmp_path)

@@ -170,6 +170,23 @@ def test_one_command_of_a_log_answers(language: str) -> None:
         assert not {label[text] for text in commands_of_log} & {asked_of, *source["fits_too"].get(asked_of, ())}
 
 
+def test_questions_of_ones_own() -> None:
+    """A task written before `fits_too` is read; intents that fit are named; a log that cannot be filled is no row."""
+    assert len(list(sources.read(with_source("qa", fits_too=None), "de")[0])) == 40
+    for wrong, message in (
+        ({"device_on": "light_on"}, "is not: intent -> list of intents"),
+        (["light_on"], "is not: intent -> list of intents"),
+        ({"device_on": ["light_onn"]}, "'light_onn' is not one of source.intents.*'light_on'"),
+        ({"devise_on": ["light_on"]}, "'devise_on' is not one of source.intents.*'device_on'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            list(sources.read(with_source("qa", fits_too=wrong), "de")[0])
+    every = TARGETS["qa"].definition["source"]["intents"]
+    made = list(sources.read(with_source("qa", fits_too={"light_on": every}), "de")[0])
+    asked = set(TARGETS["qa"].definition["source"]["questions"]["light_on"].values())
+    assert made and not asked & {row["question"] for row in made}
+
+
 def test_a_word_is_known_in_all_its_forms() -> None:
     turkish, korean = home_assistant.grammar("tr"), home_assistant.grammar("ko")
     assert commands._forms(turkish, "ROOM", "mutfaktaki") == {"mutfak", "mutfaktaki", "mutfağın", "mutfağı"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -851,3 +852,21 @@ def test_profiles_are_dry_run(name: str, plugin: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
     text = snakemake(tmp_path, "-n", "--quiet", "rules", "--profile", name)
     assert re.search(r"^finetune +15$", text, re.MULTILINE)  # three arms and five seeds, on topic
+
+
+@pytest.mark.e2e
+def test_what_users_write_is_neither_wildcard_nor_code(tmp_path: Path) -> None:
+    """Titles and columns with braces, quotes and dollars reach the scripts as they are written."""
+    column = """<b>far</b> {x} "it's" $(touch made)"""
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (tmp_path / "mine").mkdir()
+    quoted = column.replace('"', '""')
+    (tmp_path / "mine" / "languages.csv").write_text(f'language,"{quoted}"\nde,1\nfi,2\nru,3\n')
+    settings = yaml.safe_load((ROOT / "config.yaml").read_text())
+    settings |= {"title": "A {model} in {x}", "catalog": ["mine"], "significance": {"predictors": [column]}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    text = snakemake(tmp_path, "-n", "-p", "--cores", "1")
+    (command,) = re.findall(r"python workflow/scripts/typology.py .*?&>", text, re.DOTALL)
+    words = shlex.split(command.removesuffix("&>").replace("\\\n", " "))
+    assert words[words.index("--predictors") + 1] == column
+    assert "A {model} in {x}" in text and not (tmp_path / "made").exists()

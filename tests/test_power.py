@@ -192,3 +192,18 @@ def test_packaged_kinds_have_both_rows():
     assert 0.0 <= share <= 1.0 and source == "sweeps/commands.yaml"
     other = sources.anything(found.values())
     assert other.arm.runs_common == pytest.approx(np.mean([one.arm.runs_common for one in found.values()]))
+
+
+def test_targets_of_one_type_each_have_a_reason(tmp_path: Path) -> None:
+    """What is never seen is said why, and not to be seen with more of anything."""
+    settings, catalog = resolve(
+        {
+            "models": ["e5-small"],
+            "intermediates": ["none", "reply-choice"],
+            "targets": {"intent": ["de", "ru", "es", "el", "pl"], "slots": ["hu", "fi", "tr", "ko", "eu"]},
+        },
+        "here",
+    )
+    found = planning.make(Sweep({**settings, "results": str(tmp_path / "results"), "seeds": [0, 1]}, catalog))
+    assert found.types[0].seen.smallest is None
+    assert "all targets and arms: all languages of a target are of one type, which is not told from" in text.page(found)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from stiltsweep.comparing import _verdict
 from stiltsweep.probing import gaining, linear
 from stiltsweep.probing.table import COLUMNS, Probe
 
@@ -85,3 +86,16 @@ def test_intervals_have_a_width_where_all_answers_are_alike():
     np.testing.assert_allclose(selectivity[0] / 100, both, atol=1e-12)
     accuracy, _ = linear.intervals(0.0 * hits, control, sentences, names)
     np.testing.assert_allclose(accuracy[0] / 100, proportion_confint(0, 20, method="wilson"), atol=1e-12)
+
+
+def test_gains_that_are_the_same_but_for_rounding_say_nothing_of_chance() -> None:
+    """Three times 0.1 has a mean that is not 0.1: p was 1e-32."""
+    for gains in (np.full((1, 3), 0.1), np.full((2, 3), 0.1), np.array([[83.3 - 50.0, 66.6 - 33.3, 43.3 - 10.0]])):
+        estimate, *rest = gaining.tested(gains, 0.95)
+        assert estimate == pytest.approx(gains[0, 0]) and rest == [None, None, None]
+
+
+def test_scores_that_are_the_same_but_for_rounding_are_within_seeds() -> None:
+    third = 0.1 + 0.2
+    assert _verdict([0.3, third], [third, third], third - 0.3, 0.95) == (0.0, "within seeds")
+    assert _verdict([50.0, 50.0], [51.0, 51.0], 1.0, 0.95) == (0.0, "beyond seeds")

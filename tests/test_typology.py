@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,7 +326,9 @@ def test_deals_that_give_a_target_one_type_are_counted() -> None:
         told = [
             row for row in rows if (row["target"], row["random"], row["labelling"]) == ("all", LANGUAGES, "as labelled")
         ]
-        assert told and all(row["status"] == "n/a" and "do not tell types or numbers" in row["reason"] for row in told)
+        assert told and all(
+            row["status"] == "n/a" and "within targets languages do not differ" in row["reason"] for row in told
+        )
 
 
 def test_no_effect_is_found_as_often_as_it_should_be():
@@ -484,8 +487,78 @@ def test_a_column_of_ones_own_is_a_predictor(tmp_path: Path) -> None:
     assert (fusion["zh"], fusion["fi"], fusion["pl"]) == (0.049, 0.369, 0.566) and "de" not in fusion
     assert [one.name for one in predictors.of_languages(table, ["grambank_fusion"])].count("fusion (Grambank)") == 1
     own.write_text("language,distance\nde,near\n", encoding="utf-8")
-    with pytest.raises(UserError, match="'distance' of languages.csv has 'near' for 'de', which is no number"):
-        Languages.read([own]).numbers("distance")
+    for text in ("near", "1,5", "1e400", "nan", "5%", "1_000", "1 000", "-inf", "0x10"):
+        own.write_text(f'language,distance\nde,"{text}"\n', encoding="utf-8")
+        with pytest.raises(UserError, match=f"'distance' of languages.csv has '{text}' for 'de', which is no number"):
+            Languages.read([own]).numbers("distance")
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-9, 1e-3, 1.0, 1e9, 1e20, 1e300])
+def test_a_predictor_has_any_unit(unit: float) -> None:
+    """Speakers or shares, and numbers no one would write: the test is the same, and the slope is never written as 0."""
+    rng = np.random.default_rng(0)
+    lifts, numbers = rng.normal(1.0, 1.0, len(XNLI)), rng.normal(5.0, 1.0, len(XNLI))
+    found = levels(documents(list(lifts), 0.05 * np.eye(len(XNLI)), XNLI))
+    own = [predictors.Predictor("own", dict(zip(XNLI, unit * numbers, strict=True)))]
+    for specification in ("own", "own + log10 size in CC-100"):
+        for random in (LANGUAGES, LINEAGES):
+            plain = [predictors.Predictor("own", dict(zip(XNLI, numbers, strict=True)))]
+            row, known = (
+                one(
+                    regress(found, TABLE, "family", said, predictors.sizes(TABLE, {"m": "cc100"}), Settings(99)),
+                    random=random,
+                    specification=specification,
+                    **PAIR,
+                )
+                for said in (own, plain)
+            )
+            assert row["status"] == "ok" and row["p"] == pytest.approx(known["p"], abs=1e-7)
+            assert row["p_permutation"] == known["p_permutation"]
+            for name in ("estimate", "standard_error", "ci_low", "ci_high"):
+                assert row[name] * unit == pytest.approx(known[name], rel=1e-4), name
+
+
+def test_a_predictor_that_is_the_same_but_for_rounding_is_refused() -> None:
+    """0.1 in every language has a mean that is not 0.1, and what is left of it is no number about languages."""
+    lifts = list(np.random.default_rng(0).normal(1.0, 1.0, len(XNLI)))
+    found = levels(documents(lifts, 0.05 * np.eye(len(XNLI)), XNLI))
+    own = [predictors.Predictor(f"{v}", dict.fromkeys(XNLI, v)) for v in (0.1, 0.7, 1e9 + 0.3, 0.0)]
+    for row in regress(found, TABLE, "family", own, {}, Settings(permutations=99)):
+        assert row["status"] == "n/a" and ("do not tell it" in row["reason"] or "lineage" in row["reason"])
+
+
+def test_a_small_p_is_not_written_as_0() -> None:
+    codes = list(TABLE.rows)[:40]
+    numbers = np.arange(40.0)
+    lifts = list(numbers + 1e-3 * np.random.default_rng(0).normal(size=40))
+    rows = regress(
+        levels(documents(lifts, 1e-6 * np.eye(40), codes)),
+        TABLE,
+        "family",
+        [predictors.Predictor("own", dict(zip(codes, numbers, strict=True)))],
+        {},
+        Settings(permutations=99),
+    )
+    row = one(rows, random=LANGUAGES, specification="own", **PAIR)
+    assert 0.0 < row["p"] < 1e-20 and 0.0 < row["p_holm"] < 1e-20
+
+
+def test_predictors_of_one_name_are_told_apart() -> None:
+    """A user's column may be called what a predictor is shown as, and what stands between two in a regression's name."""
+    lifts = list(np.random.default_rng(0).normal(1.0, 1.0, len(XNLI)))
+    found = levels(documents(lifts, 0.05 * np.eye(len(XNLI)), XNLI))
+    numbers = [
+        predictors.Predictor(name, {code: float(i) for i, code in enumerate(XNLI)})
+        for name in ("Latin script", "types", "a + b")
+    ]
+    named = predictors.apart([*numbers, *predictors.of_languages(TABLE)], ["types"])
+    assert [one.name for one in named][:3] == ["Latin script (column)", "types (column)", "a + b"]
+    rows = regress(found, TABLE, "family", named, {}, Settings(permutations=99))
+    alone = [row for row in rows if row["random"] == LANGUAGES and row["target"] == "t" and row["intermediate"] == "i"]
+    # All are corrected together, since none stands beside another.
+    assert max(row["p_holm"] for row in alone if row["p"]) <= 1.0
+    smallest = min((row for row in alone if row["p"] is not None), key=lambda row: row["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1.0, smallest["p"] * sum(r["p"] is not None for r in alone)))
 
 
 def test_slope_on_a_number_is_found():
@@ -506,3 +579,53 @@ def test_slope_on_a_number_is_found():
     kinds = [row for row in rows if row["specification"] == "types + log10 size in CC-100" and row["random"] == "languages"
              and row["target"] == "t" and row["intermediate"] == "i"]  # fmt: skip
     assert all(abs(row["estimate"]) < 0.3 for row in kinds if row["term"] != "mean")
+
+
+def of_targets(held: dict[str, list[str]], seed: int = 0) -> list[dict[str, Any]]:
+    """Tests of a model on targets with languages of their own."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for target, codes in held.items():
+        lifts = Joint(tuple(codes), rng.normal(1.0, 1.0, len(codes)), 0.05 * np.eye(len(codes)))
+        joint = {"arms": {"i": lifts.document()}, "mean": lifts.document()}
+        found.append({"model": "m", "target": target, "joint": joint})
+    return found
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"s": ["de", "ru", "es", "el"], "t": ["hu", "fi", "tr", "ko"]},
+        {"s": ["de"], "t": ["fi"], "u": ["ru"]},
+        {"s": ["de", "es", "fi", "hu"], "t": ["ru"]},
+    ],
+    ids=["a type each", "a language each", "another script"],
+)
+def test_targets_that_do_not_share_languages_have_reasons(held: dict[str, list[str]]) -> None:
+    """Every target has a mean of its own: what differs between targets alone is not told from it."""
+    found = levels(of_targets(held))
+    tests, terms = compare_types(found, TABLE, "family", Settings(permutations=99))
+    sizes = predictors.sizes(TABLE, {"m": "cc100"})
+    terms += regress(found, TABLE, "family", predictors.of_languages(TABLE), sizes, Settings(permutations=99))
+    for row in [*tests, *terms]:
+        assert (row["status"] == "ok") == (not row["reason"])
+        if row["status"] == "ok" and row["target"] == "all" and "df_residual" in row:
+            codes = row["languages"].split()
+            had = [[code for code in codes if code in own] for own in held.values()]
+            assert row["df_residual"] <= sum(map(len, had)) - sum(map(bool, had)) - 1
+    if len(held) == 2 and len(held["t"]) == 4:
+        row = one(tests, model="m", target="all", intermediate="all", random="languages", labelling="as labelled")
+        assert "within targets languages do not differ" in row["reason"]
+
+
+def test_deals_that_targets_explain_explain_nothing() -> None:
+    """Some deals give every target one type: what they explain is 0, whatever rounding makes of 0 / 0."""
+    held = {"s": ["de", "fi", "es", "hu"], "t": ["ru", "tr", "el", "ko"]}
+    observed = Observations.of([Joint.read(one["joint"]["mean"]) for one in of_targets(held)], held["s"] + held["t"])
+    problem = Problem(observed, LANGUAGES, {})
+    reduced = permutation.Reduced.of(problem.null, observed.language)
+    within = np.array([code in held["s"] for code in observed.languages], dtype=np.float64)
+    other = np.array([code in ("de", "fi", "ru", "tr") for code in observed.languages], dtype=np.float64)
+    confounded, told = reduced.explained(np.stack([within, other], axis=1)[:, None, :])
+    assert confounded == 0.0
+    assert told == pytest.approx(reduced.explained(other[:, None, None])[0]) and told > 0.0

@@ -21,6 +21,8 @@ from stiltsweep.errors import UserError, nearest, run_script
 from stiltsweep.languages import Languages
 from stiltsweep.significance import table
 from stiltsweep.typology import OMNIBUS, TERMS, Settings, compare_types, levels, predictors, regress
+from stiltsweep.typology.levels import TYPES
+from stiltsweep.typology.models import MEAN
 
 TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
 
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         *predictors.of_probes(arguments.probes, known),
     ]
     sizes = predictors.sizes(languages, corpora)
+    numbers = predictors.apart(numbers, [TYPES, MEAN, *(size.name for size in sizes.values())])
     rows = regress(found, languages, said["families"], numbers, sizes, settings)
     table.write_csv(arguments.output.with_name("predictors.csv"), rows, TERMS)
     paths = [*arguments.inputs, *arguments.tables, *arguments.measures, *arguments.probes]

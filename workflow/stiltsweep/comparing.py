@@ -160,13 +160,17 @@ def _runs(cells: Sequence[Cell], scores: Scores) -> list[float]:
     return [fmean(values) for values in runs.values()]
 
 
+_SAME = 1e-9
+"""Points below which scores differ by rounding alone."""
+
+
 def _verdict(a: list[float], b: list[float], difference: float, confidence: float) -> tuple[float | None, str]:
     if len(a) < 2 or len(b) < 2:
         return None, "one seed"
     parts = [variance(runs) / len(runs) for runs in (a, b)]
     error = math.sqrt(sum(parts))
-    if not error:
-        return 0.0, "beyond seeds" if difference else "within seeds"
+    if error < _SAME:
+        return 0.0, "beyond seeds" if abs(difference) >= _SAME else "within seeds"
     from scipy.stats import t
 
     freedom = sum(parts) ** 2 / sum(part**2 / (len(runs) - 1) for part, runs in zip(parts, (a, b), strict=True))

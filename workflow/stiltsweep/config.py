@@ -17,6 +17,7 @@ from .catalog import OURS, Catalog, Task
 from .errors import UserError, nearest
 from .facts import SIDED
 from .interfaces import INTERFACES
+from .languages import NUMBERS, SIZES
 from .layout import FOLDERS
 from .schema import check, check_training, read_yaml
 
@@ -160,6 +161,8 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
         {code for wanted in settings["targets"].values() for code in wanted} - {settings["source_language"][0]}
     )
     for column in [*groups, *numbers]:
+        if column.startswith("-"):
+            raise UserError(f"{where}: {column!r}: a column that begins with a dash would be an option. Rename it.")
         if column not in table.columns:
             hint = nearest(column, table.columns)
             raise UserError(f"{where}: {column!r} is not a column of languages.csv: {', '.join(table.columns)}.{hint}")
@@ -175,6 +178,18 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
             raise UserError(
                 f"{where}: significance.predictors: {error} Names go with significance.groupings."
             ) from None
+    # These every sweep reads, whoever wrote them.
+    for column in NUMBERS:
+        if column in table.columns:
+            try:
+                found = table.numbers(column)
+            except UserError as error:
+                raise UserError(f"{where}: {error} Every sweep regresses the lift on this column.") from None
+            if column in SIZES and (code := next((code for code, value in found.items() if value <= 0.0), None)):
+                raise UserError(
+                    f"{where}: {column!r} of languages.csv has {table.value(code, column)!r} for {code!r}: of a size "
+                    "the logarithm is taken, so that it is above 0; leave the field empty where it is not known."
+                )
 
 
 def _read_from(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:

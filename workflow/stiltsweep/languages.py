@@ -15,6 +15,11 @@ from .errors import UserError, nearest
 ENGLISH = "en"
 """What intermediate tasks are in, texts are compared with, and targets are trained in where a sweep says nothing."""
 
+SIZES = ("mc4_tokens_billion", "cc100_gib")
+"""Columns of sizes of corpora."""
+NUMBERS = (*SIZES, "grambank_fusion")
+"""Columns of numbers that every sweep reads."""
+
 KEY = "language"
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 """Codes become file names, so they are plain."""
@@ -96,7 +101,8 @@ class Languages:
         for code, row in self.rows.items():
             if text := row.get(column, ""):
                 try:
-                    found[code] = float(text)
+                    # Python would read 1_000.
+                    found[code] = math.nan if "_" in text else float(text)
                 except ValueError:
                     found[code] = math.nan
                 if not math.isfinite(found[code]):

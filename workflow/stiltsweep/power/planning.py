@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -262,6 +263,8 @@ def _pooled(sweep: Sweep, found: Known, alpha: float, wanted: float, effects: li
     source = "; ".join(dict.fromkeys(found.targets[target].source for target in targets))
     sizes = _sizes(sweep, codes)
     asked = _of_types("all targets and arms", sizes, whole, 1, source, variance, alpha, wanted, effects)
+    if not asked.absent and math.isinf(variance(whole)):
+        asked = replace(asked, absent="all languages of a target are of one type, which is not told from the target")
     if asked.seen.smallest is None:
         return asked
     lineages = lineages_of(sweep.catalog.languages, types)

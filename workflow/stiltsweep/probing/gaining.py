@@ -23,6 +23,8 @@ from .table import Probe
 
 FEWEST = 3
 """Languages of a group; two show too little of how much they differ."""
+_SAME = 1e-9
+"""Points, or relative to more than one: gains that differ by less are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def tested(gains: NDArray[np.float64], confidence: float) -> tuple[float, float 
         # Of the spread of runs, what is their interaction with languages is in the languages' already.
         parts.append((max(0.0, float(by_run.var(ddof=1)) - noise) / runs, runs - 1))
     variance = sum(value for value, _ in parts)
-    if variance <= 0.0:
+    if variance <= (_SAME * max(1.0, float(np.abs(gains).max()))) ** 2:
         return estimate, None, None, None
     df = variance**2 / sum(value**2 / degrees for value, degrees in parts)
     error = math.sqrt(variance)

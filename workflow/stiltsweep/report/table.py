@@ -31,7 +31,7 @@ class Column:
     heading: str
     """In the page and in LaTeX."""
     kind: str = "text"
-    """`text`, `score`, `lift`, `p`, `interval`, `count`, `number`, `flag` or `digest`."""
+    """`text`, `score`, `lift`, `slope`, `p`, `interval`, `count`, `number`, `flag` or `digest`."""
     choose: bool = False
     """Whether the page offers a menu of its values."""
     of: Callable[[Any], Value] | None = None
@@ -55,7 +55,7 @@ class Column:
         if isinstance(value, tuple):
             return text.interval(*value)
         if value is None:
-            return "n/a" if self.kind in ("score", "lift", "p", "interval") else ""
+            return "n/a" if self.kind in ("score", "lift", "slope", "p", "interval") else ""
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, str):
@@ -71,6 +71,7 @@ _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _NUMBERS: dict[str, Callable[[float], str]] = {
     "score": text.points,
     "lift": text.lift,
+    "slope": text.slope,
     "p": text.probability,
     "count": "{:,.0f}".format,
 }

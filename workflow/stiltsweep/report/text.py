@@ -22,6 +22,13 @@ def lift(value: float | None, digits: int = 1) -> str:
     return ("+" if round(value, digits) > 0 else "") + points(value, digits)
 
 
+def slope(value: float | None) -> str:
+    """Write points for one unit, which may be anything from a share to a speaker: three figures, with the sign."""
+    if value is None:
+        return "n/a"
+    return f"{value:+.3g}".replace("-", MINUS) if value else "0"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write an interval of lifts."""
     return "n/a" if low is None or high is None else f"[{points(low)}, {points(high)}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -189,19 +190,19 @@ def regress(
                 problem = problems.of(level, values, random)
                 rows.append(
                     about
-                    | {"specification": predictor.name}
+                    | {"specification": predictor.name, "beside": False}
                     | slope_terms(problem, predictor.name, values, None, settings)
                 )
                 if size is None or predictor is size:
                     continue
                 problem = problems.of(level, values.keys() & known.keys(), random)
                 row = slope_terms(problem, predictor.name, values, (size.name, known), settings)
-                rows.append(about | {"specification": f"{predictor.name} + {size.name}"} | row)
+                rows.append(about | {"specification": f"{predictor.name} + {size.name}", "beside": True} | row)
             if size:
                 typed = Typed(problems.of(level, types.keys() & known.keys(), random), types)
-                named = f"{TYPES} + {size.name}"
-                rows += [about | {"specification": named, **row} for row in type_terms(typed, known, settings)]
-    _correct(rows, lambda row: (row["model"], row["random"], " + " in row["specification"]))
+                named = about | {"specification": f"{TYPES} + {size.name}", "beside": True}
+                rows += [named | row for row in type_terms(typed, known, settings)]
+    _correct(rows, lambda row: (row["model"], row["random"], row["beside"]))
     return _finished(rows, TERMS)
 
 
@@ -231,12 +232,21 @@ def _flips(tests: Sequence[Row], alpha: float) -> None:
         row["flips"] = before is not None and now is not None and (before < alpha) != (now < alpha)
 
 
+_ERRORED = ("estimate", "standard_error", "ci_low", "ci_high")
+_PS = ("p", "p_holm", "p_f", "p_permutation")
+
+
 def _finished(rows: Iterable[Row], columns: Sequence[str]) -> list[Row]:
-    return [{name: _plain(row[name]) for name in columns} for row in rows]
+    return [{name: _plain(row, name) for name in columns} for row in rows]
 
 
-def _plain(value: Any) -> Any:
-    """Return what is written: nine decimals, so that the last bits of a matrix product do not show."""
+def _plain(row: Row, name: str) -> Any:
+    """Return what is written: nine decimals, so that the last bits of a matrix product do not show.
+
+    More of a small p, which is never 0, and of a slope whose unit is small: six figures, or six of its standard error.
+    """
+    value = row[name]
     if isinstance(value, float):
-        return round(value, 9)
+        small = value if name in _PS else row["standard_error"] if name in _ERRORED else None
+        return round(value, max(9, 5 - math.floor(math.log10(small))) if small else 9)
     return " ".join(value) if isinstance(value, tuple) else value

@@ -32,7 +32,7 @@ _UNWEIGHED = "resamples and languages give the same lifts, but for what all lang
 _EXACT = 1e-12
 """Mean square of the weighted residuals below which there are none: what is left is rounding."""
 _UNVARIED = "lifts are exactly what types or numbers make of them: nothing is left to tell chance by"
-_ALIKE = "the targets at hand do not tell types or numbers from what all languages of a target have in common"
+_ALIKE = "within targets languages do not differ in it: it cannot be told from what targets differ in"
 _UNTOLD = "the lineages at hand do not tell what varies between lineages from what varies within them"
 
 
@@ -86,18 +86,21 @@ class Problem:
         """Fit with (languages, p) regressors, besides an intercept for every block but the last.
 
         Raises:
-          Undetermined: some lifts have no error at all; or what is to be told goes with what is not.
+          Undetermined: some lifts have no error at all; or targets have other languages each, and leave nothing.
         """
         o = self.observations
         design = np.concatenate([X[o.language], o.intercepts], axis=1)
+        lifts, coefficients = design.shape
+        if lifts <= coefficients:
+            raise Undetermined(f"{lifts} lifts: too few for {coefficients} coefficients, of which each target has one")
+        if _rank(design / np.linalg.norm(design, axis=0)) < coefficients:
+            raise Undetermined(_ALIKE)
         try:
             found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
         except np.linalg.LinAlgError:
             raise Undetermined(_UNWEIGHED) from None
         except Confounded:
             raise Undetermined(_UNTOLD) from None
-        except ValueError:
-            raise Undetermined(_ALIKE) from None
         if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
             raise Undetermined(_UNWEIGHED)
         return found
@@ -118,9 +121,21 @@ class Problem:
         """The fit without types or numbers."""
         return self.fitted(np.ones((len(self.observations.languages), 1)))
 
+    def left(self, X: Array, found: Fit) -> int:
+        """Return the degrees of freedom that (languages, p) regressors leave.
+
+        A target's own mean takes none where every language is in all targets, and one where it is in this one alone.
+        """
+        return min(self.units - len(X.T), found.df)
+
     def scaled(self, found: Fit) -> bool:
         """Whether Knapp and Hartung's factor is used: it is made for one observation a language."""
         return "observation" not in found.names
+
+
+def _rank(columns: Array) -> int:
+    """Return the rank of columns of length 1."""
+    return int(np.linalg.matrix_rank(columns, tol=1e-6))
 
 
 def spread(found: Fit) -> float:
@@ -212,7 +227,7 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         return row | {"reason": str(error)}
     contrasts = np.eye(kinds, found.X.shape[1])[1:] - np.eye(kinds, found.X.shape[1])[0]
     f = found.wald(contrasts, scaled=problem.scaled(found))
-    df = problem.units - kinds
+    df = problem.left(typed.dummies, found)
     number = {name: place for place, name in enumerate(typed.names)}
     dealt = permutation.types(
         permutation.Reduced.of(null, o.language),
@@ -278,7 +293,7 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
     p = found.X.shape[1]
     mean = np.zeros((1, p))
     mean[0, :kinds] = 1.0 / kinds
-    df = typed.problem.units - X.shape[1]
+    df = typed.problem.left(X, found)
     level = np.eye(kinds, p)
     rows = [_tested(typed.problem, found, mean, mean, df, settings) | {"term": MEAN, "languages": o.languages}]
     # Of the mean it is no question whether it is 0: that is what the first question's tests are for.
@@ -311,11 +326,10 @@ def slope_terms(
       settings: see `Settings`.
     """
     o = problem.observations
-    own = np.array([values[code] for code in o.languages], dtype=np.float64)
-    columns = [np.ones(len(own)), own - own.mean() if len(own) else own]
+    own, unit = _plain(values, o.languages)
+    columns = [np.ones(len(own)), own]
     if covariate is not None:
-        other = np.array([covariate[1][code] for code in o.languages], dtype=np.float64)
-        columns.append(other - other.mean() if len(other) else other)
+        columns.append(_plain(covariate[1], o.languages)[0])
     X = np.stack(columns, axis=1)
     row = _empty(problem) | {"term": name, "languages": o.languages}
     reason = problem.absent or _untold(X, problem, name)
@@ -328,11 +342,28 @@ def slope_terms(
         return row | {"reason": str(error)}
     L = np.zeros((1, found.X.shape[1]))
     L[0, 1] = 1.0
-    row |= _tested(problem, found, L, None, problem.units - X.shape[1], settings)
+    row |= _tested(problem, found, L, None, problem.left(X, found), settings)
+    row |= {key: row[key] / unit for key in ("estimate", "standard_error", "ci_low", "ci_high")}
     if null is not None:
         reduced = permutation.Reduced.of(null, o.language)
         row["p_permutation"] = permutation.number(reduced, own, most=settings.permutations, seed=settings.seed).p
     return row
+
+
+_SAME = 1e-9
+"""Relative: numbers that differ by less are the same but for rounding."""
+
+
+def _plain(values: Mapping[str, float], languages: tuple[str, ...]) -> tuple[Array, float]:
+    """Return (languages,) numbers less their mean, in the unit beside it, so that speakers go as well as millions."""
+    found = np.array([values[code] for code in languages], dtype=np.float64)
+    largest = float(np.abs(found).max(initial=0.0))
+    if largest == 0.0 or float(np.ptp(found / largest)) < _SAME:
+        return np.zeros(len(found)), 1.0
+    found /= largest
+    found -= found.mean()
+    unit = float(np.abs(found).max())
+    return found / unit, largest * unit
 
 
 _BLANK: Row = dict.fromkeys(
@@ -363,13 +394,13 @@ def _untold(X: Array, problem: Problem, name: str) -> str:
         kind = "languages" if problem.random == LANGUAGES else "lineages"
         return f"{problem.units} {kind}: too few for {X.shape[1]} coefficients"
     norms = np.linalg.norm(X, axis=0)
-    if (norms == 0.0).any() or np.linalg.matrix_rank(X / norms, tol=1e-6) < X.shape[1]:
+    if (norms == 0.0).any() or _rank(X / norms) < X.shape[1]:
         return f"{name}: the languages at hand do not tell it from the rest (it is the same in all, or goes with it)"
     if problem.random != LANGUAGES:
         # Between lineages only as much can be told as lineages differ in.
         names = np.unique(problem.names, return_inverse=True)[1]
         means = np.array([X[names == lineage].mean(axis=0) for lineage in range(int(names.max()) + 1)])
-        if np.linalg.matrix_rank(means / norms, tol=1e-6) < X.shape[1]:
+        if _rank(means / norms) < X.shape[1]:
             return f"{name}: the lineages at hand do not tell it from the rest"
     return ""
 

@@ -25,7 +25,7 @@ from .mixed import Fit, Levels
 Array = NDArray[np.float64]
 
 _DEPENDENT = 1e-9
-"""Of the largest eigenvalue of what regressors weigh: below it is rounding."""
+"""Of the largest eigenvalue of what any deal weighs: what is below is rounding."""
 _TIE = 1e-9
 """Relative: deals that make the same groups have the same statistic but for rounding."""
 
@@ -69,10 +69,13 @@ class Reduced:
         r_gn = np.einsum("k,kgn->gn", self.r, deals)
         MT = (self.M @ deals.reshape(k, g * n)).reshape(k, g, n)
         inner = np.einsum("kgn,khn->ngh", deals, MT, optimize=True)
-        sizes, axes = np.linalg.eigh(inner)
-        told = sizes > _DEPENDENT * sizes[:, -1:]
-        along = np.einsum("gn,ngh->nh", r_gn, axes)
-        return np.asarray((np.where(told, along, 0.0) ** 2 / np.where(told, sizes, 1.0)).sum(axis=1))
+        # A deal may give every target types or numbers of one kind, which explain no more than targets do.
+        values, vectors = np.linalg.eigh(inner)
+        explains = values > _DEPENDENT * values.max()
+        if explains.all():
+            return np.asarray(np.einsum("gn,ng->n", r_gn, np.linalg.solve(inner, r_gn.T[..., None])[..., 0]))
+        parts = np.einsum("ngh,gn->nh", vectors, r_gn) ** 2
+        return np.asarray(np.divide(parts, values, out=np.zeros_like(parts), where=explains).sum(axis=1))
 
 
 def count(labels: Sequence[int]) -> int:
@@ -84,7 +87,7 @@ def count(labels: Sequence[int]) -> int:
 
 
 @lru_cache(maxsize=64)
-def deals(labels: tuple[int, ...], most: int, seed: int) -> tuple[NDArray[np.int8], bool]:
+def deals(labels: tuple[int, ...], most: int, seed: int) -> tuple[NDArray[np.int16], bool]:
     """Return (deals, places) labels, every distinct deal or `most` random ones besides the observed, which is the
     first.
 
@@ -93,7 +96,7 @@ def deals(labels: tuple[int, ...], most: int, seed: int) -> tuple[NDArray[np.int
       most: draw at random where there are more than this.
       seed: of the random draws.
     """
-    observed = np.array(labels, dtype=np.int8)
+    observed = np.array(labels, dtype=np.int16)
     if count(labels) <= most:
         return _exact(labels), True
     order = generator(seed, "deal", " ".join(map(str, labels))).random((most, len(labels))).argsort(axis=1)
@@ -101,9 +104,9 @@ def deals(labels: tuple[int, ...], most: int, seed: int) -> tuple[NDArray[np.int
 
 
 @lru_cache(maxsize=64)
-def _exact(labels: tuple[int, ...]) -> NDArray[np.int8]:
+def _exact(labels: tuple[int, ...]) -> NDArray[np.int16]:
     others = [deal for deal in _all(sorted(labels)) if deal != labels]
-    return np.array([labels, *others], dtype=np.int8)
+    return np.array([labels, *others], dtype=np.int16)
 
 
 def _all(labels: list[int]) -> Iterator[tuple[int, ...]]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
 from ..files import read_json
-from ..languages import Languages
+from ..languages import SIZES, Languages
 from ..probing import table as probe_table
 from ..probing.table import Probe
 
-CORPORA = {"mc4": ("mc4_tokens_billion", "log10 tokens in mC4"), "cc100": ("cc100_gib", "log10 size in CC-100")}
+CORPORA = {"mc4": (SIZES[0], "log10 tokens in mC4"), "cc100": (SIZES[1], "log10 size in CC-100")}
 """Corpus -> column of languages.csv, and name of the predictor."""
 
 
@@ -81,6 +81,24 @@ def of_languages(table: Languages, columns: Iterable[str] = ()) -> list[Predicto
     return found
 
 
+def apart(found: Iterable[Predictor], taken: Iterable[str]) -> list[Predictor]:
+    """Return predictors with a name each: a column of the user's may be called as what is made here.
+
+    Args:
+      found: the predictors; of two of one name the first is renamed, which is the user's.
+      taken: names of what else the lift is regressed on.
+    """
+    named: list[Predictor] = []
+    used = set(taken)
+    for one in reversed(list(found)):
+        name = one.name
+        while name in used:
+            name += " (column)"
+        used.add(name)
+        named.append(replace(one, name=name))
+    return named[::-1]
+
+
 def sizes(table: Languages, corpora: Mapping[str, str]) -> dict[str, Predictor]:
     """Return model -> log10 of the size of each language in the model's own corpus.
 
@@ -92,8 +110,7 @@ def sizes(table: Languages, corpora: Mapping[str, str]) -> dict[str, Predictor]:
     for model, corpus in corpora.items():
         column, name = CORPORA.get(corpus, ("", ""))
         if column in table.columns:
-            texts = {code: row.get(column, "") for code, row in table.rows.items()}
-            found[model] = Predictor(name, {code: math.log10(float(text)) for code, text in texts.items() if text})
+            found[model] = Predictor(name, {c: math.log10(size) for c, size in table.numbers(column).items()})
     return found
 
 

@@ -41,7 +41,8 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
     `contracted` is true of what comes of them either way.
 
     Raises:
-      UserError: a line has another number of columns, or the words are not numbered from 1; names file and line.
+      UserError: a line has another number of columns, the words are not numbered from 1, or multi-word tokens are not
+        ranges of them one after the other; names file and line.
     """
     fused = settings["words"] == "fused"
     precedence = settings.get("precedence") or OF_LANGUAGES.get(settings.get("language", ""), PRECEDENCE)
@@ -66,7 +67,13 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
                 if int(index) != len(words):
                     raise UserError(f"{path}, line {number}: word {index} stands where word {len(words)} should.")
             elif (start := index.partition("-"))[1] and start[0].isdecimal() and start[2].isdecimal():
-                spans.append((int(start[0]), int(start[2]), fields))
+                span = (int(start[0]), int(start[2]), fields)
+                if span[1] < span[0] or span[0] <= max(len(words), spans[-1][1] if spans else 0):
+                    raise UserError(
+                        f"{path}, line {number}: the multi-word token {index} must stand before its first word, end "
+                        "after it, and share no word with another."
+                    )
+                spans.append(span)
             elif "." not in index:
                 raise UserError(f"{path}, line {number}: {index!r} is no CoNLL-U word number (3, 3-4 or 3.1).")
         if not words:

@@ -31,6 +31,8 @@ BUILDERS: dict[str, tuple[Builder, frozenset[str]]] = {
     "keyword_choice": (emoji_names.keyword_choice, emoji_names.KEYWORD_KEYS),
     "message_texts": (django_messages.texts, django_messages.TEXT_KEYS),
 }
+_OPTIONAL = frozenset({"fits_too"})
+"""Keys that may be left out."""
 _COMMON = frozenset({"type", "builder", "packages", "sizes"})
 
 
@@ -52,7 +54,7 @@ def read(definition: Definition, language: str) -> Iterator[Row]:
         if key not in known:
             raise UserError(f"source: unknown key {key!r}; {builder} reads: {', '.join(known)}.{nearest(key, known)}")
     for key in known:
-        if key not in source:
+        if key not in source and key not in _OPTIONAL:
             raise UserError(f"source: the key {key!r} is missing; {builder} reads: {', '.join(known)}.")
     origin(definition)
     return function(definition, language)

@@ -13,7 +13,7 @@ import regex
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 
-from ...errors import UserError
+from ...errors import UserError, nearest
 from ...languages import ENGLISH
 from ...records import SPLITS, Row
 from ...writing import GRAPHEME
@@ -104,8 +104,10 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     A log has one command that answers the question and others of different intents; at least one of these holds a slot
     of the answer's type, where there is such a command, so that the type alone does not give the answer away. None is
     of an intent that the question would fit too (`fits_too`: a lamp that is switched on is a device that is started).
+    An answer beside which no command can stand is not asked for.
     """
     source = definition["source"]
+    fits_too = _fits_too(source)
     asked: Mapping[str, Mapping[str, str]] = source["questions"]
     taken: set[str] = set()
     made: dict[str, list[Row]] = {}
@@ -128,11 +130,23 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
             counts[key] += 1
             sentence, span = next((s, at) for s, at in waiting[key] if s.text not in answered)
             answered.add(sentence.text)
-            fit = [other for other in pool if other.label not in source.get("fits_too", {}).get(label, ())]
+            fit = [other for other in pool if other.label not in fits_too.get(label, ())]
             others = _others(grammar(language), fit, sentence, span, source["commands"] - 1, rng)
-            made[split].append(_log(sentence, span, others, asked[label][kind], rng))
+            if others:
+                made[split].append(_log(sentence, span, others, asked[label][kind], rng))
         rng.shuffle(made[split])
     return _in_order(made)
+
+
+def _fits_too(source: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    found: Mapping[str, Sequence[str]] = source.get("fits_too") or {}
+    intents = source["intents"]
+    if not isinstance(found, Mapping) or not all(isinstance(names, list) for names in found.values()):
+        raise UserError(f"source.fits_too: {found!r:.60} is not: intent -> list of intents, as in the catalogue's qa.")
+    for name in [*found, *(name for names in found.values() for name in names)]:
+        if name not in intents:
+            raise UserError(f"source.fits_too: {name!r} is not one of source.intents.{nearest(str(name), intents)}")
+    return found
 
 
 def _said_once(text: str, span: Span) -> bool:
@@ -155,7 +169,7 @@ def _others(
 
     drawn = rng.sample(pool, min(len(pool), _DRAWN))
     fit = [other for other in drawn if other.label != sentence.label and not any(f in other.text for f in forms)]
-    chosen = [min(fit, key=distance)]
+    chosen = [min(fit, key=distance)] if fit else []
     for other in fit:
         if len(chosen) < count and other.label not in {c.label for c in chosen}:
             chosen.append(other)
@@ -175,7 +189,8 @@ def _forms(g: Grammar, kind: str, answer: str) -> set[str]:
                 inside = regex.search(r"\[(.*)\]", phrase)
                 rows.setdefault((head, number), set()).add(inside[1] if inside else phrase)
     held = [(word, forms) for forms in rows.values() for word in forms if word in answer]
-    return max(held, key=lambda found: len(found[0]), default=("", set()))[1]
+    # By the word as well: sets have no order that two processes share.
+    return max(held, key=lambda found: (len(found[0]), found[0]), default=("", set()))[1]
 
 
 def _log(sentence: Sentence, span: Span, others: Sequence[Sentence], question: str, rng: random.Random) -> Row:
