@@ -189,14 +189,16 @@ def _rows(
         codes = [code for code in offered if not (transfer and code == run.source)]
         record = reader.cell(model, task) if task in run.targets else None
         metrics = entry_metrics(record) if record else []
-        chosen, level, reason = "", None, "not in this sweep"
+        chosen, level = "", None
+        reason = "" if metrics else "not in this sweep"
         contaminated = False
         if metrics and arm == BEST:
             chosen, level, reason = _best(reader, dev, model, task, metrics, codes)
         elif metrics:
             level = reader.level(model, arm, task, metrics, codes)
-            lacking = [code for code in codes if reader.level(model, arm, task, metrics, [code]) is None]
-            reason = "" if level else f"missing: {' '.join(lacking)}"
+            if not level:
+                lacking = [code for code in codes if reader.level(model, arm, task, metrics, [code]) is None]
+                reason = f"missing: {' '.join(lacking)}"
             contaminated = reader.contaminated(model, arm, task)
         if level:
             levels.append(level)
