@@ -34,10 +34,14 @@ def keep_answer(page, text, data, value):
 def answer_power():
     """Print what the sweep can see and end."""
     # Numpy and scipy: a run has no use for them.
+    import threadpoolctl
+
     from stiltsweep.power import planning as power
     from stiltsweep.power import text as power_text
 
-    found = checked(power.make, SWEEP)
+    # Its matrices are small: threads that wait for each other take several times the CPU time.
+    with threadpoolctl.threadpool_limits(1):
+        found = checked(power.make, SWEEP)
     page = power_text.page(found)
     print(page)
     keep_answer("power_page", page, "power", found.to_json())
