@@ -15,17 +15,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import shlex
-import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT, write
+from measuring import ROOT, watched, write
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -148,31 +145,18 @@ def make_up(sweep: Sweep, results: Path, examples: int) -> int:
 def _run(step: str, commands: list[list[str]]) -> dict[str, Any]:
     # Every job by itself and one after the other: the largest memory is that of a job.
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
-    used: list[tuple[float, float, float]] = []
-    for script, *command in commands:
-        began = time.perf_counter()
-        whole = [sys.executable, str(ROOT / SCRIPTS / f"{script}.py"), *command]
-        job = subprocess.Popen(whole, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        assert job.stderr
-        said = job.stderr.read().decode()
-        _, status, usage = os.wait4(job.pid, 0)
-        job.returncode = os.waitstatus_to_exitcode(status)
-        if job.returncode:
-            raise SystemExit(f"{shlex.join(whole[:8])} ... ended with {job.returncode}: {said[-2000:]}")
-        used.append((time.perf_counter() - began, _cpu(usage), usage.ru_maxrss / 2**20))
-    wall, cpu, memory = zip(*used, strict=True)
+    used = [
+        watched([sys.executable, str(ROOT / SCRIPTS / f"{script}.py"), *command], ROOT, environment)[1]
+        for script, *command in commands
+    ]
     return {
         "step": step,
         "jobs": len(used),
-        "wall, s": round(sum(wall), 1),
-        "CPU, s": round(sum(cpu), 1),
-        "longest, s": round(max(wall), 1),
-        "peak, GiB": round(max(memory), 2),
+        "wall, s": round(sum(one["wall"] for one in used), 1),
+        "CPU, s": round(sum(one["cpu"] for one in used), 1),
+        "longest, s": round(max(one["wall"] for one in used), 1),
+        "peak, GiB": round(max(one["megabytes"] for one in used) / 2**10, 2),
     }
-
-
-def _cpu(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

@@ -17,22 +17,18 @@ import contextlib
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
+import yaml
+from measuring import ROOT, watched
 
-import yaml  # noqa: E402
-
-from stiltsweep.config import resolve  # noqa: E402
-from stiltsweep.files import write_json, write_text  # noqa: E402
-from stiltsweep.layout import Layout  # noqa: E402
-from stiltsweep.sweep import Sweep  # noqa: E402
+from stiltsweep.config import resolve
+from stiltsweep.files import write_json, write_text
+from stiltsweep.layout import Layout
+from stiltsweep.sweep import Sweep
 
 PAIRS = 203
 """Targets times languages of XTREME-R."""
@@ -244,19 +240,10 @@ def planned(folder: Path, *arguments: str) -> tuple[dict[str, int], dict[str, fl
     """Dry-run; return jobs per rule, and what it took: seconds of wall and of CPU, peak megabytes."""
     command = ["snakemake", "--dry-run", "--quiet", "rules", "--scheduler", "greedy", *arguments]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = status
-        wall = time.perf_counter() - began
-        said.seek(0)
-        output = said.read()
-    if status:
-        sys.exit(output)
+    output, used = watched(command, folder, environment)
     table = output.rpartition("Job stats:")[2]
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
-    return jobs, {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 2**10}
+    return jobs, used
 
 
 def folder_of(folder: Path, cells: int, *, ours: bool) -> Sweep:

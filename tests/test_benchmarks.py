@@ -246,7 +246,12 @@ def test_the_engine_is_measured(tmp_path: Path) -> None:
     assert found["speed"]["interval ends apart from scipy's, in Monte-Carlo errors (largest of 10)"] < 5
     assert len(found["types"]) == 6 * 6 and len(found["null"]) > 30
     assert all(0 <= rates["all p"] <= 1 for rates in found["null"].values())
-    assert all(re.fullmatch(r"promised \S+, had \S+", text) for text in found["power"].values())
+    single = r"promised \S+, had \S+"
+    for name, text in found["power"].items():
+        assert re.fullmatch(
+            single + r"; with lineages kept together as well \S+, \S+" if "pooled" in name else single, text
+        )
+    assert sum("pooled" in name for name in found["power"]) == 3 * 2
 
 
 @pytest.mark.slow

@@ -247,6 +247,17 @@ def documents(lifts, S, languages):
     return [{"model": "m", "target": "t", "joint": joint}]
 
 
+def of_targets(held: dict[str, list[str]], seed: int = 0) -> list[dict[str, Any]]:
+    """Tests of a model on targets with languages of their own."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for target, codes in held.items():
+        lifts = Joint(tuple(codes), rng.normal(1.0, 1.0, len(codes)), 0.05 * np.eye(len(codes)))
+        joint = {"arms": {"i": lifts.document()}, "mean": lifts.document()}
+        found.append({"model": "m", "target": target, "joint": joint})
+    return found
+
+
 XNLI = ["ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"]
 TABLE = Languages.read([BUILT_IN / "languages.csv"])
 
@@ -288,13 +299,8 @@ def test_lifts_that_tie_within_types_say_nothing_of_chance() -> None:
 
 def test_deals_that_give_a_target_one_type_are_counted() -> None:
     """Of XNLI's and PAN-X's languages some deals make a type what all languages of one target are: nothing new."""
-    rng = np.random.default_rng(2)
     owners = {"t": ["ar", "de", "vi", "tr"], "u": ["fi", "ru"]}
-    made = [
-        documents(rng.normal(size=len(codes)), 0.2 * np.eye(len(codes)) + 0.1, codes)[0] for codes in owners.values()
-    ]
-    for document, name in zip(made, owners, strict=True):
-        document["target"] = name
+    made = of_targets(owners, seed=2)
     tests, _ = compare_types(levels(made), TABLE, "family", Settings(permutations=9999))
     pooled = one(tests, random=LANGUAGES, model="m", target="all", intermediate="all", labelling="as labelled")
     assert pooled["status"] == "ok" and pooled["exact"] and pooled["n_languages"] == 6
@@ -318,9 +324,7 @@ def test_deals_that_give_a_target_one_type_are_counted() -> None:
     assert pooled["permutations"] == len(left)
     assert pooled["p"] == pytest.approx(np.mean([value <= observed * (1.0 + 1e-9) for value, _ in left]))
     # Types that go with the targets themselves cannot be told.
-    apart = {"t": ["de", "ru", "es"], "u": ["fi", "tr", "hu"]}
-    made = [documents(rng.normal(size=3), 0.2 * np.eye(3) + 0.1, codes)[0] for codes in apart.values()]
-    made[1]["target"] = "u"
+    made = of_targets({"t": ["de", "ru", "es"], "u": ["fi", "tr", "hu"]})
     tests, terms = compare_types(levels(made), TABLE, "family", Settings(permutations=199))
     for rows in (tests, terms):
         told = [
@@ -579,17 +583,6 @@ def test_slope_on_a_number_is_found():
     kinds = [row for row in rows if row["specification"] == "types + log10 size in CC-100" and row["random"] == "languages"
              and row["target"] == "t" and row["intermediate"] == "i"]  # fmt: skip
     assert all(abs(row["estimate"]) < 0.3 for row in kinds if row["term"] != "mean")
-
-
-def of_targets(held: dict[str, list[str]], seed: int = 0) -> list[dict[str, Any]]:
-    """Tests of a model on targets with languages of their own."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for target, codes in held.items():
-        lifts = Joint(tuple(codes), rng.normal(1.0, 1.0, len(codes)), 0.05 * np.eye(len(codes)))
-        joint = {"arms": {"i": lifts.document()}, "mean": lifts.document()}
-        found.append({"model": "m", "target": target, "joint": joint})
-    return found
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,6 +89,24 @@ class Peak:
                             sums[key] += int(value.split()[0])
             self.gib = max(self.gib, sums["Pss"] / 2**20)
             self.own_gib = max(self.own_gib, sums["Pss_Anon"] / 2**20)
+
+
+def watched(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[str, dict[str, float]]:
+    """Run a command; return what it printed, and what it took: seconds of wall and of CPU, peak megabytes.
+
+    Where it fails, this process ends with what it printed.
+    """
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - began
+        said.seek(0)
+        output = said.read()
+    if process.returncode:
+        sys.exit(output)
+    return output, {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "megabytes": used.ru_maxrss / 2**10}
 
 
 def prepared(results: Path, files: Sequence[str]) -> Path:

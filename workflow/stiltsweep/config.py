@@ -185,10 +185,11 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
                 found = table.numbers(column)
             except UserError as error:
                 raise UserError(f"{where}: {error} Every sweep regresses the lift on this column.") from None
-            if column in SIZES and (code := next((code for code, value in found.items() if value <= 0.0), None)):
+            none = [code for code, value in found.items() if value <= 0.0]
+            if none and column in SIZES.values():
                 raise UserError(
-                    f"{where}: {column!r} of languages.csv has {table.value(code, column)!r} for {code!r}: of a size "
-                    "the logarithm is taken, so that it is above 0; leave the field empty where it is not known."
+                    f"{where}: {column!r} of languages.csv has {table.value(none[0], column)!r} for {none[0]!r}: of a "
+                    "size the logarithm is taken, so that it is above 0; leave the field empty where it is not known."
                 )
 
 

@@ -15,9 +15,10 @@ from .errors import UserError, nearest
 ENGLISH = "en"
 """What intermediate tasks are in, texts are compared with, and targets are trained in where a sweep says nothing."""
 
-SIZES = ("mc4_tokens_billion", "cc100_gib")
-"""Columns of sizes of corpora."""
-NUMBERS = (*SIZES, "grambank_fusion")
+SIZES = {"mc4": "mc4_tokens_billion", "cc100": "cc100_gib"}
+"""Corpus -> the column of its sizes."""
+FUSION = "grambank_fusion"
+NUMBERS = (*SIZES.values(), FUSION)
 """Columns of numbers that every sweep reads."""
 
 KEY = "language"

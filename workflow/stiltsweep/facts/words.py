@@ -18,16 +18,15 @@ def _tokens_fault(row: Row, beside: str) -> str:
         return "tokens must be non-empty texts"
     if len(row["tokens"]) != len(row[beside]):
         return f"{len(row['tokens'])} tokens but {len(row[beside])} {beside}"
-    if row.get("space_after") is not None and len(row["space_after"]) != len(row["tokens"]):
-        return f"{len(row['tokens'])} tokens but {len(row['space_after'])} space_after marks"
+    for marks in ("space_after", "contracted"):
+        if row.get(marks) is not None and len(row[marks]) != len(row["tokens"]):
+            return f"{len(row['tokens'])} tokens but {len(row[marks])} {marks} marks"
     return ""
 
 
 def _features_fault(row: Row, labels: set[str]) -> str:
     if fault := _tokens_fault(row, "features"):
         return fault
-    if row.get("contracted") is not None and len(row["contracted"]) != len(row["tokens"]):
-        return f"{len(row['tokens'])} tokens but {len(row['contracted'])} contracted marks"
     try:
         for text in row["features"]:
             feats.parse(text)

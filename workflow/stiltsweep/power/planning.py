@@ -263,14 +263,14 @@ def _pooled(sweep: Sweep, found: Known, alpha: float, wanted: float, effects: li
     source = "; ".join(dict.fromkeys(found.targets[target].source for target in targets))
     sizes = _sizes(sweep, codes)
     asked = _of_types("all targets and arms", sizes, whole, 1, source, variance, alpha, wanted, effects)
-    if not asked.absent and math.isinf(variance(whole)):
+    at_hand, error = variance(whole), variance(whole, 0.0)
+    if not asked.absent and math.isinf(at_hand):
         asked = replace(asked, absent="all languages of a target are of one type, which is not told from the target")
     if asked.seen.smallest is None:
         return asked
     lineages = lineages_of(sweep.catalog.languages, types)
     findable = [list(sizes)[place] for place in TypesTest(tuple(sizes.values()), 1.0, alpha).findable]
-    error = variance(whole, 0.0)
-    kept = stand(types, lineages, findable, (max(0.0, variance(whole) - error), error), asked.seen.smallest, alpha)
+    kept = stand(types, lineages, findable, (max(0.0, at_hand - error), error), asked.seen.smallest, alpha)
     return replace(asked, lineages=kept)
 
 
@@ -303,9 +303,11 @@ def _of_types(
 
     asked = _asked(name, design, tests, source, power, alpha, wanted, effects)
 
+    at_hand = variance(design)
+
     def each(points: float) -> int | None:
         def of(value: int) -> float:
-            return TypesTest(balanced(kinds, value), variance(design), alpha / tests).power(points)
+            return TypesTest(balanced(kinds, value), at_hand, alpha / tests).power(points)
 
         return least(of, wanted, 1, MOST["languages"])
 

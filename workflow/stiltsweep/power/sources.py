@@ -116,7 +116,7 @@ _COMPONENTS = tuple(Components.__dataclass_fields__)
 
 
 def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
-    """Return kind -> variances of the packaged sweeps, the shared part of tau2, and a source."""
+    """Return kind -> variances of the packaged sweeps, the shared part of tau2, and the sweep that is of."""
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     found: dict[str, Variances] = {}

@@ -70,7 +70,7 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
     identities = [row["id"] for row in language.sentences]
     of_accuracy, of_selectivity = intervals(hits, control, sentences, identities)
     half = np.array([share("calibrated", identities[number]) < 0.5 for number in sentences])
-    shares = np.bincount(feature.train.labels, minlength=len(feature.values)) / len(feature.train.labels)
+    shares = _shares(feature)
     found = []
     for layer, answers in enumerate(right):
         unseen = answers.unseen
@@ -99,7 +99,7 @@ def accuracies(vectors: Vectors, feature: Feature) -> list[float]:
 
 def majority(feature: Feature) -> float:
     """Return the accuracy, in points, of always answering the value most often trained on."""
-    commonest = np.bincount(feature.train.labels, minlength=len(feature.values)).argmax()
+    commonest = _shares(feature).argmax()
     return 100 * float((feature.test.labels == commonest).mean())
 
 
@@ -130,8 +130,12 @@ def lexicon(feature: Feature, language: Language) -> float:
 
 def entropy(feature: Feature) -> float:
     """Return the bits a word of `Score.accuracy` that its value costs who knows the values' shares in training."""
-    shares = np.bincount(feature.train.labels, minlength=len(feature.values)) / len(feature.train.labels)
-    return round(float(-np.log2(shares[feature.test.labels]).mean()), _PLACES)
+    return round(float(-np.log2(_shares(feature)[feature.test.labels]).mean()), _PLACES)
+
+
+def _shares(feature: Feature) -> NDArray[np.float64]:
+    """Return (values,) how common each is in training."""
+    return np.bincount(feature.train.labels, minlength=len(feature.values)) / len(feature.train.labels)
 
 
 _PLACES = 4

@@ -9,12 +9,11 @@ from statistics import fmean
 import numpy as np
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from ..languages import SIZES
 from ..significance.comparison import Comparison
 from . import looks
 from .canvas import GREY, Dot, Figure, finish, scale, scatter, tick
 from .results import ALL, Results
-
-_TOKENS = "mc4_tokens_billion"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Covariate:
 def tokens(results: Results, language: str) -> float | None:
     """Return the billions of mC4 tokens a language has in pre-training, None where languages.csv does not say."""
     try:
-        value = float(results.run.fact(language, _TOKENS))
+        value = float(results.run.fact(language, SIZES["mc4"]))
     except ValueError:
         return None
     return value if value > 0 else None

@@ -11,7 +11,7 @@ from ..languages import Languages
 from ..significance import Joint
 from ..significance.corrections import holm
 from ..significance.sensitivity import variants
-from .models import Problem, Row, Settings, Typed, omnibus, slope_terms, type_terms
+from .models import ESTIMATED, Problem, Row, Settings, Typed, omnibus, slope_terms, type_terms
 from .observations import Observations
 from .predictors import Predictor
 from .tables import ALL, LANGUAGES, LINEAGES, MAIN, OMNIBUS, TERMS
@@ -232,7 +232,6 @@ def _flips(tests: Sequence[Row], alpha: float) -> None:
         row["flips"] = before is not None and now is not None and (before < alpha) != (now < alpha)
 
 
-_ERRORED = ("estimate", "standard_error", "ci_low", "ci_high")
 _PS = ("p", "p_holm", "p_f", "p_permutation")
 
 
@@ -247,6 +246,6 @@ def _plain(row: Row, name: str) -> Any:
     """
     value = row[name]
     if isinstance(value, float):
-        small = value if name in _PS else row["standard_error"] if name in _ERRORED else None
+        small = value if name in _PS else row["standard_error"] if name in ESTIMATED else None
         return round(value, max(9, 5 - math.floor(math.log10(small))) if small else 9)
     return " ".join(value) if isinstance(value, tuple) else value

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Row = dict[str, Any]
 
 MEAN = "mean"
+ESTIMATED = ("estimate", "standard_error", "ci_low", "ci_high")
+"""Columns in the unit of an estimate: points, or points for one of a number."""
 _FEWEST_DEALS = 20
 """With fewer deals no p can reach 0.05."""
 
@@ -326,10 +328,10 @@ def slope_terms(
       settings: see `Settings`.
     """
     o = problem.observations
-    own, unit = _plain(values, o.languages)
+    own, unit = _centred(values, o.languages)
     columns = [np.ones(len(own)), own]
     if covariate is not None:
-        columns.append(_plain(covariate[1], o.languages)[0])
+        columns.append(_centred(covariate[1], o.languages)[0])
     X = np.stack(columns, axis=1)
     row = _empty(problem) | {"term": name, "languages": o.languages}
     reason = problem.absent or _untold(X, problem, name)
@@ -343,7 +345,7 @@ def slope_terms(
     L = np.zeros((1, found.X.shape[1]))
     L[0, 1] = 1.0
     row |= _tested(problem, found, L, None, problem.left(X, found), settings)
-    row |= {key: row[key] / unit for key in ("estimate", "standard_error", "ci_low", "ci_high")}
+    row |= {key: row[key] / unit for key in ESTIMATED}
     if null is not None:
         reduced = permutation.Reduced.of(null, o.language)
         row["p_permutation"] = permutation.number(reduced, own, most=settings.permutations, seed=settings.seed).p
@@ -354,7 +356,7 @@ _SAME = 1e-9
 """Relative: numbers that differ by less are the same but for rounding."""
 
 
-def _plain(values: Mapping[str, float], languages: tuple[str, ...]) -> tuple[Array, float]:
+def _centred(values: Mapping[str, float], languages: tuple[str, ...]) -> tuple[Array, float]:
     """Return (languages,) numbers less their mean, in the unit beside it, so that speakers go as well as millions."""
     found = np.array([values[code] for code in languages], dtype=np.float64)
     largest = float(np.abs(found).max(initial=0.0))
@@ -368,7 +370,7 @@ def _plain(values: Mapping[str, float], languages: tuple[str, ...]) -> tuple[Arr
 
 _BLANK: Row = dict.fromkeys(
     (
-        *("estimate", "standard_error", "ci_low", "ci_high", "p", "p_holm", "p_permutation"),
+        *(*ESTIMATED, "p", "p_holm", "p_permutation"),
         *("lift", "lift_low", "lift_high", "prediction_low", "prediction_high"),
     )
 )

@@ -62,18 +62,15 @@ class Reduced:
     def explained(self, deals: Array) -> Array:
         """Return (deals,) the sum of squares that (languages, columns, deals) regressors explain.
 
-        Where targets have different languages a deal can give a type all languages of a target, whose mean the fit has
-        already: its regressors depend on each other, and explain what the independent ones among them do.
+        Where targets have different languages a deal can give every target types or numbers of one kind, whose mean the
+        fit has already: its regressors depend on each other, and explain what the independent ones among them do.
         """
         k, g, n = deals.shape
         r_gn = np.einsum("k,kgn->gn", self.r, deals)
         MT = (self.M @ deals.reshape(k, g * n)).reshape(k, g, n)
         inner = np.einsum("kgn,khn->ngh", deals, MT, optimize=True)
-        # A deal may give every target types or numbers of one kind, which explain no more than targets do.
         values, vectors = np.linalg.eigh(inner)
         explains = values > _DEPENDENT * values.max()
-        if explains.all():
-            return np.asarray(np.einsum("gn,ng->n", r_gn, np.linalg.solve(inner, r_gn.T[..., None])[..., 0]))
         parts = np.einsum("ngh,gn->nh", vectors, r_gn) ** 2
         return np.asarray(np.divide(parts, values, out=np.zeros_like(parts), where=explains).sum(axis=1))
 

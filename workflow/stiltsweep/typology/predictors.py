@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import fmean
 
 from ..files import read_json
-from ..languages import SIZES, Languages
+from ..languages import FUSION, SIZES, Languages
 from ..probing import table as probe_table
 from ..probing.table import Probe
 
-CORPORA = {"mc4": (SIZES[0], "log10 tokens in mC4"), "cc100": (SIZES[1], "log10 size in CC-100")}
+CORPORA = {"mc4": (SIZES["mc4"], "log10 tokens in mC4"), "cc100": (SIZES["cc100"], "log10 size in CC-100")}
 """Corpus -> column of languages.csv, and name of the predictor."""
 
 
@@ -55,7 +55,7 @@ def _latin(text: str) -> float | None:
     return float(text == "Latn") if text else None
 
 
-_NUMBERS = {"grambank_fusion": "fusion (Grambank)"}
+_NUMBERS = {FUSION: "fusion (Grambank)"}
 _READ = {
     "script": ("Latin script", _latin),
     "wals_22a": ("inflectional synthesis of the verb (WALS 22A)", _verb_synthesis),

@@ -158,8 +158,7 @@ def _others(
     g: Grammar, pool: Sequence[Sentence], sentence: Sentence, span: Span, count: int, rng: random.Random
 ) -> list[Sentence]:
     """Choose the commands around the one that answers: of other intents each, and the answer in none, in no form."""
-    types: Mapping[str, str] = common()["types"]
-    numbers = {types[name] for name in common()["numbers"]}
+    numbers = _number_kinds()
     answer = sentence.text[span[0] : span[1]]
     forms = {answer, *_forms(g, span[2], answer)}
 
@@ -176,10 +175,16 @@ def _others(
     return chosen[:count]
 
 
+def _number_kinds() -> set[str]:
+    """Return the kinds of slot that a number fills."""
+    types: Mapping[str, str] = common()["types"]
+    return {types[name] for name in common()["numbers"]}
+
+
 def _forms(g: Grammar, kind: str, answer: str) -> set[str]:
     """Return all forms of the word of which the answer holds one (mutfaktaki: mutfak, mutfağın; 5시간짜리: 5)."""
     types: Mapping[str, str] = common()["types"]
-    if kind in {types[name] for name in common()["numbers"]}:
+    if kind in _number_kinds():
         return set(regex.findall(r"\d+", answer))
     rows: dict[tuple[str, int], set[str]] = {}
     for name, words in g.fillers.items():
