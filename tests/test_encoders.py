@@ -19,7 +19,7 @@ from stiltsweep.catalog import Model
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json
 from stiltsweep.kinds import Limits, Representation, form
-from stiltsweep.models import architectures, directory, tokenizer_files, unpadded
+from stiltsweep.models import architectures, directory, tokenizer_files
 from stiltsweep.models.batches import collate
 from stiltsweep.models.fetch import fetch
 from stiltsweep.models.load import Source, build, kept_ids, trainable
@@ -105,6 +105,7 @@ STYLES = {
     "nomic_bert": "lower",
     "rembert": "unigram",
     "roberta": "bytes",
+    "xlm-roberta-xl": "unigram",
     "xmod": "unigram",
 }
 SIZES: dict[str, Any] = {
@@ -209,7 +210,7 @@ def test_encoder_is_transformers_own_and_trains(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("rounded", [False, True])
-@pytest.mark.parametrize("kind", unpadded._BY_POSITION)
+@pytest.mark.parametrize("kind", [kind for kind in STYLES if kind != "deberta"])
 def test_reading_without_padding_changes_nothing(tmp_path: Path, kind: str, rounded: bool) -> None:
     upstream(tmp_path / "upstream", kind)
     start = fetched(tmp_path)

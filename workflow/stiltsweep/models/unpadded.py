@@ -1,10 +1,8 @@
 """Encoders and decoders over texts that stand one after the other, so that no time goes into padding.
 
 Nearly all the work of a transformer is done token by token, and there the tokens of a batch are one long row. Only
-attention has to know the texts: without a bias FlashAttention reads them by where they begin (Dao 2023,
-arXiv:2307.08691); with one (T5's relative positions, the same for all texts) and on a CPU, queries, keys and values
-are laid out for it as padded texts and its result is picked up again. ModernBERT is trained so (Warner et al. 2024,
-arXiv:2412.13663). The layers are those of transformers: of BERT, XLM-R and T5 they are called one by one; a model of
+attention has to know the texts (see `attention`). ModernBERT is trained so (Warner et al. 2024, arXiv:2412.13663). The
+layers are those of transformers: of BERT's descendants (see `bert`) and T5 they are called one by one; a model of
 another class is called whole, as on one long text, and told where its texts begin by an attention of our own, which
 transformers lets us register. What comes out is what the model makes of padded texts, within rounding.
 
@@ -22,14 +20,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from . import architectures, generation
+from . import architectures, bert, generation
+from .attention import attend, masked
 from .batches import Batch, Places
 from .captured import Captured
 
 if TYPE_CHECKING:
     from .load import TaskModel
 
-_BERT = ("BertModel", "RobertaModel", "XLMRobertaModel")
 _T5_ENCODERS = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
 _BY_POSITION = (
     "albert",
@@ -41,6 +39,7 @@ _BY_POSITION = (
     "gte",
     "modernbert",
     "nomic_bert",
+    "xlm-roberta-xl",
     "xmod",
 )
 """Types of encoders that take numbers of positions, and whose attention can be another."""
@@ -49,8 +48,8 @@ _WHOLE = tuple(
 )
 _ATTENTION = "unpadded"
 """The name under which transformers knows `_attention`."""
-_WIDEST_HEAD = 256
-"""Of FlashAttention."""
+_CAPTURED = ("BertModel", "RobertaModel", "XLMRobertaModel")
+"""Encoders of `bert` that a GPU has replayed as graphs (docs/performance.md)."""
 
 
 def attach(
@@ -66,14 +65,14 @@ def attach(
       share: jobs that share the GPU, and its memory.
     """
     name, config = type(model.backbone).__name__, model.backbone.config
-    by_layer = name in (*_BERT, *_T5_ENCODERS) or generation.can(model.backbone)
-    known = by_layer or (name in _WHOLE and not sparing)
+    t5 = name in _T5_ENCODERS or generation.can(model.backbone)
+    known = t5 or bert.can(model.backbone) or (name in _WHOLE and not sparing)
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
         known = False
     model.unpadded = Unpadded(model.backbone, compiled=compiled, sparing=sparing) if known else None
     # What a model called whole keeps for the way back is two to three times as much, and two such passes are held while
     # one is captured: of Qwen3 that failed on a card of 80 GB (docs/performance.md), of the others nobody has tried.
-    if model.unpadded is not None and captured and not sparing and by_layer:
+    if model.unpadded is not None and captured and not sparing and (t5 or name in _CAPTURED):
         model.unpadded.captured = Captured(model.backbone, share)
     return known
 
@@ -85,13 +84,13 @@ class Unpadded:
         self.backbone = backbone
         self.sparing = sparing
         self.captured: Captured | None = None
-        self.bert = type(backbone).__name__ in _BERT
+        self.bert = bert.can(backbone)
         self.whole = type(backbone).__name__ in _WHOLE
         if self.whole:
             from transformers import AttentionInterface
 
             AttentionInterface.register(_ATTENTION, _attention)
-        parts: list[Callable[..., Any]] = [_bert_project, _bert_after, _t5_project, _t5_add, _t5_feed]
+        parts: list[Callable[..., Any]] = [bert.project, bert.after, _t5_project, _t5_add, _t5_feed]
         if compiled:
             parts = [torch.compile(part, dynamic=True) for part in parts]
         self.bert_project, self.bert_after, self.t5_project, self.t5_add, self.t5_feed = parts
@@ -164,15 +163,10 @@ class Unpadded:
         return self._t5(decoder, ids_N, at, layers=len(decoder.block), encoded_MH=encoded_MH, of=of)
 
     def _bert(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
-        embeddings = self.backbone.embeddings
-        # RoBERTa's numbers of positions begin behind that of the padding.
-        first = embeddings.padding_idx + 1 if hasattr(embeddings, "padding_idx") else 0
-        types_N = torch.zeros_like(ids_N) if types_N is None else types_N
-        x_NH: Tensor = embeddings(
-            input_ids=ids_N[None], token_type_ids=types_N[None], position_ids=at.positions_N[None] + first
-        )[0]
+        x_NH = bert.embed(self.backbone, ids_N, types_N, at)
+        scoring = bert.scoring(self.backbone, at)
         for layer in self.backbone.encoder.layer[:layers]:
-            x_NH = self._kept(self._bert_layer, layer, x_NH, at)
+            x_NH = self._kept(self._bert_layer, layer, x_NH, at, scoring)
         return x_NH
 
     def _whole(self, ids_N: Tensor, types_N: Tensor | None, at: Places, layers: int) -> Tensor:
@@ -197,11 +191,11 @@ class Unpadded:
         whole: Tensor = found.last_hidden_state if layers == self.depth else found.hidden_states[layers]
         return whole[0]
 
-    def _bert_layer(self, layer: Any, x_NH: Tensor, at: Places) -> Tensor:
-        own = layer.attention.self
+    def _bert_layer(self, layer: Any, x_NH: Tensor, at: Places, scoring: bert.Scoring) -> Tensor:
+        own = bert.attention(layer)
         dropout = own.dropout.p if own.training else 0.0
         q, k, v = self.bert_project(layer, x_NH)
-        mixed_NH = attend(q, k, v, at, at, scale=q.shape[-1] ** -0.5, dropout=dropout)
+        mixed_NH = attend(q, k, v, at, at, bias=scoring.bias(layer, q, k), scale=scoring.scale, dropout=dropout)
         after: Tensor = self.bert_after(layer, x_NH, mixed_NH)
         return after
 
@@ -255,29 +249,14 @@ def _sizes(at: Places) -> tuple[int, ...]:
     return (*at.mask_BL.shape, len(at.positions_N), len(at.starts), at.longest)
 
 
-def _heads(x_NH: Tensor, heads: int) -> Tensor:
-    return x_NH.view(-1, heads, x_NH.shape[-1] // heads)
-
-
-def _bert_project(layer: Any, x_NH: Tensor) -> tuple[Tensor, ...]:
-    own = layer.attention.self
-    return tuple(_heads(linear(x_NH), own.num_attention_heads) for linear in (own.query, own.key, own.value))
-
-
-def _bert_after(layer: Any, x_NH: Tensor, mixed_NH: Tensor) -> Tensor:
-    x_NH = layer.attention.output(mixed_NH, x_NH)
-    after: Tensor = layer.output(layer.intermediate(x_NH), x_NH)
-    return after
-
-
 def _t5_project(layer: Any, attention: Any, x_NH: Tensor, encoded_MH: Tensor | None) -> tuple[Tensor, ...]:
     x_NH = _t5_norm(layer.layer_norm, x_NH)
     looked_at = x_NH if encoded_MH is None else encoded_MH
     heads = attention.n_heads
     return (
-        _heads(attention.q(x_NH), heads),
-        _heads(attention.k(looked_at), heads),
-        _heads(attention.v(looked_at), heads),
+        bert.heads(attention.q(x_NH), heads),
+        bert.heads(attention.k(looked_at), heads),
+        bert.heads(attention.v(looked_at), heads),
     )
 
 
@@ -312,18 +291,7 @@ def _activated(act: Any, x_NH: Tensor) -> Tensor:
 def _bias(attention: Any, at: Places, *, causal: bool) -> Tensor:
     """Return what T5 adds to the scores of attention, (B, A, L, L), minus infinity where nothing is seen."""
     longest = at.mask_BL.shape[1]
-    bias = attention.compute_bias(longest, longest, device=at.mask_BL.device)
-    seen = at.mask_BL[:, None, None, :]
-    if causal:
-        seen = seen & torch.ones(longest, longest, dtype=torch.bool, device=seen.device).tril()
-    kind = seen.device.type
-    if torch.is_autocast_enabled(kind):  # once for all layers
-        bias = bias.to(torch.get_autocast_dtype(kind))
-    hidden = torch.zeros(seen.shape, dtype=bias.dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
-    # The fused kernels of attention are for scores that stand side by side; these come head by head, and without them
-    # all scores would be made and kept in 32 bits.
-    found: Tensor = (bias + hidden).contiguous()
-    return found
+    return masked(attention.compute_bias(longest, longest, device=at.mask_BL.device), at, causal=causal)
 
 
 def _attention(
@@ -347,52 +315,4 @@ def _attention(
     return mixed_NH.view(1, *q.shape), None
 
 
-def attend(
-    q_NAD: Tensor,
-    k_MAD: Tensor,
-    v_MAD: Tensor,
-    at: Places,
-    of: Places,
-    *,
-    bias: Tensor | None = None,
-    scale: float,
-    dropout: float,
-    causal: bool = False,
-    window: int | None = None,
-) -> Tensor:
-    """Return what attention makes (N, A * D): each text looks at its own in `of`, and at nothing else.
-
-    Args:
-      q_NAD, at: queries, and where their texts are.
-      k_MAD, v_MAD, of: keys and values, and where theirs are; heads may be fewer, for several of the queries' each.
-      bias: (B, A, L, L) to add to the scores; None: all of a text is seen alike.
-      scale: of the scores.
-      dropout: of the weights.
-      causal: whether a place sees only itself and what is before it.
-      window: a place sees those that are nearer than this; None: all of them.
-    """
-    # Windows matter to longer texts alone.
-    window = None if window is None or window >= at.longest else window
-    half = q_NAD.dtype in (torch.bfloat16, torch.float16)
-    if bias is None and window is None and q_NAD.is_cuda and half and q_NAD.shape[-1] <= _WIDEST_HEAD:
-        # torch.nn.attention.varlen, which is public, calls the same kernel, but cannot drop weights.
-        found = torch.ops.aten._flash_attention_forward(
-            q_NAD, k_MAD, v_MAD, at.starts, of.starts, at.longest, of.longest, dropout, causal, False, scale=scale
-        )
-        mixed_NAD: Tensor = found[0]
-        return mixed_NAD.flatten(1)
-    q, k, v = (places.spread(x).transpose(1, 2) for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of)))
-    mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)
-    if causal or window is not None:
-        near = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
-        near = near.tril(0 if causal or window is None else window - 1)
-        near = near if window is None else near.triu(1 - window)
-        # Texts begin at the left: padding sees itself, where masks would leave it nothing, which is no number.
-        mask = (mask & near) | torch.eye(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
-    mixed = functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
-    )
-    return at.gather(mixed.transpose(1, 2).flatten(2))
-
-
-__all__ = ["Unpadded", "attach", "attend"]
+__all__ = ["Unpadded", "attach"]
