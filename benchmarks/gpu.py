@@ -13,6 +13,7 @@ peer is transformers' `Trainer` on the class it has for the kind, with the whole
   prediction  an encoder's real tokens a second
   repeatable  whether two trainings that are alike leave the same bytes, and what that costs
   cells       a small model trained and scored on GPU and CPU, in 16 and 32 bits: how far the scores are apart
+  share       1, 2 and 4 trainings at once on the card: real tokens a second of all together, and their memory
 
 A section that fails says so in the results and the next one goes on. Results are written after every measurement. When
 the time is up, what was not measured is left out. `--rehearse` goes through all of it on the CPU, in toy sizes.
@@ -68,6 +69,8 @@ PUBLISHED_PEAK = 989e12
 REPRESENTATION = Representation("mean", -1, "mean", "")
 DISTINCT = 30_000
 """Pieces that a job keeps of XLM-R's 250,002, about: the sweep keeps those of its own texts."""
+DISTANCES = 256
+"""Buckets of mDeBERTa's distances, in each direction."""
 BYTES = 4.5
 """Bytes of a sub-word, as in `resources.BYTES`."""
 PREDICTION_TOKENS, MORE_TOKENS = 4096, 65_536
@@ -84,14 +87,14 @@ class Shape:
     """A published model: its class and the sizes in its config.json; parameters as in the catalogue."""
 
     kind: str
-    """transformers' name of the architecture: xlm-roberta, mt5, t5 or qwen3."""
+    """transformers' name of the architecture: xlm-roberta, deberta-v2, mt5, t5 or qwen3."""
     parameters: int
     sizes: dict[str, int]
 
     @property
     def interface(self) -> str:
         """How it is used."""
-        return {"xlm-roberta": "encoder", "qwen3": "causal"}.get(self.kind, "text2text")
+        return {"xlm-roberta": "encoder", "deberta-v2": "encoder", "qwen3": "causal"}.get(self.kind, "text2text")
 
     @property
     def writes(self) -> bool:
@@ -101,11 +104,17 @@ class Shape:
     def config(self, vocabulary: int | None = None) -> Any:
         """Return the configuration, with dropout as published, perhaps of a smaller vocabulary."""
         sizes: dict[str, Any] = {**self.sizes, **({} if vocabulary is None else {"vocab_size": vocabulary})}
+        ends: dict[str, Any]
         if self.kind == "xlm-roberta":
-            ends: dict[str, Any] = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+            ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
             return transformers.XLMRobertaConfig(
                 **sizes, **ends, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
             )
+        if self.kind == "deberta-v2":  # as mDeBERTa v3's config.json
+            ends = {"pad_token_id": 1, "type_vocab_size": 0, "layer_norm_eps": 1e-7, "position_biased_input": False}
+            ends |= {"relative_attention": True, "max_relative_positions": -1, "position_buckets": DISTANCES}
+            ends |= {"norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"]}
+            return transformers.DebertaV2Config(**sizes, **ends)
         if self.kind == "qwen3":
             return transformers.Qwen3Config(**sizes, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1)
         made: Any = transformers.MT5Config if self.kind == "mt5" else transformers.T5Config
@@ -134,9 +143,10 @@ class Shape:
     def work(self, read: np.ndarray[Any, Any], written: np.ndarray[Any, Any]) -> float:
         """Return the operations of one forward pass over sequences of these lengths, padding and embeddings left out.
 
-        2 for each weight that a real token passes, and 4 L of the width for attention over L tokens, in every layer. A
-        decoder reads the input's tokens too, by the keys and values of its cross-attention. Small heads are left out,
-        the output layer over the vocabulary is not. Training is three times as much.
+        2 for each weight that a real token passes, and 4 L of the width for attention over L tokens, in every layer.
+        DeBERTa compares each token with the embeddings of all distances too, as query and as key. A decoder reads the
+        input's tokens too, by the keys and values of its cross-attention. Small heads are left out, the output layer
+        over the vocabulary is not. Training is three times as much.
         """
         size = self.sizes
         read, written = read.astype(float), written.astype(float)
@@ -150,7 +160,8 @@ class Shape:
         if not self.writes:
             wide, layers = self.width, size["num_hidden_layers"]
             weights = 4 * wide**2 + 2 * wide * size["intermediate_size"]
-            return float(layers * (2 * weights * read.sum() + 4 * wide * (read**2).sum()))
+            compared = 2 * 2 * 2 * DISTANCES * wide if self.kind == "deberta-v2" else 0
+            return float(layers * ((2 * weights + compared) * read.sum() + 4 * wide * (read**2).sum()))
         inner, wide = size["num_heads"] * size["d_kv"], size["d_model"]
         square, feed = wide * inner, 3 * wide * size["d_ff"]
         encoder = size["num_layers"] * (2 * (4 * square + feed) * read.sum() + 4 * inner * (read**2).sum())
@@ -162,9 +173,9 @@ class Shape:
         return float(encoder + decoder + 2 * wide * size["vocab_size"] * written.sum())
 
 
-def _xlmr(parameters: int, width: int, layers: int, heads: int) -> Shape:
-    sizes = {"vocab_size": 250_002, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
-    return Shape("xlm-roberta", parameters, {**sizes, "intermediate_size": 4 * width})
+def _encoder(kind: str, parameters: int, vocabulary: int, width: int, layers: int, heads: int) -> Shape:
+    sizes = {"vocab_size": vocabulary, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return Shape(kind, parameters, {**sizes, "intermediate_size": 4 * width})
 
 
 def _t5(
@@ -175,8 +186,9 @@ def _t5(
 
 
 SHAPES = {
-    "xlm-r base": _xlmr(277_453_056, 768, 12, 12),
-    "xlm-r large": _xlmr(558_840_832, 1024, 24, 16),
+    "xlm-r base": _encoder("xlm-roberta", 277_453_056, 250_002, 768, 12, 12),
+    "xlm-r large": _encoder("xlm-roberta", 558_840_832, 250_002, 1024, 24, 16),
+    "mdeberta base": _encoder("deberta-v2", 278_218_752, 251_000, 768, 12, 12),
     "mt5-small": _t5("mt5", 300_176_768, 250_112, 512, 1024, (8, 8), 6),
     "mt5-base": _t5("mt5", 582_401_280, 250_112, 768, 2048, (12, 12), 12),
     "byt5-small": _t5("t5", 299_637_760, 384, 1472, 3584, (12, 4), 6),
@@ -340,6 +352,8 @@ class Case:
         vocabulary = len(self.kept) if kept and self.kept is not None else None
         config = self.shape.config(vocabulary)
         with torch.device(device):
+            if self.shape.kind == "deberta-v2":
+                return transformers.DebertaV2Model(config)
             if not self.shape.writes:
                 return transformers.XLMRobertaModel(config, add_pooling_layer=False)
             if self.shape.interface == "causal":
@@ -366,7 +380,8 @@ class Case:
             return self.backbone(device, kept=False)
         torch.manual_seed(0)
         name = {"classification": "Sequence", "tagging": "Token"}.get(self.lengths.kind)
-        name = f"XLMRobertaFor{name}Classification" if name else "XLMRobertaForQuestionAnswering"
+        name = f"{name}Classification" if name else "QuestionAnswering"
+        name = f"{'DebertaV2' if self.shape.kind == 'deberta-v2' else 'XLMRoberta'}For{name}"
         config = self.shape.config()
         config.num_labels = self.lengths.labels or 2
         with torch.device(device):
@@ -653,7 +668,13 @@ def _settings(case: Case, batch: int, *, adapters: bool = False) -> TrainingSett
 
 
 def _trainer(
-    case: Case, model: TaskModel, examples: list[Example], settings: TrainingSettings, device: Device, folder: Path
+    case: Case,
+    model: TaskModel,
+    examples: list[Example],
+    settings: TrainingSettings,
+    device: Device,
+    folder: Path,
+    share: int = 1,
 ) -> Any:
     """Make the project's trainer as `loop._try` makes it: the one place to mend when that changes."""
     made = model.form
@@ -690,31 +711,47 @@ def _trainer(
         prune=True,
         chance=0.0,
         identity={},
+        share=share,
     )
     state = StateFolder(folder / "state", {})
     return loop._Trainer(run, case.source, model, names, [task], device, None, state, 0, Team())
 
 
-def _variant(model: TaskModel, variant: str) -> None:
+def _variant(model: TaskModel, variant: str, share: int = 1) -> None:
     """Switch a model to a way of reading its inputs; on a CPU nothing is captured.
+
+    Args:
+      model: on its device.
+      variant: padded, unpadded, compiled or captured; other names are unpadded.
+      share: jobs that share the card.
 
     Raises:
       ValueError: the model's class cannot.
     """
     model.unpadded = None
     graphs = torch.cuda.is_available() and variant in ("captured", "compiled")
-    if variant != "padded" and not unpadded.attach(model, compiled=variant == "compiled", captured=graphs):
+    ways = {"compiled": variant == "compiled", "captured": graphs}
+    if variant != "padded" and not unpadded.attach(model, **ways, share=share):
         raise ValueError(f"{type(model.backbone).__name__}: no way to go without padding")
 
 
-def _ours(bench: Bench, case: Case, examples: list[Example], batch: int, variant: str) -> dict[str, Any]:
-    """Train with this project's loop."""
+def _ours(
+    bench: Bench,
+    case: Case,
+    examples: list[Example],
+    batch: int,
+    variant: str,
+    *,
+    share: int = 1,
+    ready: Callable[[], object] = bool,
+) -> dict[str, Any]:
+    """Train with this project's loop; `ready` is called when what was to be captured is, before anything is timed."""
     device = choose("auto", case.shape.kind, 1)
     settings = _settings(case, batch, adapters=variant == "adapters")
     with tempfile.TemporaryDirectory() as folder:
         model = case.model(device.torch, case.form(settings.max_target_length))
-        trainer = _trainer(case, model, examples, settings, device, Path(folder))
-        _variant(model, variant)
+        trainer = _trainer(case, model, examples, settings, device, Path(folder), share)
+        _variant(model, variant, share)
         trainer.model.train()
         pace = Pace(bench, bench.warm)
         counted: list[int] = []
@@ -729,6 +766,7 @@ def _ours(bench: Bench, case: Case, examples: list[Example], batch: int, variant
 
         captures = _until_captured(bench, works, update) if variant in ("captured", "compiled") else {}
         before = captures.get("graphs", 0)
+        ready()
         pace.begin()
         for work in works:
             if pace.counts:
@@ -876,6 +914,8 @@ JOBS = (
     Job("xlm-r base", "XNLI", 128),
     Job("xlm-r base", "XNLI", 32, ("padded", "unpadded", "compiled")),
     Job("mt5-base", "QA", 32, ("padded", "unpadded", "compiled")),
+    Job("mdeberta base", "XNLI", 32, ("unpadded", "padded", "Trainer")),
+    Job("mdeberta base", "SQuAD", 32, ("unpadded", "padded", "Trainer")),
     Job("xlm-r large", "XNLI", 32),
     Job("xlm-r base", "PAN-X", 32),
     Job("xlm-r base", "SQuAD", 32),
@@ -1241,7 +1281,7 @@ def _agreement(bench: Bench, until: float) -> None:
         row: dict[str, Any] = {"model": name, "task": task, "precision": device.precision}
         first: tuple[float, dict[str, torch.Tensor]] | None = None
         for side in ("padded", "unpadded", "captured"):
-            _variant(model, side)
+            _variant(model, side)  # where a class has no graphs, captured is unpadded again
             for part in (examples[:16], examples[16:32], examples[:16]):  # a graph is replayed with other contents
                 model.zero_grad(set_to_none=side != "captured")
                 with autocast(device):
@@ -1263,7 +1303,7 @@ def _agreement(bench: Bench, until: float) -> None:
     work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         (f"{name} {precision}", partial(measure, name, task, precision))
         for precision in ("auto", "fp32")
-        for name, task in (("xlm-r base", "XNLI"), ("mt5-small", "QA"))
+        for name, task in (("xlm-r base", "XNLI"), ("mt5-small", "QA"), ("mdeberta base", "XNLI"))
     ]
     _all(bench, "agreement", work, until)
 
@@ -1341,6 +1381,65 @@ def _cells(bench: Bench, until: float) -> None:
     _all(bench, "cells", [(f"{a} {b}", partial(measure, a, b)) for a, b in places], until)
 
 
+# --------------------------------------------------------------------------------------------------------------- share
+
+
+def _beside(name: str, task: str, share: int, options: tuple[Any, ...], barrier: Any, rows: Any) -> None:
+    """Train in a process of its own, begin to time when all others are ready too, and report."""
+    toy, graphs, seconds = options
+    bench = Bench(Path(), 60.0, toy, compiled=False, command="")
+    bench.seconds = seconds
+    transformers.logging.set_verbosity_error()
+    try:
+        case = Case(name, task, toy=toy)
+        side = "captured" if graphs else "unpadded"
+        batch = 8 if toy else 32
+        rows.put(_ours(bench, case, case.examples(), batch, side, share=share, ready=barrier.wait))
+    except Exception:
+        barrier.abort()
+        rows.put({"error": traceback.format_exc()})
+
+
+def _share(bench: Bench, until: float) -> None:
+    """Trainings of a small model side by side on one card, as `resources: {share: 4}` has them."""
+    alone: dict[str, float] = {}
+
+    def measure(name: str, task: str, share: int) -> dict[str, Any]:
+        context = torch.multiprocessing.get_context("spawn")
+        barrier, rows = context.Barrier(share, timeout=240), context.Queue()
+        # Longer than elsewhere: they begin together and end nearly so.
+        options = bench.toy, bench.graphs, 2 * bench.seconds
+        jobs = [context.Process(target=_beside, args=(name, task, share, options, barrier, rows)) for _ in range(share)]
+        for job in jobs:
+            job.start()
+        found = [rows.get(timeout=300) for _ in jobs]
+        for job in jobs:
+            job.join()
+        for row in found:
+            if "error" in row:
+                raise RuntimeError(row["error"])
+        total = sum(row["tokens/s"] for row in found)
+        alone.setdefault(name, total / share)
+        return {
+            "model": name,
+            "task": task,
+            "side": f"{share} at once",
+            "tokens/s": total,
+            "times one": round(total / alone[name], 2),
+            "of 989": round(sum(row["of 989"] for row in found), 3),
+            "ms/update": max(row["ms/update"] for row in found),
+            "MB": sum(row["MB"] for row in found),
+            "reserved MB": sum(row["reserved MB"] for row in found),
+        }
+
+    work: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (f"{name} {share} at once", partial(measure, name, task, share))
+        for name, task in (("xlm-r base", "XNLI"), ("mt5-small", "QA"))
+        for share in (1, 2, 4)
+    ]
+    _all(bench, "share", work[1:2] if bench.toy else work, until)
+
+
 # ---------------------------------------------------------------------------------------------------------------- main
 
 SECTIONS: dict[str, tuple[Callable[[Bench, float], None], float]] = {
@@ -1351,7 +1450,8 @@ SECTIONS: dict[str, tuple[Callable[[Bench, float], None], float]] = {
     "generation": (_generation, 0.84),
     "prediction": (_prediction, 0.88),
     "repeatable": (_repeatable, 0.94),
-    "cells": (_cells, 1.0),
+    "cells": (_cells, 0.97),
+    "share": (_share, 1.0),
 }
 """Section -> its function, and the share of the time after which it has to be done, 0 where it takes none."""
 

@@ -35,6 +35,7 @@ FIGURES = {
     "prediction": "tokens/s",
     "repeatable": "same bytes",
     "cells": "en accuracy",
+    "share": "times one",
 }
 
 
