@@ -154,7 +154,7 @@ class Reader:
     def seeds(self, model: str, arm: str, target: str, metrics: Sequence[str]) -> int:
         """Return how many runs a score is a mean over."""
         found = self.levels(model, target, metrics[0])
-        return len(found.statistics.seeds.get(arm, ())) if found else 0
+        return len(found.seeds.get(arm, ())) if found else 0
 
 
 def benchmark_rows(reader: Reader) -> Iterable[Score]:

@@ -8,7 +8,7 @@ resample anew.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -47,17 +47,21 @@ class Levels:
 
     def __init__(self, statistics: Statistics, settings: Settings) -> None:
         statistics = by_unit(statistics)
-        self.statistics, self.settings = statistics, settings
+        self.settings = settings
+        # Of the examples themselves nothing is kept: a large sweep's are half a gigabyte.
+        self.languages, self.held, self.seeds = statistics.languages, statistics.held, statistics.seeds
         strata = stratify(statistics.ids)
         self._arms = {
-            name: influence.arm(statistics, strata, name) for name, seeds in statistics.seeds.items() if seeds
+            name: replace(influence.arm(statistics, strata, name), mean={})
+            for name, seeds in statistics.seeds.items()
+            if seeds
         }
         self._drawn = arm_draws(statistics, strata, resamples=settings.resamples, seed=settings.seed)
 
     def of(self, arm: str, languages: Sequence[str]) -> Level | None:
         """Return an arm's mean score over some languages; None if it lacks one of them."""
-        known = self.statistics.languages
-        if arm not in self._arms or not set(languages) <= self.statistics.held[arm]:
+        known = self.languages
+        if arm not in self._arms or not set(languages) <= self.held[arm]:
             return None
         found = self._arms[arm]
         weights = np.zeros(len(known))
@@ -66,7 +70,7 @@ class Levels:
         draws = weights @ np.where(weights[:, None] > 0.0, self._drawn[arm], 0.0)
         if len(runs) > 1 and self.settings.resampling != LEVELS[0]:
             noise = np.array([weights @ found.noise @ weights])
-            labels = [f"{arm}\t{seed}" for seed in self.statistics.seeds[arm]]
+            labels = [f"{arm}\t{seed}" for seed in self.seeds[arm]]
             multipliers = normals(self.settings.seed, "run", labels, self.settings.resamples)
             spread, _ = draw([component(runs[:, None], noise)], [multipliers], self.settings.seed, "runs")
             draws = draws + spread[0]
