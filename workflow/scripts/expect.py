@@ -59,7 +59,7 @@ def _on_offer(task: Task, language: str, data_root: str | None) -> dict[str, int
     source = task.definition["source"]
     if "splits" not in source:
         return {}
-    found = {}
+    splits = {}
     for split in records.SPLITS:
         if split not in source["splits"]:
             continue
@@ -69,8 +69,8 @@ def _on_offer(task: Task, language: str, data_root: str | None) -> dict[str, int
         except UserError:
             there = False
         if there:
-            found[split] = 0
-    return found
+            splits[split] = 0
+    return splits
 
 
 def _key(language: str) -> str:

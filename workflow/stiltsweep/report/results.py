@@ -163,11 +163,11 @@ class Results:
 
         Inputs are the same in all of them, and their shares so too; answers are not.
         """
-        found: dict[tuple[str, str, str], list[cuts.Counts]] = {}
+        counted: dict[tuple[str, str, str], list[cuts.Counts]] = {}
         for cell, value in self.cells.items():
             if value.get("cut"):
-                found.setdefault((cell.model, cell.target, cell.language), []).append(value["cut"])
-        return {key: cuts.added(counts) for key, counts in found.items()}
+                counted.setdefault((cell.model, cell.target, cell.language), []).append(value["cut"])
+        return {key: cuts.added(counts) for key, counts in counted.items()}
 
     def cut_share(self, part: cuts.Part, model: str, target: str, language: str) -> float | None:
         """Return the per cent of a language's inputs (answers, words) that are cut; None where it has none."""

@@ -235,9 +235,9 @@ def read_run(path: str | Path) -> Run:
     known = {field.name for field in fields(Run)}
     required = known - {"revision"}
     if not isinstance(value, dict) or not required <= value.keys() <= known:
-        found = set(value) if isinstance(value, dict) else set()
-        lacks = ", ".join(sorted(required - found)) or "nothing"
-        unknown = ", ".join(sorted(found - known)) or "nothing"
+        held = set(value) if isinstance(value, dict) else set()
+        lacks = ", ".join(sorted(required - held)) or "nothing"
+        unknown = ", ".join(sorted(held - known)) or "nothing"
         raise UserError(
             f"{path}: not a run description: it lacks {lacks} and holds unknown {unknown}. "
             f"Rebuild it with: snakemake --cores 1 --force {path}"

@@ -129,12 +129,12 @@ def lift_pairs(statistics: Statistics) -> list[Pair]:
     return [(name, BASELINE) for name in statistics.intermediates]
 
 
-def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pair] | None = None) -> list[Row]:
+def compare(resampled: Resampled, estimands: Sequence[Estimand], pairs: Sequence[Pair] | None = None) -> list[Row]:
     """Compare arms.
 
     Args:
       resampled: see `resample`.
-      found: see `estimands`.
+      estimands: see `estimands`.
       pairs: arms to compare, among those given to `resample`; left out: every intermediate with the baseline.
 
     Returns:
@@ -144,7 +144,7 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
     pairs = lift_pairs(resampled.statistics) if pairs is None else pairs
 
     def rows_of(pair: Pair) -> list[Row]:
-        return _compare_one(resampled, pair, found)
+        return _compare_one(resampled, pair, estimands)
 
     if len(pairs) == 1:
         rows = rows_of(pairs[0])
@@ -156,13 +156,13 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
     return rows
 
 
-def _compare_one(resampled: Resampled, pair: Pair, found: Sequence[Estimand]) -> list[Row]:
+def _compare_one(resampled: Resampled, pair: Pair, estimands: Sequence[Estimand]) -> list[Row]:
     lifts = zip(resampled.statistics.languages, resampled.flipped[pair], strict=True)
     usable = [code for code, flips in lifts if not np.isnan(flips[0])]
-    here = [estimand.within(usable) for estimand in found]
+    here = [estimand.within(usable) for estimand in estimands]
     results = iter(_test(resampled, pair, [estimand for estimand in here if not estimand.absent]))
     rows = []
-    for asked, estimand in zip(found, here, strict=True):
+    for asked, estimand in zip(estimands, here, strict=True):
         row = _row(resampled, pair, asked, estimand)
         rows.append(row | _scores(resampled, pair, asked) if estimand.absent else row | next(results))
     return rows
@@ -185,8 +185,8 @@ def settle(rows: Sequence[Row], confidence: float) -> None:
         drawn = Tail(examples**2, [(runs**2, np.where(np.isnan(degrees), np.inf, degrees))])
         ones = np.ones(len(members))
         further = drawn.size(ones * alpha / len(members)) - drawn.size(ones * alpha)
-        for row, found in zip(members, further, strict=True):
-            row["detectable_lift_holm"] = rounded(row["detectable_lift"] + found)
+        for row, more in zip(members, further, strict=True):
+            row["detectable_lift_holm"] = rounded(row["detectable_lift"] + more)
     for row in rows:
         row["conclusion"] = _conclusion(row, alpha)
 
@@ -222,15 +222,15 @@ def correct(rows: Sequence[Row], column: str, method: Any, of: str = "p") -> Non
 
 def _contributions(statistics: Statistics, arms: Mapping[str, influence.Arm], pair: Pair) -> dict[str, Array]:
     """Return language -> (examples,) contributions to the lift, summing to it; only where both arms have a score."""
-    found: dict[str, Array] = {}
+    contributions: dict[str, Array] = {}
     if all(name in arms for name in pair):
         one, other = (arms[name] for name in pair)
         for column, code in enumerate(statistics.languages):
             if all(code in statistics.held[name] for name in pair):
                 lift = float(one.scores[:, column].mean() - other.scores[:, column].mean())
                 if np.isfinite(lift):
-                    found[code] = one.mean[code] - other.mean[code] + lift / len(one.mean[code])
-    return found
+                    contributions[code] = one.mean[code] - other.mean[code] + lift / len(one.mean[code])
+    return contributions
 
 
 def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) -> Row:
@@ -273,15 +273,15 @@ def _scores(resampled: Resampled, pair: Pair, asked: Estimand) -> Row:
 
     A score is the mean over the languages that its arm holds of those asked for.
     """
-    found: Row = {}
+    scores: Row = {}
     languages = resampled.statistics.languages
     for column, name in (("baseline_score", pair[1]), ("score", pair[0])):
         if name in resampled.arms:
             mean = resampled.arms[name].scores.mean(axis=0)
             held = asked.within(code for code, score in zip(languages, mean, strict=True) if np.isfinite(score))
             if not held.absent:
-                found[column] = rounded((weights([held], languages) @ _zero_filled(mean))[0])
-    return found
+                scores[column] = rounded((weights([held], languages) @ _zero_filled(mean))[0])
+    return scores
 
 
 def _why_absent(statistics: Statistics, pair: Pair, estimand: Estimand) -> str:

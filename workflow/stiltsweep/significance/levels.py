@@ -59,13 +59,13 @@ class Levels:
         known = self.statistics.languages
         if arm not in self._arms or not set(languages) <= self.statistics.held[arm]:
             return None
-        found = self._arms[arm]
+        own = self._arms[arm]
         weights = np.zeros(len(known))
         weights[[known.index(code) for code in languages]] = 1.0 / len(languages)
-        runs = np.nan_to_num(found.scores) @ weights
+        runs = np.nan_to_num(own.scores) @ weights
         draws = weights @ np.where(weights[:, None] > 0.0, self._drawn[arm], 0.0)
         if len(runs) > 1 and self.settings.resampling != LEVELS[0]:
-            noise = np.array([weights @ found.noise @ weights])
+            noise = np.array([weights @ own.noise @ weights])
             labels = [f"{arm}\t{seed}" for seed in self.statistics.seeds[arm]]
             multipliers = normals(self.settings.seed, "run", labels, self.settings.resamples)
             spread, _ = draw([component(runs[:, None], noise)], [multipliers], self.settings.seed, "runs")
