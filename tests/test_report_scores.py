@@ -13,9 +13,9 @@ import scores as scores_script
 from test_significance_cells import GRID
 
 import synthetic
+from plain_means import aggregates
 from report_fixtures import description
 from stiltsweep import catalog, identity
-from stiltsweep.aggregates import aggregates
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.metrics import FITTING
@@ -46,7 +46,7 @@ def sweep(folder: Path, dev: dict[str, float] | None = None, arms: tuple[str, ..
 
 
 def test_scores_are_those_that_xtreme_would_compute(tmp_path: Path) -> None:
-    """The means, as the older reading of the cells has them; every one within its interval."""
+    """The means, as a reading of the cells of its own has them; every one within its interval."""
     reader = sweep(tmp_path, contaminated=[("typing", "slots")])
     cells = {
         cell: read_json(
