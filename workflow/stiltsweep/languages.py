@@ -98,17 +98,17 @@ class Languages:
         Raises:
           UserError: something else than a number stands there.
         """
-        found = {}
+        numbers = {}
         for code, row in self.rows.items():
             if text := row.get(column, ""):
                 try:
                     # Python would read 1_000.
-                    found[code] = math.nan if "_" in text else float(text)
+                    numbers[code] = math.nan if "_" in text else float(text)
                 except ValueError:
-                    found[code] = math.nan
-                if not math.isfinite(found[code]):
+                    numbers[code] = math.nan
+                if not math.isfinite(numbers[code]):
                     raise UserError(f"{column!r} of languages.csv has {text!r} for {code!r}, which is no number.")
-        return found
+        return numbers
 
     def groups(self, column: str, languages: Sequence[str]) -> dict[str, list[str]]:
         """Group languages by a column; those without a value are left out.
@@ -117,8 +117,8 @@ class Languages:
         """
         self.value(next(iter(languages), ENGLISH), column)
         known = {row.get(column, "") for row in self.rows.values()} - {""}
-        found: dict[str, list[str]] = {value: [] for value in sorted(known)}
+        groups: dict[str, list[str]] = {value: [] for value in sorted(known)}
         for language in languages:
             if value := self.value(language, column):
-                found[value].append(language)
-        return found
+                groups[value].append(language)
+        return groups

@@ -91,8 +91,8 @@ def read_meta(path: str | Path) -> Meta:
     Raises:
       UserError: the record is missing, damaged or was changed.
     """
-    found = read_record(meta_path(path), rebuild=_again(path), keys=[one.name for one in fields(Meta)])
-    return Meta(**{one.name: found[one.name] for one in fields(Meta)})
+    record = read_record(meta_path(path), rebuild=_again(path), keys=[one.name for one in fields(Meta)])
+    return Meta(**{one.name: record[one.name] for one in fields(Meta)})
 
 
 def data_of(path: str | Path, task: str | None, language: str) -> Meta:
@@ -249,12 +249,12 @@ def _without(row: Row, name: str) -> Row:
 _DIGEST = "the rows' digest"
 
 
-def _compare(where: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _compare(where: str, held: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     faults = [
-        f"{_DIGEST if key == 'sha256' else f'the number of {key} examples'} is {found.get(key)}, the "
+        f"{_DIGEST if key == 'sha256' else f'the number of {key} examples'} is {held.get(key)}, the "
         f"catalogue expects {value}"
         for key, value in expected.items()
-        if found.get(key) != value
+        if held.get(key) != value
     ]
     if faults:
         raise UserError(
