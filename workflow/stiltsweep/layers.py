@@ -25,7 +25,8 @@ from .metrics import METRICS
 from .metrics.ranking import DEPTH
 from .models.batches import Example, by_budget
 from .models.device import Device, autocast
-from .models.load import Source, TaskModel, build, vocabulary
+from .models.load import Source, build, vocabulary
+from .models.task_model import TaskModel
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, data_of, read_rows
 from .settings import PredictionSettings

@@ -94,11 +94,11 @@ def _mark_name(output: str) -> str:
 
 def _names(folder: Path) -> set[str]:
     """Return the files below a folder by their path in it."""
-    names_ = set()
+    paths = set()
     for root, _, names in os.walk(folder):
         inner = os.path.relpath(root, folder)
-        names_ |= {name if inner == "." else f"{inner}/{name}" for name in names}
-    return names_
+        paths |= {name if inner == "." else f"{inner}/{name}" for name in names}
+    return paths
 
 
 def _changed(path: Path) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..kinds.base import Layout
 from ..models.batches import Batch, Example, by_budget
-from ..models.load import TaskModel
+from ..models.task_model import TaskModel
 from ..models.tokenizer import Tokenizer, overlapping
 from ..records import Row, text_and_spans
 from .words import Word
@@ -93,13 +93,13 @@ def encode(rows: Sequence[Row], tokenizer: Tokenizer, longest: int) -> list[Enco
     sentences = [text_and_spans(row) for row in rows]
     encoded = []
     pieces = tokenizer.pieces([text for text, _ in sentences])
-    for number, ((_, spans), found) in enumerate(zip(sentences, pieces, strict=True)):
+    for number, ((_, spans), segmented) in enumerate(zip(sentences, pieces, strict=True)):
         room = longest - layout.room_one
         places = [
             (first + layout.first_start, end + layout.first_start) if first < end <= room else (0, 0)
-            for first, end in word_pieces(spans, found.offsets)
+            for first, end in word_pieces(spans, segmented.offsets)
         ]
-        encoded.append(Encoded(Example(number, [layout.one(found.ids[:room])]), places))
+        encoded.append(Encoded(Example(number, [layout.one(segmented.ids[:room])]), places))
     return encoded
 
 
@@ -126,7 +126,7 @@ def vectors(
     for at, word in enumerate(words):
         wanted.setdefault(word.sentence, []).append(at)
     order = sorted(wanted, key=lambda index: (encoded[index].example.length, index))
-    found: dict[str, NDArray[np.float32]] = {}
+    pooled: dict[str, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for part in by_budget((encoded[index].example for index in order), batch_tokens):
             batch = model.collate(part, device)
@@ -141,10 +141,10 @@ def vectors(
             for k, state_BLH in enumerate(states):
                 flat = state_BLH.float().flatten(0, 1)
                 for how in pooling:
-                    if how not in found:
-                        found[how] = np.empty((len(states), len(words), flat.shape[1]), dtype=np.float32)
-                    found[how][k, rows] = _pooled(flat, places, how).cpu().numpy()
-    return found
+                    if how not in pooled:
+                        pooled[how] = np.empty((len(states), len(words), flat.shape[1]), dtype=np.float32)
+                    pooled[how][k, rows] = _pooled(flat, places, how).cpu().numpy()
+    return pooled
 
 
 def _pooled(flat: Tensor, places: Sequence[tuple[int, int]], how: str) -> Tensor:

@@ -87,12 +87,12 @@ def gather(paths: Iterable[Path], families: Mapping[str, str]) -> list[Probe]:
     Raises:
       UserError: a file is missing or not whole.
     """
-    found = []
+    probes = []
     for path in paths:
         about = read_json(path)
         names = {key: about[key] for key in _FROM_JOB}
-        found += [Probe(**names, family=families[one["language"]], **one) for one in about["probes"]]
-    return found
+        probes += [Probe(**names, family=families[one["language"]], **one) for one in about["probes"]]
+    return probes
 
 
 def write(path: Path, probes: Iterable[Probe]) -> None:

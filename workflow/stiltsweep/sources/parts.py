@@ -195,7 +195,7 @@ def for_language(parts: Iterable[Part], definition: Mapping[str, Any], language:
             "example {test: 1000}; prepare checks it."
         )
     names = definition["source"].get("names", {}).get(language, language)
-    found = []
+    read = []
     for split in wanted:
         chosen = [part for part in parts if part.split == split and _meant_for(part.settings, language)]
         if not chosen:
@@ -205,8 +205,8 @@ def for_language(parts: Iterable[Part], definition: Mapping[str, Any], language:
             several = isinstance(names, list) and "{name}" in canonical(dict(part.settings))
             for name in names if several else [names if isinstance(names, str) else names[0]]:
                 values = {"language": language, "name": name, "split": split}
-                found.append(replace(part, placeholders=values))
-    return found
+                read.append(replace(part, placeholders=values))
+    return read
 
 
 def _meant_for(settings: Mapping[str, Any], language: str) -> bool:

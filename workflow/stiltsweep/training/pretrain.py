@@ -14,7 +14,8 @@ from ..errors import UserError
 from ..files import digest_file, read_record, replacing, write_record
 from ..kinds import Representation
 from ..models.fetch import WEIGHTS, fetch
-from ..models.load import CHECKPOINT_FILE, Source, save_tensors, weights
+from ..models.load import Source, weights
+from ..models.tensors import CHECKPOINT_FILE, save_tensors
 from ..models.tokenizer import CONFIG, FILE, INDEX, MODEL_FILE
 from ..records import Row, write_rows
 from ..settings import TrainingSettings
