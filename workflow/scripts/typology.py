@@ -15,17 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import _path
+import _path  # noqa: F401
 from stiltsweep import identity, scriptlog
 from stiltsweep.errors import UserError, nearest, run_script
-from stiltsweep.languages import Languages
+from stiltsweep.languages import TABLE, Languages
 from stiltsweep.significance import table
 from stiltsweep.typology import OMNIBUS, TERMS, Settings, compare_types, levels, predictors, regress
 from stiltsweep.typology.levels import TYPES
 from stiltsweep.typology.tables import MEAN
-
-TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
-
 
 BESIDE = ("types.csv", "predictors.csv")
 

@@ -17,7 +17,7 @@ from . import identity
 from .errors import UserError
 from .files import SEAL, digest_file, read_record, replacing, write_record
 from .interfaces import writes
-from .layout import Cell
+from .layout import Cell, Layout
 from .metrics import compared, metric
 from .records import CLUSTER, Row, data_of, read_rows
 
@@ -130,10 +130,11 @@ def _majority(rows: Sequence[Row]) -> float:
     return 100.0 * most / len(rows)
 
 
-def _log(index: Path) -> Path:
+def _log(index: Path) -> str:
     """Return the log of the job that wrote an index."""
     *_, model, intermediate, target, seed, _ = index.parts
-    return index.parents[5] / "logs" / "predict" / model / intermediate / target / f"{seed}.log"
+    names = {"model": model, "intermediate": intermediate, "target": target, "seed": seed.removeprefix("seed")}
+    return Layout(str(index.parents[5])).log("predict", **names)
 
 
 # pa.array would do, but imports pandas when it is first called, which takes longer than all the rest of a cell.

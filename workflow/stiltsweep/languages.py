@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError, nearest
+from .place import beside
 
 ENGLISH = "en"
 """What intermediate tasks are in, texts are compared with, and targets are trained in where a sweep says nothing."""
@@ -21,6 +22,8 @@ FUSION = "grambank_fusion"
 NUMBERS = (*SIZES.values(), FUSION)
 """Columns of numbers that every sweep reads."""
 
+TABLE = beside("catalog") / "languages.csv"
+"""The table that comes with this project."""
 KEY = "language"
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 """Codes become file names, so they are plain."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import identity
+from ..catalog import BUILT_IN
 from ..errors import UserError
 from ..files import read_json
 from ..significance import Joint
@@ -19,7 +20,7 @@ from ..typology.models import Problem, Undetermined, spread
 from ..typology.observations import Observations
 from ..typology.tables import LANGUAGES
 
-PACKAGED = Path(__file__).resolve().parents[2] / "catalog" / "components.csv"
+PACKAGED = BUILT_IN / "components.csv"
 
 
 @dataclass(frozen=True)

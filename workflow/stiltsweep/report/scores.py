@@ -100,9 +100,7 @@ class Reader:
     _known: dict[tuple[str, str, str], Levels | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tests = self.run.significance
-        names = ("resamples", "seed", "confidence", "resampling")
-        self.settings = Settings(**{name: tests[name] for name in names if name in tests})
+        self.settings = Settings.of(self.run.significance)
 
     def contaminated(self, model: str, arm: str, target: str) -> bool:
         """Whether an arm's intermediate holds a target's data."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
 
@@ -58,6 +58,11 @@ class Settings:
     """Pair the runs of two arms that share a seed, and with it the first head and the order of the target's data."""
     margin: float = 1.0
     """Points; a lift shown to be less than this either way is `no more than the margin`."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Return the settings among some values; what these lack is as it is by default."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
     def __post_init__(self) -> None:
         """Refuse values without meaning.

@@ -105,8 +105,7 @@ def means(documents: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequence[str]) -> Row:
-    names = ("resamples", "seed", "confidence", "resampling", "pair_seeds", "margin")
-    settings = Settings(**{name: held[0]["settings"][name] for name in names})
+    settings = Settings.of(held[0]["settings"])
     count = len(held)
     parts = [document["targets"][arm] for document in held]
     rows = [

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..catalog import BUILT_IN
 from ..errors import UserError, nearest
 from ..files import canonical
-from ..languages import Languages
+from ..languages import TABLE, Languages
 from ..records import SPLITS, Row
 from ..schema import check, load
 from .columns import Columns, RowError, passes
@@ -117,7 +116,7 @@ def _filled(conditions: Mapping[str, Mapping[str, Any]], fill: Any) -> dict[str,
 
 @functools.cache
 def _languages() -> Languages:
-    return Languages.read([BUILT_IN / "languages.csv"])
+    return Languages.read([TABLE])
 
 
 def _iso639_3(language: str, place: str) -> str:
