@@ -190,7 +190,9 @@ def _rows(
         chosen, level = "", None
         reason = "" if metrics else "not in this sweep"
         contaminated = False
-        if metrics and arm == BEST:
+        if metrics and not codes:
+            reason = "no language but the source"
+        elif metrics and arm == BEST:
             chosen, level, reason = _best(reader, dev, model, task, metrics, codes)
         elif metrics:
             level = reader.level(model, arm, task, metrics, codes)

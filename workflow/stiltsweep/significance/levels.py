@@ -55,13 +55,16 @@ class Levels:
         self._drawn = arm_draws(statistics, strata, resamples=settings.resamples, seed=settings.seed)
 
     def of(self, arm: str, languages: Sequence[str]) -> Level | None:
-        """Return an arm's mean score over some languages; None if it lacks one of them."""
+        """Return an arm's mean score over some languages; None if a run lacks one of them, or has no score there."""
         known = self.statistics.languages
         if arm not in self._arms or not set(languages) <= self.statistics.held[arm]:
             return None
         own = self._arms[arm]
+        at = [known.index(code) for code in languages]
+        if not np.isfinite(own.scores[:, at]).all():
+            return None
         weights = np.zeros(len(known))
-        weights[[known.index(code) for code in languages]] = 1.0 / len(languages)
+        weights[at] = 1.0 / len(languages)
         runs = np.nan_to_num(own.scores) @ weights
         draws = weights @ np.where(weights[:, None] > 0.0, self._drawn[arm], 0.0)
         if len(runs) > 1 and self.settings.resampling != LEVELS[0]:
