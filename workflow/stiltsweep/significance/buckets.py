@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError, nearest
-from .analysis import Row, Settings, compare, correct, resample
+from .analysis import Row, compare, correct
 from .cells import Statistics, told_apart
 from .comparison import columns
 from .corrections import benjamini_hochberg, holm
 from .estimands import Estimand
+from .resampled import Settings, resample
 
 Mask = NDArray[np.bool_]
 

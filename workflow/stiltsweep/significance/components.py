@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arms import BASELINE
-from .analysis import Resampled
 from .joint import asked_about, divided, held_by_all, sets_of_runs
+from .resampled import Resampled
 
 Array = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def components(
     """Return the components of the mean lift of some arms, the examples a language has on average, and the runs.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       arms: one or more.
       baseline: what they are compared with.
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..arms import SHUFFLED_LABELS, STEPS_MATCHED
-from .analysis import Pair, Resampled, Row, compare
+from .analysis import Row, compare
 from .comparison import COLUMNS as LIFT_COLUMNS
 from .comparison import Comparison
 from .estimands import Estimand
+from .resampled import Pair, Resampled
 
 CONTROLS = (SHUFFLED_LABELS, STEPS_MATCHED)
 

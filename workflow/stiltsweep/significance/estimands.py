@@ -92,3 +92,8 @@ def weights(asked: Sequence[Estimand], languages: Sequence[str]) -> Array:
             for code in side:
                 matrix[row, position[code]] += sign / len(side)
     return matrix
+
+
+def zero_filled(values: Array) -> Array:
+    """Replace NaN by 0: such languages have weight 0, and 0 * NaN is NaN."""
+    return np.nan_to_num(values, nan=0.0)

@@ -1,7 +1,7 @@
 """Scores themselves, with intervals: means over languages and targets, on the draws that lifts are tested with.
 
-A resample draws examples and runs as in `analysis`: one draw of examples serves every arm and language that holds them,
-one draw of a run every target that it is part of. So means over targets, and the choice of an arm, can be made in every
+A resample draws examples and runs as lifts do: one draw of examples serves every arm and language that holds them, one
+draw of a run every target that it is part of. So means over targets, and the choice of an arm, can be made in every
 resample anew.
 """
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..resampling.draws import normals
 from ..resampling.strata import stratify
 from . import influence
-from .analysis import LEVELS, Settings
 from .bootstrap import arm_draws
 from .cells import Statistics, by_unit
+from .resampled import LEVELS, Settings
 from .seeds import component, draw
 
 Array = NDArray[np.float64]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..arms import BASELINE
-from .analysis import Resampled
 from .comparison import columns
 from .estimands import Estimand
+from .resampled import Resampled
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def scores(resampled: Resampled, estimands: Sequence[Estimand]) -> list[dict[str
     """Return the runs of every arm, the baseline's first, over the languages of some groups.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       estimands: estimands of means (no contrasts). A language without a score in the arm or the baseline is left out.
 
     Returns:

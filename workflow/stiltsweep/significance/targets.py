@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from ..resampling.draws import normals
 from . import influence
-from .analysis import LEVELS, Resampled, Row, Settings, judged, rounded, run_components
+from .analysis import Row, judged, rounded
+from .beyond import run_components
 from .comparison import COLUMNS
 from .estimands import Estimand, weights
+from .resampled import LEVELS, Resampled, Settings
 from .seeds import Component, draw
 
 Array = NDArray[np.float64]
@@ -34,7 +36,7 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
     """Return what `means` needs of one target, as JSON.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       rows: the tested rows; those of all languages together are taken.
 
     Returns:
