@@ -47,7 +47,7 @@ def whole(path: Path, declared: str) -> Iterator[None]:
         ) from None
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file atomically.
 
     Raises:
@@ -55,7 +55,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     """
     with replacing(path) as temporary:
         try:
-            save_file(tensors, os.fspath(temporary), metadata={"format": "pt", **(metadata or {})})
+            save_file(tensors, os.fspath(temporary), metadata={"format": "pt"})
         except SafetensorError as error:
             number = re.search(r"\(os error (\d+)\)", str(error))
             if not number:

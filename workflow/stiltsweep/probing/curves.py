@@ -14,17 +14,6 @@ from typing import TypeVar
 from ..languages import ENGLISH
 from .table import Probe
 
-VALUES = (
-    "accuracy",
-    "form_accuracy",
-    "control_accuracy",
-    "selectivity",
-    "majority",
-    "lexicon_accuracy",
-    "random_accuracy",
-    "information",
-)
-"""Columns that can be summed up."""
 ALL = "all"
 """All languages but the source together."""
 Key = TypeVar("Key", bound=Hashable)
@@ -112,7 +101,8 @@ def curves(
 
     Args:
       probes: rows of probes.csv.
-      value: one of `VALUES`; where it is empty (`form_accuracy` without words) a feature is left out of its language.
+      value: a column in points or bits; where it is empty (`form_accuracy` without words) a feature is left out of
+        its language.
       by: `family` (and `all`; without the source language and languages of no family), or `language`.
       features: one curve for every feature instead of their mean.
       source: the language that targets are trained in, for `family`.

@@ -22,8 +22,6 @@ from ..models.tokenizer import Tokenizer, overlapping
 from ..records import Row, text_and_spans
 from .words import Word
 
-POOLING = ("first", "last", "mean")
-"""How a word's sub-words become one vector."""
 LONGEST = 2048
 """Token slots of one sentence at most, where the model's positions allow more; words after them are left out."""
 
@@ -118,7 +116,7 @@ def vectors(
       model: in evaluation mode.
       encoded: sentences.
       words: which words, in the order of the result.
-      pooling: of `POOLING`.
+      pooling: some of `first`, `last` and `mean`.
       batch_tokens: token slots, padding included, of one forward pass.
     """
     device = next(model.parameters()).device

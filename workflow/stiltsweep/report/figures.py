@@ -175,8 +175,12 @@ def _absent(results: Results, by_place: Mapping[tuple[str, str], Comparison]) ->
     return "".join(f" n/a, {reason}: {listed(_first(pairs))}." for reason, pairs in reasons.items())
 
 
-def _first(pairs: Sequence[str], most: int = 6) -> list[str]:
-    return [*pairs[:most], f"{len(pairs) - most} more"] if len(pairs) > most else list(pairs)
+def _first(pairs: Sequence[str]) -> list[str]:
+    return [*pairs[:_LISTED], f"{len(pairs) - _LISTED} more"] if len(pairs) > _LISTED else list(pairs)
+
+
+_LISTED = 6
+"""Pairs without a lift that a caption names."""
 
 
 def _heat_cell(

@@ -101,12 +101,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_text(path, text.getvalue())
 
 
-def write_parquet(path: Path, rows: Sequence[Row], kind: type = Comparison) -> None:
-    """Write rows as Parquet with the types of a dataclass's fields, also where a column is empty."""
+def write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Write comparisons as Parquet with the types of their fields, also where a column is empty."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {field.name: pa.type_for_alias(_TYPES[str(field.type)][1]) for field in fields(kind)}
+    types = {field.name: pa.type_for_alias(_TYPES[str(field.type)][1]) for field in fields(Comparison)}
     table = pa.table({column: pa.array([row[column] for row in rows], of) for column, of in types.items()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
