@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from .errors import UserError
+from .errors import UserError, remake
 from .files import check_digest, read_record
 from .layout import Cell, Layout
 from .metrics import metric
@@ -74,7 +74,7 @@ def failed(results: Path, cell: Cell) -> tuple[dict[str, list[tuple[str, bool]]]
     """
     path = Path(Layout(str(results)).cell(cell))
     record = read_record(path, keys=("metric", "digests"))
-    check_digest(path.with_suffix(".parquet"), record["digests"]["statistics"], f"snakemake --cores 1 --force {path}")
+    check_digest(path.with_suffix(".parquet"), record["digests"]["statistics"], remake(path))
     rule = metric(record["metric"])
     names = [f"{rule.name}.{column}" for column in rule.columns]
     table = pq.read_table(path.with_suffix(".parquet"), columns=["id", *names], use_threads=False).to_pydict()
@@ -151,7 +151,7 @@ def examples(
         seen.add(run)
         path = Path(layout.prediction(cell))
         index = layout.predictions(cell.model, cell.intermediate, cell.target, cell.seed)
-        again = f"snakemake --cores 1 --force {index}"
+        again = remake(index)
         predicted = read_record(path, rebuild=again, keys=("ids", "predictions"))
         predictions = dict(zip(predicted["ids"], predicted["predictions"], strict=True))
         rows = {row["id"]: row for row in read_rows(Path(layout.data(cell.target, cell.language)), "test")}

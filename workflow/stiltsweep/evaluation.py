@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import identity
-from .errors import UserError
+from .errors import UserError, remake
 from .files import SEAL, digest_file, read_record, replacing, write_record
 from .interfaces import writes
 from .layout import Cell, Layout
@@ -40,7 +40,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
       UserError: the language could not be predicted, or its predictions are of other data than these.
     """
     meta = data_of(data, cell.target, cell.language)
-    again = f"snakemake --cores 1 --force {index}"
+    again = remake(index)
     about = read_record(index, rebuild=again, keys=("languages", *identity.RUN))
     stated = about["languages"].get(cell.language, {"error": "the index does not name it"})
     if "error" in stated:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, remake
 
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # it can only be read by setting it
@@ -79,7 +79,7 @@ def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
     Raises:
       UserError: the file is missing, not readable or not whole; the text names it and how to `rebuild` it.
     """
-    hint = f" Rebuild it with: {rebuild}" if rebuild else f" Rebuild it with: snakemake --cores 1 --force {path}"
+    hint = f" Rebuild it with: {rebuild or remake(path)}"
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def read_record(path: str | os.PathLike[str], *, rebuild: str = "", keys: Iterab
         it and how to make it again.
     """
     record = read_json(path, rebuild=rebuild)
-    hint = f"Rebuild it with: {rebuild or f'snakemake --cores 1 --force {path}'}"
+    hint = f"Rebuild it with: {rebuild or remake(path)}"
     if not isinstance(record, dict) or SEAL not in record:
         raise UserError(f"{path}: not a record of this version of stiltsweep. {hint}")
     if record[SEAL] != _seal(record):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, code
-from .errors import UserError
+from .errors import UserError, remake
 from .files import MADE_BY, SEAL, canonical, digest, read_record, sealed, write_record
 from .interfaces import writes
 
@@ -395,7 +395,7 @@ def made(output: Path, rebuild: str = "") -> Record:
     Raises:
       UserError: the record or an output is gone, damaged or was changed; the text says how to make it again.
     """
-    again = rebuild or f"snakemake --cores 1 --force {output}"
+    again = rebuild or remake(output)
     recorded = read_record(record_path(output), rebuild=again, keys=("files", IDENTITY))
     for name, sha256 in recorded["files"].items():
         path = output.with_name(name)

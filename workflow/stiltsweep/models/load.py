@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import check_digest, digest_file, read_json, read_record
 from . import architectures, lora
 from .batches import Dense, Example, Objective
@@ -88,11 +88,11 @@ class Source:
         Raises:
           UserError: one of them is damaged, swapped or gone; the text names it and how to make it again.
         """
-        again = f"snakemake --cores 1 --force {self.base / MODEL_FILE}"
+        again = remake(self.base / MODEL_FILE)
         check_digest(self.base / WEIGHTS, self.about["weights_sha256"], again)
         check_digest(self.base / "config.json", self.about["config_sha256"], again)
         if self.checkpoint is not None and self.trained is not None:
-            again = f"snakemake --cores 1 --force {self.checkpoint / CHECKPOINT_FILE}"
+            again = remake(self.checkpoint / CHECKPOINT_FILE)
             for name, key in ((WEIGHTS, "weights_sha256"), (HEAD, "head_sha256")):
                 if self.trained.get(key) and not (self.checkpoint / name).is_file():
                     raise UserError(

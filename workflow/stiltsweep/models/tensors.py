@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import replacing
 
 CHECKPOINT_FILE = "checkpoint.json"
@@ -28,7 +28,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(
             f"{path}: no weights there, perhaps because of `keep:`. Make them again with: "
-            f"snakemake --cores 1 --force {path.with_name(CHECKPOINT_FILE)}"
+            f"{remake(path.with_name(CHECKPOINT_FILE))}"
         )
     with whole(path, CHECKPOINT_FILE):
         tensors: dict[str, Tensor] = load_file(path)
@@ -42,8 +42,7 @@ def whole(path: Path, declared: str) -> Iterator[None]:
         yield
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: not a whole safetensors file ({error}). Rebuild it with: "
-            f"snakemake --cores 1 --force {path.with_name(declared)}"
+            f"{path}: not a whole safetensors file ({error}). Rebuild it with: {remake(path.with_name(declared))}"
         ) from None
 
 

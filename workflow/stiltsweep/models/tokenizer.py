@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import check_digest, digest_file, read_json, read_record
 from .reachable import MARK, Reachable
 
@@ -111,7 +111,7 @@ class Tokenizer:
         directory = Path(directory)
         record = directory / MODEL_FILE
         if record.is_file():
-            again = f"snakemake --cores 1 --force {record}"
+            again = remake(record)
             for name, sha256 in read_record(record, rebuild=again, keys=(DIGESTS,))[DIGESTS].items():
                 check_digest(directory / name, sha256, again)
         tokens = read_json(directory / CONFIG)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json, write_text
 
 
@@ -114,7 +114,7 @@ def read(path: Path) -> list[Probe]:
     Raises:
       UserError: it is missing, or its columns are not those of `Probe`.
     """
-    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    rebuild = f"Rebuild it with: {remake(path)}"
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)

@@ -13,7 +13,7 @@ from ..aggregates import Members, members
 from ..arms import BASELINE
 from ..catalog import Model, Task
 from ..counting import KEEP
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json
 from ..jobs import Jobs
 from ..languages import ENGLISH
@@ -240,7 +240,7 @@ def read_run(path: str | Path) -> Run:
         unknown = ", ".join(sorted(held - known)) or "nothing"
         raise UserError(
             f"{path}: not a run description: it lacks {lacks} and holds unknown {unknown}. "
-            f"Rebuild it with: snakemake --cores 1 --force {path}"
+            f"Rebuild it with: {remake(path)}"
         )
     named = {part: {entry["name"]: entry for entry in value[part]} for part in _NAMED}
     return Run(**{**value, **named})

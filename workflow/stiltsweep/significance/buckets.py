@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, remake
 from .analysis import Row, compare, correct
 from .cells import Statistics, told_apart
 from .comparison import columns
@@ -110,7 +110,7 @@ class Attributes:
         except (OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{path}: not readable ({str(error).splitlines()[0]}). "
-                f"Rebuild it with: snakemake --cores 1 --force {path.with_suffix('.json')}"
+                f"Rebuild it with: {remake(path.with_suffix('.json'))}"
             ) from None
         languages = table.column("language").to_numpy(zero_copy_only=False)
         ids: dict[str, tuple[str, ...]] = {}

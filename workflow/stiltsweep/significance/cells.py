@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import counting
 from ..arms import BASELINE
 from ..counting import KEEP
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import SEAL, check_digest, read_record
 from ..languages import ENGLISH
 from ..layout import Cell, Layout
@@ -225,8 +225,7 @@ def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dic
     said = {name: cell.get(name) for name in expected}
     if said != expected:
         raise UserError(
-            f"{path}: says it is the cell {said}, its path says {expected}. "
-            f"Rebuild it with: snakemake --cores 1 --force {path}"
+            f"{path}: says it is the cell {said}, its path says {expected}. Rebuild it with: {remake(path)}"
         )
     return cell
 
@@ -293,7 +292,7 @@ def _values(
         for seed in seeds:
             for code in sorted(held[arm]):
                 path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
-                again = f"snakemake --cores 1 --force {path.with_suffix('.json')}"
+                again = remake(path.with_suffix(".json"))
                 check_digest(path, cells[arm, seed, code]["digests"]["statistics"], again)
                 try:
                     # Threads cost more than they give on files this small.
@@ -344,5 +343,5 @@ def _agree(path: Path, rule: Metric, statistics: Array, cell: Mapping[str, Any])
     if len(statistics) != cell["n"] or not same:
         raise UserError(
             f"{path}: sums to {score:.4f} over {len(statistics)} examples, the cell beside it says {stated} over "
-            f"{cell['n']}. Score it anew: snakemake --cores 1 --force {path.with_suffix('.json')}"
+            f"{cell['n']}. Score it anew: {remake(path.with_suffix('.json'))}"
         )

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json, replacing, write_text
 from . import targets
 from .analysis import Row, correct, settle
@@ -126,7 +126,7 @@ def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = (), *,
     """
     if optional and not Path(path).is_file():
         return []
-    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    rebuild = f"Rebuild it with: {remake(path)}"
     readers = {field.name: _TYPES[str(field.type)][0] for field in fields(kind)}  # type: ignore[arg-type]
     empty = dict.fromkeys(lacks, "")
     try:
