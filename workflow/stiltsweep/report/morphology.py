@@ -52,14 +52,12 @@ def details(results: Results) -> list[tuple[str, str]]:
     """Return (label, sentence): every model by itself where there are several, and what labels change."""
     rows = [row for row in _main(results, LANGUAGES, pooled=True) if row.model != ALL]
     said_of = [(row.model, _sentence(results, row)) for row in rows] if len(rows) > 1 else []
-    flips = [row for row in results.omnibus if row.flips and row.random == LANGUAGES]
-    if any(row.labelling != MAIN for row in results.omnibus):
-        others = sorted({row.labelling.replace("-", " ") for row in results.omnibus if row.labelling != MAIN})
-        tests = count(sum(row.labelling != MAIN and row.random == LANGUAGES for row in results.omnibus), "test")
-        said = f"{tests} made again ({', '.join(others)}); " + (
-            f"{count(len(flips), 'conclusion')} changed." if flips else "no conclusion changes."
-        )
-        said_of.append(("Disputed labels", said))
+    again = [row for row in results.omnibus if row.labelling != MAIN and row.random == LANGUAGES and row.p is not None]
+    if again:
+        others = ", ".join(sorted({row.labelling.replace("-", " ") for row in again}))
+        flips = sum(row.flips for row in again)
+        changed = f"{count(flips, 'conclusion')} changed." if flips else "no conclusion changes."
+        said_of.append(("Disputed labels", f"{count(len(again), 'test')} made again ({others}); {changed}"))
     return said_of
 
 
