@@ -47,7 +47,7 @@ class Meta:
     counts: dict[str, int]
     """Examples per split; for retrieval and mining the queries, candidates are not counted."""
     sha256: str
-    """Digest of the rows themselves (see `Writer`), independent of the Parquet library's version."""
+    """Digest of the rows themselves (see `write_rows`), independent of the Parquet library's version."""
     parallel: str
     """`full`, `partial` or `none`: whether an id means the same example in every language."""
     source: dict[str, Any] = field(default_factory=dict)
