@@ -48,9 +48,9 @@ from stiltsweep.languages import Languages  # noqa: E402
 from stiltsweep.power.lineages import stand  # noqa: E402
 from stiltsweep.power.tests import Design, LiftTest, TypesTest, pooled_variance, smallest  # noqa: E402
 from stiltsweep.significance import Settings, Statistics, compare, components, estimands, read, resample  # noqa: E402
-from stiltsweep.significance.analysis import Resampled  # noqa: E402
 from stiltsweep.significance.components import Components  # noqa: E402
 from stiltsweep.significance.joint import Joint, common_and_own  # noqa: E402
+from stiltsweep.significance.resampled import Resampled  # noqa: E402
 from stiltsweep.significance.seeds import component, excess  # noqa: E402
 from stiltsweep.typology.models import Problem, Typed, omnibus, slope_terms, type_terms  # noqa: E402
 from stiltsweep.typology.observations import Observations  # noqa: E402

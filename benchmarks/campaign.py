@@ -150,7 +150,7 @@ EDITS: Sequence[Callable[[Checkout, random.Random], str]] = (
     ),
     text("workflow/stiltsweep/records.py", "def read_rows(", "def read_rows(  # of one split\n"),
     text("workflow/stiltsweep/metrics/classes.py", '    """Return the', '    """Return always the'),
-    text("workflow/stiltsweep/languages.py", "        found: dict", "        pass\n        found: dict"),
+    text("workflow/stiltsweep/languages.py", "        groups: dict", "        pass\n        groups: dict"),
 )
 """Edits that can be made in any order and more than once; a second time the next value, or back."""
 

@@ -55,7 +55,8 @@ from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models import unpadded
 from stiltsweep.models.batches import Dense, Example, Input
 from stiltsweep.models.device import DEVICE, Device, autocast, choose
-from stiltsweep.models.load import Source, TaskModel, kept_ids, trainable
+from stiltsweep.models.load import Source, kept_ids, trainable
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.prediction import run as predict_examples
 from stiltsweep.records import Meta
 from stiltsweep.settings import PredictionSettings, TrainingSettings, overlay

@@ -41,7 +41,8 @@ from stiltsweep.models import pretrain
 from stiltsweep.models.batches import Example, collate
 from stiltsweep.models.device import choose
 from stiltsweep.models.fetch import describe
-from stiltsweep.models.load import Source, TaskModel, build, vocabulary
+from stiltsweep.models.load import Source, build, vocabulary
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import run
 from stiltsweep.records import Row, read_meta, read_rows

@@ -28,7 +28,8 @@ from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models import architectures, tokenizer_files
 from stiltsweep.models.batches import Example
 from stiltsweep.models.fetch import fetch
-from stiltsweep.models.load import Source, TaskModel, build
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import predict
 from stiltsweep.prediction import run as predict_examples

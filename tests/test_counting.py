@@ -16,7 +16,6 @@ from test_training import SETTINGS, a_run
 import report_fixtures
 import synthetic
 import tiny
-from stiltsweep.aggregates import aggregates
 from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP, LEAVE_OUT, left_out
 from stiltsweep.files import read_json, write_json
 from stiltsweep.models.load import Source
@@ -25,6 +24,7 @@ from stiltsweep.records import read_meta
 from stiltsweep.report.answer import answer
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
+from stiltsweep.report.scores import Reader, benchmark_rows
 from stiltsweep.schema import check
 from stiltsweep.training import loop
 
@@ -54,11 +54,11 @@ def test_tests_and_benchmarks_follow_the_setting(tmp_path: Path) -> None:
     without = reading(tmp_path, failed_intermediates=LEAVE_OUT)
     assert without.seeds == {"none": SEEDS, "pairs": (0, 2)}
     assert {row["missing"] for row in rows_of(without)} == {"tiny/pairs/intent/seed1:intermediate-at-chance"}
-    results = results_of(tmp_path)
     codes = [code for code in GRID["languages"] if code != "en"]
     for rule, runs in ((KEEP, 3), (LEAVE_OUT, 2)):
-        rows = aggregates(results.cells, {"x": {"intent": codes}}, ["tiny"], ["pairs"], rule)
-        assert {row.seeds for row in rows} == {runs}
+        described = results_of(tmp_path, failed_intermediates=rule).run
+        rows = benchmark_rows(Reader(replace(described, benchmarks={"x": {"intent": codes}}), tmp_path))
+        assert {row.n_seeds for row in rows if row.intermediate == "pairs"} == {runs}
 
 
 def results_of(folder: Path, **tests: Any) -> Results:

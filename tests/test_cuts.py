@@ -19,7 +19,8 @@ from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import Layout, shorten
 from stiltsweep.layout import Cell
 from stiltsweep.models.batches import Example
-from stiltsweep.models.load import Generated, Source
+from stiltsweep.models.load import Source
+from stiltsweep.models.task_model import Generated
 from stiltsweep.models.tokenizer import Pieces, Tokenizer
 from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, Row, write_rows

@@ -18,7 +18,8 @@ import tiny
 from stiltsweep.kinds import Limits, Representation
 from stiltsweep.models import frozen
 from stiltsweep.models.batches import Batch, packs
-from stiltsweep.models.load import Source, TaskModel
+from stiltsweep.models.load import Source
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.prediction import predict
 from stiltsweep.settings import FROZEN, PredictionSettings, TrainingSettings
 from stiltsweep.training import loop

@@ -16,7 +16,8 @@ from stiltsweep.errors import Interrupted, UserError
 from stiltsweep.files import canonical, digest_file, read_json, write_record
 from stiltsweep.kinds import Form, Limits, Representation, form
 from stiltsweep.models.batches import Example
-from stiltsweep.models.load import Source, TaskModel, build, save_checkpoint, trainable, weights
+from stiltsweep.models.load import Source, build, save_checkpoint, trainable, weights
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import read_meta, read_rows
 from stiltsweep.schema import check_training

@@ -29,7 +29,9 @@ from stiltsweep.kinds import Limits, Representation, form, shuffle_labels
 from stiltsweep.kinds import masked_language as mlm
 from stiltsweep.models import fetch
 from stiltsweep.models.batches import collate
-from stiltsweep.models.load import HEAD, Source, TaskModel, build, read_tensors
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import TaskModel
+from stiltsweep.models.tensors import HEAD, read_tensors
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.records import Meta, Row, read_meta, read_rows, write_rows
 from stiltsweep.settings import TrainingSettings

@@ -796,7 +796,7 @@ def test_discard_leaves_the_record(tmp_path: Path) -> None:
 
 def test_weights_that_went_are_asked_for_in_one_sentence(tmp_path: Path) -> None:
     from stiltsweep.errors import UserError
-    from stiltsweep.models.load import read_tensors
+    from stiltsweep.models.tensors import read_tensors
 
     with pytest.raises(UserError, match=r"keep:.*snakemake --cores 1 --force .*checkpoint\.json"):
         read_tensors(tmp_path / "model.safetensors")

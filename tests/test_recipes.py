@@ -23,7 +23,9 @@ from stiltsweep.jobs import Jobs
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.kinds.base import cut_pair, windows
 from stiltsweep.models.batches import Batch, Dense, Example, Input, collate
-from stiltsweep.models.load import Source, TaskModel, build, read_tensors
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import TaskModel
+from stiltsweep.models.tensors import read_tensors
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.planning import remarks
 from stiltsweep.records import Meta

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,12 +24,13 @@ from report_fixtures import (
 )
 from stiltsweep.errors import UserError
 from stiltsweep.files import write_json
-from stiltsweep.report import text
+from stiltsweep.report import morphology, text
 from stiltsweep.report.answer import Answer, answer
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
 from stiltsweep.significance.comparison import Comparison
 from stiltsweep.significance.table import read_csv
+from stiltsweep.typology import Omnibus
 
 
 def answered(tmp_path: Path, rows: list[Row], **run: Any) -> Answer:
@@ -326,3 +329,14 @@ def test_a_large_sweep_ranks_arms_and_names_the_largest(tmp_path):
     assert [(line.target, line.lift) for line in found.largest[:2]] == [("t-3", "+2.0"), ("t-4", "−5.0")]
     assert len(found.largest) == 3
     assert len(found.lines) == 30
+
+
+def test_tests_of_types_that_could_not_be_made_are_not_made_again() -> None:
+    row = Omnibus(**{field.name: "" for field in fields(Omnibus)})  # type: ignore[arg-type]
+    row = replace(row, labelling="all-relabelled", random="languages", p=0.2, flips=False)
+    results: Any = SimpleNamespace(omnibus=[row, replace(row, flips=True), replace(row, p=None)], types=[])
+    assert morphology.details(results) == [
+        ("Disputed labels", "2 tests made again (all relabelled); 1 conclusion changed.")
+    ]
+    results.omnibus = [replace(row, p=None)]
+    assert morphology.details(results) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,16 +14,17 @@ import scores as scores_script
 from test_significance_cells import GRID
 
 import synthetic
+from plain_means import aggregates
 from report_fixtures import description
 from stiltsweep import catalog, identity
-from stiltsweep.aggregates import aggregates
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.metrics import FITTING
 from stiltsweep.report.run import read_run
 from stiltsweep.report.scores import BEST, CATALOGUE, Reader, benchmark_rows, published_rows, read_published
 from stiltsweep.significance import Settings
-from stiltsweep.significance.levels import Level, best
+from stiltsweep.significance.cells import Statistics
+from stiltsweep.significance.levels import Level, Levels, best
 
 ARMS = ("none", "pairs", "typing")
 TARGETS = ("intent", "slots")
@@ -46,7 +48,7 @@ def sweep(folder: Path, dev: dict[str, float] | None = None, arms: tuple[str, ..
 
 
 def test_scores_are_those_that_xtreme_would_compute(tmp_path: Path) -> None:
-    """The means, as the older reading of the cells has them; every one within its interval."""
+    """The means, as a reading of the cells of its own has them; every one within its interval."""
     reader = sweep(tmp_path, contaminated=[("typing", "slots")])
     cells = {
         cell: read_json(
@@ -175,3 +177,35 @@ def test_the_script_writes_both_tables_the_same_twice(tmp_path: Path) -> None:
     assert set(identity.made(output)["files"]) == {"benchmarks.csv", "published.csv"}
     with open(output, encoding="utf-8", newline="") as handle:
         assert {row["benchmark"] for row in csv.DictReader(handle)} == {"mini", "other"}
+
+
+def test_a_benchmark_of_the_source_language_alone_has_no_transfer_score(tmp_path: Path) -> None:
+    reader = sweep(tmp_path)
+    alone = Reader(replace(reader.run, benchmarks={"mini": {"intent": ["en"]}}), tmp_path)
+    rows = {(r.task, r.transfer): r for r in benchmark_rows(alone) if r.intermediate == "none"}
+    assert rows["intent", False].score is not None and rows["", False].score == rows["intent", False].score
+    assert rows["intent", True].score is None and rows["intent", True].reason == "no language but the source"
+    assert rows["", True].score is None
+
+
+def test_a_language_in_which_nothing_was_counted_has_no_score_and_none_of_0() -> None:
+    """A secondary metric may be 0/0 in one language: no entity there, and none predicted."""
+    ids = tuple(f"{i:02}" for i in range(20))
+    right = np.stack([np.arange(20.0) % 2, np.ones(20)], axis=1)
+    values = {("none", seed, "de"): right for seed in (0, 1)} | {("none", 0, "fi"): right}
+    values |= {("none", 1, "fi"): np.zeros((20, 2))}
+    languages = frozenset({"de", "fi"})
+    statistics = Statistics(
+        "tiny",
+        "ner",
+        "span_f1",
+        ("de", "fi"),
+        {"none": (0, 1)},
+        {"none": languages},
+        dict.fromkeys(languages, ids),
+        values,
+    )
+    levels = Levels(statistics, Settings(resamples=100))
+    level = levels.of("none", ["de"])
+    assert level is not None and level.score == 50.0
+    assert levels.of("none", ["fi"]) is None and levels.of("none", ["de", "fi"]) is None

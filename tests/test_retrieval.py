@@ -29,7 +29,8 @@ from stiltsweep.layout import Cell
 from stiltsweep.metrics import metric
 from stiltsweep.metrics.ranking import REVERSE
 from stiltsweep.models.batches import Dense, Example, Input, collate
-from stiltsweep.models.load import Source, TaskModel, build
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import predict
 from stiltsweep.records import Meta, read_rows, write_rows

@@ -153,10 +153,12 @@ def test_installed_by_pip(tmp_path: Path) -> None:
     code = (
         "import json, stiltsweep\n"
         "from stiltsweep import catalog, code, config, schema\n"
+        "from stiltsweep.power import sources\n"
         "from stiltsweep.sweep import Sweep\n"
         "settings = {'models': ['e5-small'], 'intermediates': ['none'], 'targets': {'intent': ['fi']}}\n"
         "sweep = Sweep(*config.resolve(settings))\n"
-        "print(json.dumps([stiltsweep.__file__, len(list(sweep.cells())), code.digest('train'), sorted(sweep.catalog.targets)]))\n"
+        "there = len(list(sweep.cells())), code.digest('train'), sorted(sweep.catalog.targets), sorted(sources.packaged()[0])\n"
+        "print(json.dumps([stiltsweep.__file__, *there]))\n"
     )
     found = [
         json.loads(

@@ -28,7 +28,8 @@ from stiltsweep.errors import UserError, run_script
 from stiltsweep.files import digest_file, read_json, remove_leftovers, replacing, write_json
 from stiltsweep.models import device
 from stiltsweep.models.batches import Batch
-from stiltsweep.models.load import TaskModel, read_tensors
+from stiltsweep.models.task_model import TaskModel
+from stiltsweep.models.tensors import read_tensors
 from stiltsweep.records import read_rows
 from stiltsweep.settings import TrainingSettings
 from stiltsweep.training import loop, mixture

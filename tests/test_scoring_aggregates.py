@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stiltsweep.aggregates import Aggregate, aggregates, entry, members
+from plain_means import Aggregate, aggregates, entry
+from stiltsweep.aggregates import members
 from stiltsweep.layout import Cell
 
 MEMBERS = members(

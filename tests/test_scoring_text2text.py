@@ -23,7 +23,8 @@ from stiltsweep.kinds.tagging import TaggingText
 from stiltsweep.layout import Cell
 from stiltsweep.metrics import compared, metric
 from stiltsweep.metrics.answers import pad_punctuation
-from stiltsweep.models.load import Generated, Source, build
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import Generated
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import predict, run
 from stiltsweep.records import Meta, write_rows
@@ -346,7 +347,7 @@ def test_sentinels_are_kept_out_and_counted(strength: float, source: Source) -> 
 
 def test_a_finished_text_tries_no_more(source: Source) -> None:
     """A text that ended is scored on until the longest ends; what would follow its end does not count."""
-    from stiltsweep.models.load import _Forbid
+    from stiltsweep.models.task_model import _Forbid
 
     forbid = _Forbid([5], eos=1)
     scores = torch.zeros(2, 8)
@@ -393,7 +394,7 @@ SETTINGS = PredictionSettings(LIMITS, REPRESENTATION, 4096, prune=True)
 
 def test_sentinels_reach_the_cell(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, index = questions(tmp_path / "data"), tmp_path / "predictions" / "predictions.json"
-    generate = "stiltsweep.models.load.TaskModel.generate"
+    generate = "stiltsweep.models.task_model.TaskModel.generate"
     monkeypatch.setattr(
         generate, lambda self, encoded, mask, most: [Generated([], i < 3, i > 0) for i in range(len(mask))]
     )

@@ -16,8 +16,9 @@ import pytest
 import submission as submission_script
 from test_graph import ROOT, snakemake
 
+from plain_means import entry
 from stiltsweep import catalog
-from stiltsweep.aggregates import entry, members
+from stiltsweep.aggregates import members
 from stiltsweep.errors import UserError
 from stiltsweep.evaluation import evaluate
 from stiltsweep.files import SEAL, read_json, write_record

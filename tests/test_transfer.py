@@ -26,7 +26,8 @@ from stiltsweep.files import read_json, read_record
 from stiltsweep.jobs import Jobs
 from stiltsweep.kinds import Limits, Representation, form
 from stiltsweep.models.device import Device
-from stiltsweep.models.load import Source, TaskModel, build
+from stiltsweep.models.load import Source, build
+from stiltsweep.models.task_model import TaskModel
 from stiltsweep.models.tokenizer import Tokenizer
 from stiltsweep.prediction import predict
 from stiltsweep.records import read_meta, read_rows, write_rows

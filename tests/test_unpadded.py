@@ -18,7 +18,7 @@ from stiltsweep.kinds import Form
 from stiltsweep.kinds.text2text import TextToText
 from stiltsweep.models import unpadded
 from stiltsweep.models.batches import Batch, Dense, Example, Input, Places, collate
-from stiltsweep.models.load import TaskModel
+from stiltsweep.models.task_model import TaskModel
 
 CPU = torch.device("cpu")
 PIECES = 60

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import _path
+import _path  # noqa: F401
 from stiltsweep import identity
 from stiltsweep.counting import FAILED_INTERMEDIATES, KEEP
-from stiltsweep.languages import ENGLISH, Languages
+from stiltsweep.languages import ENGLISH, TABLE, Languages
 from stiltsweep.layout import Cell, Layout
 from stiltsweep.significance import LEVELS, Settings, Statistics, read
-
-_TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
@@ -30,7 +28,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--languages", nargs="+", required=True, help="the target's languages")
     parser.add_argument("--source-language", default=ENGLISH, help="what it is trained in: no transfer language")
     parser.add_argument("--families", default="family", help="column of the main grouping, with contrasts")
-    parser.add_argument("--tables", nargs="+", type=Path, default=[_TABLE], help="languages.csv files, later ones win")
+    parser.add_argument("--tables", nargs="+", type=Path, default=[TABLE], help="languages.csv files, later ones win")
     parser.add_argument("--resamples", type=int, default=default.resamples)
     parser.add_argument("--seed", type=int, default=default.seed, help="of the draws")
     parser.add_argument("--confidence", type=float, default=default.confidence)
@@ -54,8 +52,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
 
 def settings(arguments: argparse.Namespace) -> Settings:
     """Return how to test."""
-    names = ("resamples", "seed", "confidence", "resampling", "pair_seeds", "margin")
-    return Settings(**{name: getattr(arguments, name) for name in names})
+    return Settings.of(vars(arguments))
 
 
 def inputs(

@@ -137,7 +137,7 @@ def archives(folder: Path, bring: bool) -> dict[str, Path]:
     Raises:
       UserError: one cannot be had, or is another.
     """
-    found = {}
+    paths = {}
     for package, expected in ARCHIVES.items():
         path = folder / f"{package.replace('@', '-')}.tgz"
         if bring:
@@ -151,8 +151,8 @@ def archives(folder: Path, bring: bool) -> dict[str, Path]:
             raise UserError(f"{path} is missing. Bring it with: npm pack {package}")
         if (actual := files.digest_file(path)) != expected:
             raise UserError(f"{path} has the digest {actual}, not {expected}. Remove it and bring it again.")
-        found[package.partition("@")[0]] = path
-    return found
+        paths[package.partition("@")[0]] = path
+    return paths
 
 
 def read(archive: tarfile.TarFile, name: str) -> Any:
@@ -222,7 +222,7 @@ def parts(
     for key in kept:
         members.setdefault(without(english[key][0], MODIFIERS), []).append(key)
     counts: Counter[tuple[str, str]] = Counter()
-    found: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for cluster in sorted(members, key=digest):
         keys = members[cluster]
         group = kept[keys[0]][0]
@@ -233,9 +233,9 @@ def parts(
                 part, keys = candidate, fit
                 break
         for key in keys:
-            found[key] = part
+            part_of[key] = part
             counts[kept[key][0], part] += 1
-    return found
+    return part_of
 
 
 def table(sources: Mapping[str, Path]) -> str:

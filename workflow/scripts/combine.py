@@ -20,9 +20,9 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="results folders")
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     arguments = parser.parse_args()
-    found = combine(arguments.folders, arguments.output)
-    taken = ", ".join(f"{number} {place.replace('_', ' ')}" for place, number in found.taken.items())
-    print(f"{arguments.output}: {taken}; {found.twice} were in several folders and agreed.")
+    combined = combine(arguments.folders, arguments.output)
+    taken = ", ".join(f"{number} {place.replace('_', ' ')}" for place, number in combined.taken.items())
+    print(f"{arguments.output}: {taken}; {combined.twice} were in several folders and agreed.")
 
 
 run_script(main)

@@ -42,12 +42,14 @@ def block(task: Task, data_root: str | None = None) -> tuple[str, list[str]]:
     for language, counted in task.languages.items():
         with tempfile.TemporaryDirectory() as folder:
             meta = sources.prepare(bare, language, Path(folder) / "rows.parquet", data_root, expected={})
-        found = {split: meta.counts[split] for split in records.SPLITS if split in meta.counts}
-        lines.append(f"  {_key(language)}: {{{''.join(f'{k}: {v}, ' for k, v in found.items())}sha256: {meta.sha256}}}")
+        counts = {split: meta.counts[split] for split in records.SPLITS if split in meta.counts}
+        lines.append(
+            f"  {_key(language)}: {{{''.join(f'{k}: {v}, ' for k, v in counts.items())}sha256: {meta.sha256}}}"
+        )
         differences += [
-            f"{task.name}/{language}: {key}: counted {value}, found {found.get(key, 0)}"
+            f"{task.name}/{language}: {key}: counted {value}, found {counts.get(key, 0)}"
             for key, value in counted.items()
-            if key in records.SPLITS and value != found.get(key, 0)
+            if key in records.SPLITS and value != counts.get(key, 0)
         ]
         if counted.get("sha256", meta.sha256) != meta.sha256:
             differences.append(f"{task.name}/{language}: sha256: stated {counted['sha256']}, found {meta.sha256}")
@@ -59,7 +61,7 @@ def _on_offer(task: Task, language: str, data_root: str | None) -> dict[str, int
     source = task.definition["source"]
     if "splits" not in source:
         return {}
-    found = {}
+    splits = {}
     for split in records.SPLITS:
         if split not in source["splits"]:
             continue
@@ -69,8 +71,8 @@ def _on_offer(task: Task, language: str, data_root: str | None) -> dict[str, int
         except UserError:
             there = False
         if there:
-            found[split] = 0
-    return found
+            splits[split] = 0
+    return splits
 
 
 def _key(language: str) -> str:

@@ -53,8 +53,8 @@ def main() -> None:
     read = identity.inputs(arguments.output.parents[2], [arguments.model, *data, *supplied.values()])
     made_from = identity.tabled("measure", sys.argv[1:], read)
     identity.record(arguments.output, made_from, [arguments.output.with_suffix(".parquet")])
-    for language, found in document["languages"].items():
-        numbers = {key: value for key, value in found.items() if isinstance(value, float)}
+    for language, measures in document["languages"].items():
+        numbers = {key: value for key, value in measures.items() if isinstance(value, float)}
         print(language, ", ".join(f"{key} {value:.3f}" for key, value in numbers.items()))
 
 

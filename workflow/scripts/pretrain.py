@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import _path  # noqa: F401
+import _training
 from stiltsweep import scriptlog
 from stiltsweep.catalog import Model
 from stiltsweep.errors import run_script
@@ -22,20 +23,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="the model's name")
     parser.add_argument("--definition", type=json.loads, required=True, help="its interface and source as JSON")
-    parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
-    parser.add_argument("--save-minutes", type=float, help="minutes between saves; left out: the settings'")
-    parser.add_argument(
-        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
-    )
-    parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
-    parser.add_argument("--tracking", help="where to send losses and dev scores: tensorboard, trackio, wandb or mlflow")
+    _training.options(parser)
     parser.add_argument("--output", type=Path, required=True, help="model.json; the other files are written beside it")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
     settings = TrainingSettings(**arguments.settings)
+    from stiltsweep.models import gpus
     from stiltsweep.training.pretrain import pretrain
 
+    gpus.take(share=arguments.share)
     # A copy that a killed controller has left may still be at it.
     with lock(arguments.output.parent / "state"):
         pretrain(
@@ -43,10 +39,7 @@ def main() -> None:
             arguments.output,
             settings,
             arguments.threads,
-            save_minutes=arguments.save_minutes,
-            gradient_checkpointing=arguments.gradient_checkpointing,
-            cuda_graphs=not arguments.no_cuda_graphs,
-            tracking=arguments.tracking,
+            **_training.computing(arguments),
         )
 
 

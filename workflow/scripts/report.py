@@ -34,9 +34,9 @@ def main() -> None:
     identity.made(arguments.lift)
     identity.made(arguments.run)
     results = Results.read(read_run(arguments.run), arguments.results, arguments.lift)
-    found = build_report(results, arguments.output)
+    said = build_report(results, arguments.output)
     record(arguments, results)
-    print(found.headline)
+    print(said.headline)
 
 
 def record(arguments: argparse.Namespace, results: Results) -> None:

@@ -45,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     sensitivity = []
     for variant, (changed, codes) in variants(table, arguments.families, statistics.languages).items():
         # A language's own lift does not depend on labels.
-        found = [
+        relabelled = [
             estimand
             for estimand in estimands(statistics.languages, {arguments.families: changed}, arguments.families)
             if estimand.scope in ("group", "contrast")
         ]
         about = {"variant": variant, "relabelled": " ".join(codes)}
-        sensitivity += [about | row for row in compare(resampled, found)]
+        sensitivity += [about | row for row in compare(resampled, relabelled)]
     document = {
         "model": arguments.model,
         "target": arguments.target,

@@ -18,6 +18,7 @@ import json
 import os
 from pathlib import Path
 
+import _training
 from stiltsweep import scriptlog
 from stiltsweep.errors import run_script
 from stiltsweep.settings import TrainingSettings
@@ -29,7 +30,6 @@ def main() -> int:
     parser.add_argument("--stage", choices=["intermediate", "target"], required=True)
     parser.add_argument("--start", type=Path, required=True, help="model.json, or checkpoint.json of the stage before")
     parser.add_argument("--data", type=Path, required=True, nargs="+", help="prepared data; one file, or a mixture's")
-    parser.add_argument("--settings", type=json.loads, default={}, help="training settings as JSON")
     parser.add_argument("--representation", type=json.loads, required=True, help="pooling and retrieval as JSON")
     parser.add_argument("--identity", type=json.loads, default={}, help="names of the run as JSON, for the record")
     parser.add_argument("--seed", type=int, required=True)
@@ -40,16 +40,9 @@ def main() -> int:
     )
     parser.add_argument("--keep-head", action="store_true", help="go on with the head of --start, where it fits")
     parser.add_argument("--prune", action="store_true", help="keep only the embedding rows the data needs")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; another number rounds differently")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs to use, as far as they are there: a process for each")
-    parser.add_argument("--share", type=int, default=1, help="jobs of one GPU that share a card")
     parser.add_argument("--processes", type=int, help="processes to train with; left out: one, or one per GPU used")
-    parser.add_argument("--save-minutes", type=float, help="minutes between saves; left out: the settings'")
-    parser.add_argument(
-        "--gradient-checkpointing", action="store_true", help="compute activations twice instead of keeping them"
-    )
-    parser.add_argument("--no-cuda-graphs", action="store_true", help="replay nothing as graphs of a GPU")
-    parser.add_argument("--tracking", help="where to send losses and dev scores: tensorboard, trackio, wandb or mlflow")
+    _training.options(parser)
     parser.add_argument("--output", type=Path, required=True, help="checkpoint.json")
     arguments = parser.parse_args()
     scriptlog.start(arguments)
@@ -81,11 +74,7 @@ def main() -> int:
         mixture=None if arguments.mixture is None else Mixture.of(arguments.mixture),
         more_updates=arguments.more_updates,
         keep_head=arguments.keep_head,
-        save_minutes=arguments.save_minutes,
-        gradient_checkpointing=arguments.gradient_checkpointing,
-        cuda_graphs=not arguments.no_cuda_graphs,
-        share=arguments.share,
-        tracking=arguments.tracking,
+        **_training.computing(arguments),
     )
     train(run, threads=arguments.threads)
     return 0

@@ -15,17 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import _path
+import _path  # noqa: F401
 from stiltsweep import identity, scriptlog
 from stiltsweep.errors import UserError, nearest, run_script
-from stiltsweep.languages import Languages
+from stiltsweep.languages import TABLE, Languages
 from stiltsweep.significance import table
 from stiltsweep.typology import OMNIBUS, TERMS, Settings, compare_types, levels, predictors, regress
 from stiltsweep.typology.levels import TYPES
-from stiltsweep.typology.models import MEAN
-
-TABLE = Path(_path.__file__).resolve().parent.parent / "catalog" / "languages.csv"
-
+from stiltsweep.typology.tables import MEAN
 
 BESIDE = ("types.csv", "predictors.csv")
 
@@ -49,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     said = documents[0]["settings"]
     settings = Settings(said["resamples"], said["seed"], said["confidence"])
     languages = Languages.read(arguments.tables)
-    found = levels(documents)
-    tests, terms = compare_types(found, languages, said["families"], settings)
+    asked = levels(documents)
+    tests, terms = compare_types(asked, languages, said["families"], settings)
     table.write_csv(arguments.output, tests, OMNIBUS)
     table.write_csv(arguments.output.with_name("types.csv"), terms, TERMS)
-    known = {code for level in found for code in level.languages}
+    known = {code for level in asked for code in level.languages}
     numbers = [
         *predictors.of_languages(languages, arguments.predictors),
         *predictors.of_texts(arguments.measures),
@@ -61,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     sizes = predictors.sizes(languages, corpora)
     numbers = predictors.apart(numbers, [TYPES, MEAN, *(size.name for size in sizes.values())])
-    rows = regress(found, languages, said["families"], numbers, sizes, settings)
+    rows = regress(asked, languages, said["families"], numbers, sizes, settings)
     table.write_csv(arguments.output.with_name("predictors.csv"), rows, TERMS)
     paths = [*arguments.inputs, *arguments.tables, *arguments.measures, *arguments.probes]
     made_from = identity.tabled(
@@ -73,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _corpora(texts: Sequence[str]) -> dict[str, str]:
-    found = {}
+    corpora = {}
     for text in texts:
         model, _, corpus = text.partition("=")
         if corpus not in predictors.CORPORA:
             hint = nearest(corpus, predictors.CORPORA)
             raise UserError(f"--corpora {text}: {corpus!r} is not one of {', '.join(predictors.CORPORA)}.{hint}")
-        found[model] = corpus
-    return found
+        corpora[model] = corpus
+    return corpora
 
 
 if __name__ == "__main__":

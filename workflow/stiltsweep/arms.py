@@ -119,13 +119,13 @@ def parse(names: Sequence[str], settings: Mapping[str, Any], catalog: Catalog, w
       UserError: an unknown task or variant, variants out of order, or a variant its task cannot have.
     """
     single = [name for name in names if name in catalog.intermediates and catalog.intermediates[name].kind != "text"]
-    found = {BASELINE: Arm(BASELINE)}
+    arms = {BASELINE: Arm(BASELINE)}
     for name in names:
         if name != BASELINE:
-            found[name] = _arm(name, settings, catalog, single, where)
-    for name in [arm.matches for arm in found.values() if arm.matches]:
-        found.setdefault(name, _arm(name, settings, catalog, single, where))
-    return found
+            arms[name] = _arm(name, settings, catalog, single, where)
+    for name in [arm.matches for arm in arms.values() if arm.matches]:
+        arms.setdefault(name, _arm(name, settings, catalog, single, where))
+    return arms
 
 
 def _arm(name: str, settings: Mapping[str, Any], catalog: Catalog, single: Sequence[str], where: str) -> Arm:

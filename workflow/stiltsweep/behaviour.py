@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from .errors import UserError
+from .errors import UserError, remake
 from .files import check_digest, read_record
 from .layout import Cell, Layout
 from .metrics import metric
@@ -57,10 +57,10 @@ def capability(name: str) -> str:
     Raises:
       UserError: the id has no slash.
     """
-    found, slash, _ = name.partition("/")
-    if not slash or not found:
+    before, slash, _ = name.partition("/")
+    if not slash or not before:
         raise UserError(f"id {name!r} names no capability; ids of behavioural tests are capability/number.")
-    return found
+    return before
 
 
 def failed(results: Path, cell: Cell) -> tuple[dict[str, list[tuple[str, bool]]], Mapping[str, Any]]:
@@ -74,20 +74,20 @@ def failed(results: Path, cell: Cell) -> tuple[dict[str, list[tuple[str, bool]]]
     """
     path = Path(Layout(str(results)).cell(cell))
     record = read_record(path, keys=("metric", "digests"))
-    check_digest(path.with_suffix(".parquet"), record["digests"]["statistics"], f"snakemake --cores 1 --force {path}")
+    check_digest(path.with_suffix(".parquet"), record["digests"]["statistics"], remake(path))
     rule = metric(record["metric"])
     names = [f"{rule.name}.{column}" for column in rule.columns]
     table = pq.read_table(path.with_suffix(".parquet"), columns=["id", *names], use_threads=False).to_pydict()
-    found: dict[str, list[tuple[str, bool]]] = {}
+    outcomes: dict[str, list[tuple[str, bool]]] = {}
     for name, *values in zip(*(table[column] for column in ("id", *names)), strict=True):
         gained, possible = (
             sum(w * v for w, v in zip(weights, values, strict=True)) for weights in (rule.numerator, rule.denominator)
         )
         try:
-            found.setdefault(capability(name), []).append((name, gained < possible))
+            outcomes.setdefault(capability(name), []).append((name, gained < possible))
         except UserError as error:
             raise UserError(f"{cell.target}/{cell.language}: {error}") from None
-    return found, record
+    return outcomes, record
 
 
 def count(
@@ -108,9 +108,9 @@ def count(
     from scipy.stats import binomtest
 
     for cell in cells:
-        found, record = failed(results, cell)
+        by_capability, record = failed(results, cell)
         review = reviews.get(cell.target, {}).get(cell.language, "")
-        for name, outcomes in found.items():
+        for name, outcomes in by_capability.items():
             failures, n = sum(fail for _, fail in outcomes), len(outcomes)
             interval = binomtest(failures, n).proportion_ci(confidence, method="wilson")
             low, high = (round(100.0 * float(end), 6) for end in interval)
@@ -151,12 +151,12 @@ def examples(
         seen.add(run)
         path = Path(layout.prediction(cell))
         index = layout.predictions(cell.model, cell.intermediate, cell.target, cell.seed)
-        again = f"snakemake --cores 1 --force {index}"
+        again = remake(index)
         predicted = read_record(path, rebuild=again, keys=("ids", "predictions"))
         predictions = dict(zip(predicted["ids"], predicted["predictions"], strict=True))
         rows = {row["id"]: row for row in read_rows(Path(layout.data(cell.target, cell.language)), "test")}
-        found, _ = failed(results, cell)
-        for name, outcomes in found.items():
+        by_capability, _ = failed(results, cell)
+        for name, outcomes in by_capability.items():
             wrong = [one for one, fail in outcomes if fail]
             shown = wrong if len(wrong) <= SHOWN else [wrong[i * len(wrong) // SHOWN] for i in range(SHOWN)]
             for one in shown:

@@ -51,8 +51,8 @@ class Task:
     @property
     def languages(self) -> Mapping[str, Mapping[str, Any]]:
         """Languages on offer -> expected counts and digest."""
-        found: Mapping[str, Mapping[str, Any]] = self.definition["languages"]
-        return found
+        languages: Mapping[str, Mapping[str, Any]] = self.definition["languages"]
+        return languages
 
     @property
     def train_on(self) -> list[str]:
@@ -105,8 +105,8 @@ class Task:
     @property
     def benchmarks(self) -> Mapping[str, list[str]]:
         """Benchmark -> this target's languages there."""
-        found: Mapping[str, list[str]] = self.definition["benchmarks"]
-        return found
+        benchmarks: Mapping[str, list[str]] = self.definition["benchmarks"]
+        return benchmarks
 
     @property
     def metrics(self) -> list[str]:
@@ -152,8 +152,8 @@ class Recipe:
 
     def retrieval(self, model: str, task: str) -> Mapping[str, Any]:
         """Return what it says of the representation that a retrieval task compares."""
-        found: Mapping[str, Any] = self.definition["retrieval"].get(task, {}).get(model, {})
-        return found
+        settings: Mapping[str, Any] = self.definition["retrieval"].get(task, {}).get(model, {})
+        return settings
 
 
 @dataclass(frozen=True)

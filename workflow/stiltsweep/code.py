@@ -54,11 +54,11 @@ def digest(script: str) -> str:
     key = _state()
     known = _kept(key)
     if script not in known:
-        found = hashlib.sha256()
+        digested = hashlib.sha256()
         # In the order in which they stand, but without their places: what comes to stand between them changes nothing.
         for module, _, content in sorted(_reached(script), key=lambda item: (item[0], str(item[1]).rjust(6))):
-            found.update(f"{module}\0{content}\n".encode())
-        known[script] = found.hexdigest()[:16]
+            digested.update(f"{module}\0{content}\n".encode())
+        known[script] = digested.hexdigest()[:16]
         _keep(key, known)
     return known[script]
 
@@ -70,12 +70,12 @@ def _state() -> str:
     A process that holds the library in memory and lives on (see `warm`) asks at its start: what it runs is what was
     there then.
     """
-    found = hashlib.sha256()
+    state = hashlib.sha256()
     for folder in (LIBRARY, SCRIPTS):
         for path in sorted(folder.rglob("*")):
             if path.suffix != ".pyc" and "__pycache__" not in path.parts and path.is_file():
-                found.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+                state.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()
 
 
 _KEPT = LIBRARY / "__pycache__" / "digests.json"
@@ -85,8 +85,8 @@ _KEPT = LIBRARY / "__pycache__" / "digests.json"
 @functools.cache
 def _kept(key: str) -> dict[str, str]:
     try:
-        found = json.loads(_KEPT.read_text(encoding="utf-8"))
-        return dict(found["digests"]) if found["code"] == key else {}
+        kept = json.loads(_KEPT.read_text(encoding="utf-8"))
+        return dict(kept["digests"]) if kept["code"] == key else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -99,11 +99,11 @@ def _keep(key: str, known: dict[str, str]) -> None:
 
 def reached(script: str) -> dict[str, list[str]]:
     """Return what a script reaches, for tests and people: module -> names that it uses of it, data files among them."""
-    found: dict[str, set[str]] = {}
+    names_of: dict[str, set[str]] = {}
     for module, index, _ in _reached(script):
         names = [index] if isinstance(index, str) else _read(module).statements[index].binds or [f"#{index}"]
-        found.setdefault(module, set()).update(names)
-    return {module: sorted(names) for module, names in sorted(found.items())}
+        names_of.setdefault(module, set()).update(names)
+    return {module: sorted(names) for module, names in sorted(names_of.items())}
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _reached(script: str) -> frozenset[_Item]:
     todo: list[tuple[str, int]] = [(start, number) for number in range(len(_read(start).statements))]
     seen = set(todo)
     entered: set[str] = set()
-    found: set[_Item] = set()
+    items: set[_Item] = set()
 
     def enter(module: str) -> None:
         """Count what happens when a module is imported, and the files that lie beside it."""
@@ -149,7 +149,7 @@ def _reached(script: str) -> frozenset[_Item]:
         for number, statement in enumerate(_read(module).statements):
             if statement.effect:
                 add(module, number)
-        found.update(_data(module))
+        items.update(_data(module))
 
     def add(module: str, number: int) -> None:
         if (module, number) not in seen:
@@ -192,7 +192,7 @@ def _reached(script: str) -> frozenset[_Item]:
     while todo:
         module, number = todo.pop()
         statement = _read(module).statements[number]
-        found.add((module, number, statement.content))
+        items.add((module, number, statement.content))
         for target in statement.imports.values():
             enter(target[0])
         for parts in statement.uses:
@@ -204,7 +204,7 @@ def _reached(script: str) -> frozenset[_Item]:
             # By a name that is put together when it runs: any module beside this one may be meant.
             for sibling in _siblings(module):
                 imported([sibling], [])
-    return frozenset(found)
+    return frozenset(items)
 
 
 def _left_out(module: str) -> bool:
@@ -237,8 +237,8 @@ def _siblings(module: str) -> list[str]:
     path = _path(module)
     assert path is not None
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = [one.stem if one.is_file() else one.name for one in path.parent.iterdir() if one.name != "__init__.py"]
-    names = [f"{package}.{name}" if package else name for name in sorted(found)]
+    inside = [one.stem if one.is_file() else one.name for one in path.parent.iterdir() if one.name != "__init__.py"]
+    names = [f"{package}.{name}" if package else name for name in sorted(inside)]
     return [name for name in names if _exists(name) and name != module]
 
 

@@ -58,10 +58,10 @@ def combine(folders: Sequence[Path], output: Path) -> Combined:
         )
     chosen: dict[str, list[Found]] = {}
     for folder in folders:
-        found = list(_results(folder))
-        if not found:
+        results = list(_results(folder))
+        if not results:
             raise UserError(f"{folder}: holds no results. Name folders that `results:` of a configuration named.")
-        for one in found:
+        for one in results:
             chosen.setdefault(str(one.path.relative_to(folder)), []).append(one)
     wrong = [text for below, several in chosen.items() for text in _contradictions(below, several)]
     wrong += _mixed(chosen)
@@ -98,9 +98,9 @@ _REBUILD = "the command that made its folder, or leave it out: delete it, and th
 def _contradictions(below: str, several: Sequence[Found]) -> Iterator[str]:
     first = several[0]
     for other in several[1:]:
-        if found := _differing(first, other):
-            more = f" and {len(found) - _KEYS} more" if len(found) > _KEYS else ""
-            yield f"{below}: {first.path} and {other.path} {'; '.join(found[:_KEYS])}{more}"
+        if differing := _differing(first, other):
+            more = f" and {len(differing) - _KEYS} more" if len(differing) > _KEYS else ""
+            yield f"{below}: {first.path} and {other.path} {'; '.join(differing[:_KEYS])}{more}"
 
 
 _KEYS = 4
@@ -115,18 +115,20 @@ def _differing(first: Found, other: Found) -> list[str]:
     if first.place == "predictions":
         languages = [(code, one["languages"][code], two["languages"][code]) for code in _both(one, two, "languages")]
         # An index grows by languages, and one that failed in one folder may be there in the other.
-        found = [
+        contradictions = [
             f"differ in the predictions of {code}"
             for code, a, b in languages
             if "error" not in a and "error" not in b and canonical(a) != canonical(b)
         ]
         one, two = ({key: value for key, value in record.items() if key != "languages"} for record in (one, two))
     else:
-        found = []
+        contradictions = []
     keys = [key for key in sorted({*one, *two}) if key not in _NOT_COMPARED]
     if differing := [key for key in keys if canonical(one.get(key)) != canonical(two.get(key))]:
-        found.append(f"differ in {', '.join(differing)}, made from the same: keep the one that its cells came from")
-    return found
+        contradictions.append(
+            f"differ in {', '.join(differing)}, made from the same: keep the one that its cells came from"
+        )
+    return contradictions
 
 
 def _both(one: Mapping[str, Any], two: Mapping[str, Any], key: str) -> list[str]:
@@ -169,8 +171,10 @@ def _take(below: str, several: Sequence[Found], output: Path) -> None:
     if place == "predictions" and len(several) > 1:
         languages: dict[str, Any] = {}
         for one in reversed(several):
-            found = one.record["languages"]
-            languages |= {code: about for code, about in found.items() if "error" not in about or code not in languages}
+            by_language = one.record["languages"]
+            languages |= {
+                code: about for code, about in by_language.items() if "error" not in about or code not in languages
+            }
         write_record(path, {**several[0].record, "languages": dict(sorted(languages.items()))})
 
 

@@ -46,8 +46,8 @@ def read(folder: Path) -> dict[Cell, Mapping[str, Any]]:
       UserError: there is none, or one is not readable.
     """
     layout = Layout(str(folder))
-    found = sorted(Path(layout.folder("cell")).rglob("*.json"))
-    paths = [path for path in found if (at := layout.place(path)) and at.place == "cell"]
+    files = sorted(Path(layout.folder("cell")).rglob("*.json"))
+    paths = [path for path in files if (at := layout.place(path)) and at.place == "cell"]
     if not paths:
         raise UserError(f"{folder}: holds no cells. Name a folder that `results:` of a configuration named.")
     return {layout.cell_of(path): read_record(path, keys=("score",)) for path in paths}
@@ -85,14 +85,14 @@ def changes(one: Scores, other: Scores, confidence: float = 0.95) -> list[Change
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in sorted(one.keys() & other.keys()):
         groups.setdefault((cell.model, cell.intermediate, cell.target), []).append(cell)
-    found = []
+    made = []
     for names, cells in groups.items():
         changed = sum(one[cell]["score"] != other[cell]["score"] for cell in cells)
         a, b = (_runs(cells, scores) for scores in (one, other))
         difference = fmean(b) - fmean(a)
         spread, verdict = _verdict(a, b, difference, confidence) if changed else (None, "same")
-        found.append(Change(*names, len(cells), changed, difference, spread, verdict))
-    return found
+        made.append(Change(*names, len(cells), changed, difference, spread, verdict))
+    return made
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Lift:
 
 def sources(settings: Mapping[str, str]) -> set[str]:
     """Return the source language of a sweep's settings, which is no transfer language; English where they name none."""
-    return {json.loads(found)[0]} if (found := settings.get("source_language")) else {ENGLISH}
+    return {json.loads(stated)[0]} if (stated := settings.get("source_language")) else {ENGLISH}
 
 
 def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), confidence: float = 0.95) -> list[Lift]:
@@ -126,7 +126,7 @@ def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), con
       confidence: of the verdict.
     """
     names = sorted({(cell.model, cell.intermediate, cell.target) for cell in one.keys() & other.keys()})
-    found = []
+    compared = []
     for model, arm, target in names:
         if arm == BASELINE:
             continue
@@ -138,19 +138,19 @@ def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), con
         first, second = fmean(a), fmean(b)
         same = first == second
         spread, verdict = (None, "same") if same else _verdict(a, b, second - first, confidence)
-        found.append(Lift(model, arm, target, len(languages), first, second, spread, verdict))
-    return found
+        compared.append(Lift(model, arm, target, len(languages), first, second, spread, verdict))
+    return compared
 
 
 def _by_run(scores: Scores, model: str, arm: str, target: str, sources: Collection[str]) -> dict[int, dict[str, float]]:
     """Return the lift of every run in every transfer language, of the runs that the baseline has too."""
-    found: dict[int, dict[str, float]] = {}
+    runs: dict[int, dict[str, float]] = {}
     for cell, record in scores.items():
         if (cell.model, cell.intermediate, cell.target) == (model, arm, target) and cell.language not in sources:
             base = scores.get(Cell(model, BASELINE, target, cell.seed, cell.language))
             if base is not None:
-                found.setdefault(cell.seed, {})[cell.language] = float(record["score"]) - float(base["score"])
-    return dict(sorted(found.items()))
+                runs.setdefault(cell.seed, {})[cell.language] = float(record["score"]) - float(base["score"])
+    return dict(sorted(runs.items()))
 
 
 def _runs(cells: Sequence[Cell], scores: Scores) -> list[float]:

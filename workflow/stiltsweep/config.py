@@ -182,10 +182,10 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
     for column in NUMBERS:
         if column in table.columns:
             try:
-                found = table.numbers(column)
+                sizes = table.numbers(column)
             except UserError as error:
                 raise UserError(f"{where}: {error} Every sweep regresses the lift on this column.") from None
-            none = [code for code, value in found.items() if value <= 0.0]
+            none = [code for code, value in sizes.items() if value <= 0.0]
             if none and column in SIZES.values():
                 raise UserError(
                     f"{where}: {column!r} of languages.csv has {table.value(none[0], column)!r} for {none[0]!r}: of a "
@@ -195,17 +195,17 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
 
 def _read_from(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, str]:
     """Return the folders that a sweep reads its own files from, by the key that names them."""
-    found = {f"catalog: {folder}": str(folder) for folder in settings["catalog"]}
+    folders = {f"catalog: {folder}": str(folder) for folder in settings["catalog"]}
     if "data_root" in settings:
-        found["data_root"] = settings["data_root"]
+        folders["data_root"] = settings["data_root"]
     for name in settings["models"]:
         if path := catalog.models[name].definition["source"].get("path"):
-            found[f"models/{name}.yaml: source.path"] = path
+            folders[f"models/{name}.yaml: source.path"] = path
     for name in settings["targets"]:
         source = catalog.targets[name].definition["source"]
         if source["type"] == "files" and "root" in source:
-            found[f"target/{name}.yaml: source.root"] = source["root"]
-    return found
+            folders[f"target/{name}.yaml: source.root"] = source["root"]
+    return folders
 
 
 _PLAIN_PATH = re.compile(r"[^\s{}<>*?'\"\\$`;&|]+")
@@ -271,13 +271,13 @@ def _why_not(real: Path) -> str:
     if real.exists() and not real.is_dir():
         return "is a file"
     try:
-        found = sorted(path.name for path in real.iterdir() if not path.name.startswith(".")) if real.is_dir() else []
+        inside = sorted(path.name for path in real.iterdir() if not path.name.startswith(".")) if real.is_dir() else []
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     # Results of one sweep may lie within those of another: results, and results/one beside or before it.
-    inner = {path.name for name in found if (real / name).is_dir() for path in (real / name).iterdir()}
-    if found and not FOLDERS & {*found, *inner}:
-        return f"holds other things: {', '.join(found[:3])}"
+    inner = {path.name for name in inside if (real / name).is_dir() for path in (real / name).iterdir()}
+    if inside and not FOLDERS & {*inside, *inner}:
+        return f"holds other things: {', '.join(inside[:3])}"
     return ""
 
 

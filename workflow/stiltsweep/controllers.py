@@ -72,20 +72,20 @@ def guard(persistence: Any, again: Invocation) -> None:
 
 def holders(folder: str | Path = ".snakemake") -> list[str] | None:
     """Return the runs that may be alive, for people; None where nobody has written down who holds the locks."""
-    found = _records(Path(folder) / FOLDER)
-    return [locks.who(record) for record in found.values() if not locks.is_gone(record)] if found else None
+    records = _records(Path(folder) / FOLDER)
+    return [locks.who(record) for record in records.values() if not locks.is_gone(record)] if records else None
 
 
 def _records(folder: Path) -> dict[Path, Mapping[str, Any]]:
-    found: dict[Path, Mapping[str, Any]] = {}
+    records: dict[Path, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             record = None
         # One that cannot be read is somebody's all the same.
-        found[path] = record if isinstance(record, dict) else {}
-    return found
+        records[path] = record if isinstance(record, dict) else {}
+    return records
 
 
 def _take_over(persistence: Any, folder: Path) -> None:

@@ -32,9 +32,9 @@ def left_out(records: Iterable[Mapping[str, Any]], failed_intermediates: str) ->
       records: the run's cells (JSON).
       failed_intermediates: one of `FAILED_INTERMEDIATES`.
     """
-    found = list(records)
-    if not all(record.get("learned", True) for record in found):
+    cells = list(records)
+    if not all(record.get("learned", True) for record in cells):
         return AT_CHANCE
-    if failed_intermediates == LEAVE_OUT and any(failed_stages(record) for record in found):
+    if failed_intermediates == LEAVE_OUT and any(failed_stages(record) for record in cells):
         return START_AT_CHANCE
     return ""

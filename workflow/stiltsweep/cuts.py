@@ -76,29 +76,29 @@ TEST = (
 
 def total(cuts: Iterable[Cut]) -> dict[str, int]:
     """Sum up."""
-    found: Counter[str] = Counter({"inputs": 0, "inputs_cut": 0, "pieces": 0, "pieces_lost": 0})
+    counts: Counter[str] = Counter({"inputs": 0, "inputs_cut": 0, "pieces": 0, "pieces_lost": 0})
     for one in cuts:
         many, single = ("candidates", "candidate_") if one.candidate else ("inputs", "")
-        _count(found, many, f"{single}pieces", one.pieces, one.lost)
+        _count(counts, many, f"{single}pieces", one.pieces, one.lost)
         if one.target_pieces:
-            _count(found, "targets", "target_pieces", one.target_pieces, one.target_lost)
+            _count(counts, "targets", "target_pieces", one.target_pieces, one.target_lost)
         if one.words:
-            found["words"] += one.words
-            found["words_unpredicted"] += one.words_lost
-    return dict(found)
+            counts["words"] += one.words
+            counts["words_unpredicted"] += one.words_lost
+    return dict(counts)
 
 
-def _count(found: Counter[str], many: str, pieces: str, of: int, lost: int) -> None:
+def _count(counts: Counter[str], many: str, pieces: str, of: int, lost: int) -> None:
     for name, number in ((many, 1), (f"{many}_cut", int(lost > 0)), (pieces, of), (f"{pieces}_lost", lost)):
-        found[name] += number
+        counts[name] += number
 
 
 def added(counts: Iterable[Counts]) -> dict[str, int]:
     """Add up counts; a name that one of them lacks counts nothing there."""
-    found: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
     for one in counts:
-        found.update(one)
-    return dict(found)
+        sums.update(one)
+    return dict(sums)
 
 
 def describe(counts: Counts) -> str:

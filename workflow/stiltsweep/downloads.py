@@ -218,13 +218,13 @@ def compare(repo: str, kind: str, commit: str, folder: Path, names: Iterable[str
     """
     wanted = sorted(names)
     stated = _stated(repo, kind, commit, wanted)
-    found = {}
+    digests = {}
     for name in wanted:
         path = folder / name
         content = path.resolve()
         digest = stated.get(name) or content.name
         if len(digest) == 64:
-            actual = found[name] = digest_file(path)
+            actual = digests[name] = digest_file(path)
         elif len(digest) == 40:
             actual = _blob_digest(path)
         else:
@@ -240,7 +240,7 @@ def compare(repo: str, kind: str, commit: str, folder: Path, names: Iterable[str
                 "It was damaged on its way or on this disk, and has been taken out of the cache; run the same command "
                 "again, which downloads it anew."
             )
-    return found
+    return digests
 
 
 def _stated(repo: str, kind: str, commit: str, names: list[str]) -> dict[str, str]:
@@ -249,19 +249,19 @@ def _stated(repo: str, kind: str, commit: str, names: list[str]) -> dict[str, st
         return {}
     import huggingface_hub
 
-    found = {}
+    digests = {}
     try:
         for start in range(0, len(names), _AT_ONCE):
             chunk = names[start : start + _AT_ONCE]
             for about in huggingface_hub.HfApi().get_paths_info(repo, chunk, revision=commit, repo_type=kind):
                 if isinstance(about, huggingface_hub.hf_api.RepoFile):
-                    found[about.path] = about.lfs.sha256 if about.lfs else about.blob_id
+                    digests[about.path] = about.lfs.sha256 if about.lfs else about.blob_id
     except Exception as error:
         if not out_of_reach(error):
             raise
         LOG.warning("%s: the hub cannot be asked for digests (%s); those of its cache stand for them", repo, error)
         return {}
-    return found
+    return digests
 
 
 def _blob_digest(path: Path) -> str:

@@ -28,6 +28,11 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
+def remake(path: object) -> str:
+    """Return the command that makes a file of a sweep again."""
+    return f"snakemake --cores 1 --force {path}"
+
+
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """Faults of a disk: full (in three ways), read-only, forbidden."""
 

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import identity
-from .errors import UserError
+from .errors import UserError, remake
 from .files import SEAL, digest_file, read_record, replacing, write_record
 from .interfaces import writes
-from .layout import Cell
+from .layout import Cell, Layout
 from .metrics import compared, metric
 from .records import CLUSTER, Row, data_of, read_rows
 
@@ -40,17 +40,17 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
       UserError: the language could not be predicted, or its predictions are of other data than these.
     """
     meta = data_of(data, cell.target, cell.language)
-    again = f"snakemake --cores 1 --force {index}"
+    again = remake(index)
     about = read_record(index, rebuild=again, keys=("languages", *identity.RUN))
-    found = about["languages"].get(cell.language, {"error": "the index does not name it"})
-    if "error" in found:
+    stated = about["languages"].get(cell.language, {"error": "the index does not name it"})
+    if "error" in stated:
         raise UserError(
             f"{cell.target} could not be predicted in {cell.language} (log: {_log(index)}; the next run predicts it "
-            f"again, and only it, as `snakemake --cores 1 {output}` does): {found['error']}"
+            f"again, and only it, as `snakemake --cores 1 {output}` does): {stated['error']}"
         )
     path = index.parent / f"{cell.language}.json"
     predicted = read_record(path, rebuild=again, keys=("data_sha256", "ids", "predictions", "tokens"))
-    if predicted[SEAL] != found[SEAL]:
+    if predicted[SEAL] != stated[SEAL]:
         raise UserError(f"{path}: not of the checkpoint and settings {index} names. Rebuild it with: {again}")
     if predicted["data_sha256"] != meta.sha256:
         raise UserError(f"{path}: predicts other data than {data} holds. Rebuild it with: {again}")
@@ -62,8 +62,8 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     interface = about.get("interface", "encoder")
     names = meta.metrics_of(interface)
     pairs = [
-        compared(row, found, kind=meta.kind, writes=writes(interface))
-        for row, found in zip(rows, predicted["predictions"], strict=True)
+        compared(row, stated, kind=meta.kind, writes=writes(interface))
+        for row, stated in zip(rows, predicted["predictions"], strict=True)
     ]
     columns: dict[str, Any] = {"id": _texts(predicted["ids"])}
     if any(row.get(CLUSTER) for row in rows):
@@ -106,7 +106,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
             "digests": {
                 "data": meta.sha256,
                 "checkpoint": about["checkpoint_sha256"],
-                "predictions": found[SEAL],
+                "predictions": stated[SEAL],
                 "statistics": digest_file(output.with_suffix(".parquet")),
             },
             # How the run was made, whatever its seed: runs that are averaged must agree in it.
@@ -130,10 +130,11 @@ def _majority(rows: Sequence[Row]) -> float:
     return 100.0 * most / len(rows)
 
 
-def _log(index: Path) -> Path:
+def _log(index: Path) -> str:
     """Return the log of the job that wrote an index."""
     *_, model, intermediate, target, seed, _ = index.parts
-    return index.parents[5] / "logs" / "predict" / model / intermediate / target / f"{seed}.log"
+    names = {"model": model, "intermediate": intermediate, "target": target, "seed": seed.removeprefix("seed")}
+    return Layout(str(index.parents[5])).log("predict", **names)
 
 
 # pa.array would do, but imports pandas when it is first called, which takes longer than all the rest of a cell.

@@ -25,7 +25,8 @@ from .errors import UserError
 from .files import read_json, read_record, write_text
 from .kinds.causal import ASK
 from .layout import Layout
-from .models.load import CHECKPOINT_FILE, HEAD, Source, read_tensors, save_tensors, weights
+from .models.load import Source, weights
+from .models.tensors import CHECKPOINT_FILE, HEAD, read_tensors, save_tensors
 from .models.tokenizer import CONFIG as TOKENIZER_CONFIG
 from .models.tokenizer import FILE as TOKENIZER
 from .models.tokenizer import Tokenizer
@@ -231,8 +232,8 @@ def _card(source: Source, checkpoint: Path, auto_class: str) -> str:
 def _place(checkpoint: Path) -> tuple[Path | None, Any]:
     """Return the results folder that a checkpoint lies in, and what its path says; None where it lies elsewhere."""
     for folder in checkpoint.parents:
-        if found := Layout(str(folder)).place(str(checkpoint)):
-            return folder, found
+        if place := Layout(str(folder)).place(str(checkpoint)):
+            return folder, place
     return None, None
 
 

@@ -39,10 +39,10 @@ def parse(text: str) -> dict[str, str]:
     """
     if text == NONE:
         return {}
-    found: dict[str, str] = {}
+    features: dict[str, str] = {}
     for part in text.split("|"):
         name, _, value = part.partition("=")
-        if not NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in found:
+        if not NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in features:
             raise ValueError(f"{text!r} is not written as Name=Value|Name=Value or _")
-        found[name] = value
-    return found
+        features[name] = value
+    return features

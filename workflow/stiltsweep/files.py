@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, remake
 
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)  # it can only be read by setting it
@@ -79,7 +79,7 @@ def read_json(path: str | os.PathLike[str], *, rebuild: str = "") -> Any:
     Raises:
       UserError: the file is missing, not readable or not whole; the text names it and how to `rebuild` it.
     """
-    hint = f" Rebuild it with: {rebuild}" if rebuild else f" Rebuild it with: snakemake --cores 1 --force {path}"
+    hint = f" Rebuild it with: {rebuild or remake(path)}"
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -96,11 +96,11 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
       KeyError: a key stands twice.
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    object_ = dict(pairs)
+    if len(object_) < len(pairs):
         names = [name for name, _ in pairs]
         raise KeyError(next(name for name in names if names.count(name) > 1))
-    return found
+    return object_
 
 
 SEAL = "record_sha256"
@@ -139,15 +139,15 @@ def read_record(path: str | os.PathLike[str], *, rebuild: str = "", keys: Iterab
       UserError: the file is missing, not whole, of another form, or was changed after it was written; the text names
         it and how to make it again.
     """
-    found = read_json(path, rebuild=rebuild)
-    hint = f"Rebuild it with: {rebuild or f'snakemake --cores 1 --force {path}'}"
-    if not isinstance(found, dict) or SEAL not in found:
+    record = read_json(path, rebuild=rebuild)
+    hint = f"Rebuild it with: {rebuild or remake(path)}"
+    if not isinstance(record, dict) or SEAL not in record:
         raise UserError(f"{path}: not a record of this version of stiltsweep. {hint}")
-    if found[SEAL] != _seal(found):
+    if record[SEAL] != _seal(record):
         raise UserError(f"{path}: changed after it was written (its digest is another). {hint}")
-    if lacking := [key for key in keys if key not in found]:
+    if lacking := [key for key in keys if key not in record]:
         raise UserError(f"{path}: a record without {lacking[0]!r}. {hint}")
-    return found
+    return record
 
 
 def check_digest(path: str | os.PathLike[str], sha256: str, rebuild: str) -> None:
@@ -163,12 +163,12 @@ def check_digest(path: str | os.PathLike[str], sha256: str, rebuild: str) -> Non
         stamp = _stamp(path)
         if stamp is not None and _checked_before(path) == [*stamp, sha256]:
             return
-        found = digest_file(path)
+        actual = digest_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Rebuild it with: {rebuild}") from None
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}). Rebuild it with: {rebuild}") from None
-    if found == sha256:
+    if actual == sha256:
         if stamp is not None:
             with contextlib.suppress(OSError), replacing(_note(path), durable=False) as temporary:
                 temporary.write_text(json.dumps([*stamp, sha256]), encoding="utf-8")

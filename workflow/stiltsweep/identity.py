@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, code
-from .errors import UserError
+from .errors import UserError, remake
 from .files import MADE_BY, SEAL, canonical, digest, read_record, sealed, write_record
 from .interfaces import writes
 
@@ -58,16 +58,16 @@ def differences(recorded: Record, expected: Decisive, between: str = ", now ") -
     return list(_differences(recorded.get(DECISIVE, {}), json.loads(canonical(expected)), between))
 
 
-def _differences(found: Any, expected: Any, between: str, name: str = "") -> Iterator[str]:
-    if expected is None or found == expected:
+def _differences(recorded: Any, expected: Any, between: str, name: str = "") -> Iterator[str]:
+    if expected is None or recorded == expected:
         return
-    if isinstance(found, dict) and isinstance(expected, dict):
+    if isinstance(recorded, dict) and isinstance(expected, dict):
         # A key that only one side has is a difference, but for what is expected to be unknown.
-        for key in sorted({*found, *expected}):
+        for key in sorted({*recorded, *expected}):
             inner = f"{name}.{key}" if name else key
-            yield from _differences(found.get(key), expected[key], between, inner) if key in expected else [inner]
+            yield from _differences(recorded.get(key), expected[key], between, inner) if key in expected else [inner]
     else:
-        old, new = (json.dumps(value, ensure_ascii=False) for value in (found, expected))
+        old, new = (json.dumps(value, ensure_ascii=False) for value in (recorded, expected))
         yield f"{name} ({old}{between}{new})" if len(old) + len(new) < _SHORT else name
 
 
@@ -115,8 +115,8 @@ def said(meta: Record, definition: Record) -> dict[str, Any]:
 
 def counted(meta: Record, expected: Record) -> list[str]:
     """Return which of the counts and digests that a catalogue states of data are not those of the data."""
-    found = {**meta.get("counts", {}), "sha256": meta.get("sha256")}
-    return [key for key, value in expected.items() if found.get(key) != value]
+    counts = {**meta.get("counts", {}), "sha256": meta.get("sha256")}
+    return [key for key, value in expected.items() if counts.get(key) != value]
 
 
 def fetched(model: str, definition: Record, files: Sequence[Path] | None) -> Decisive:
@@ -239,12 +239,12 @@ def scored(*, names: Record, index: Record | None, meta: Record | None, family: 
       family: the language's.
       contaminated: whether the intermediate holds the target's data.
     """
-    found = None if index is None else index["languages"].get(names["language"], {"error": "not named"})
+    predicted = None if index is None else index["languages"].get(names["language"], {"error": "not named"})
     metrics = None if meta is None or index is None else metrics_of(meta, index.get("interface", "encoder"))
     return {
         "stage": "evaluate",
         **names,
-        "predictions": None if found is None else found.get(SEAL, "none"),
+        "predictions": None if predicted is None else predicted.get(SEAL, "none"),
         "run": None if index is None else {key: index.get(key) for key in RUN},
         "data": None if meta is None else meta["sha256"],
         "metrics": metrics,
@@ -351,7 +351,7 @@ def model_files(source: Record) -> list[Path]:
 
 def contents(files: Iterable[Path]) -> dict[str, str]:
     """Return name -> digest of a user's files; long ones by their length and their two ends."""
-    found = {}
+    digests = {}
     for path in files:
         content = hashlib.sha256()
         size = path.stat().st_size
@@ -363,10 +363,10 @@ def contents(files: Iterable[Path]) -> dict[str, str]:
                 handle.seek(-(_WHOLE >> 4), 2)
                 content.update(handle.read())
         name = path.name
-        while name in found:
+        while name in digests:
             name += "+"
-        found[name] = content.hexdigest()
-    return found
+        digests[name] = content.hexdigest()
+    return digests
 
 
 # Tables and pages are files of other forms than JSON: beside the first of them lies a record of them all.
@@ -395,15 +395,15 @@ def made(output: Path, rebuild: str = "") -> Record:
     Raises:
       UserError: the record or an output is gone, damaged or was changed; the text says how to make it again.
     """
-    again = rebuild or f"snakemake --cores 1 --force {output}"
-    found = read_record(record_path(output), rebuild=again, keys=("files", IDENTITY))
-    for name, sha256 in found["files"].items():
+    again = rebuild or remake(output)
+    recorded = read_record(record_path(output), rebuild=again, keys=("files", IDENTITY))
+    for name, sha256 in recorded["files"].items():
         path = output.with_name(name)
         if not path.exists():
             raise UserError(f"{path}: no such file. Rebuild it with: {again}")
         if _file_digest(path) != sha256:
             raise UserError(f"{path}: changed after it was written (its digest is another). Rebuild it with: {again}")
-    return found
+    return recorded
 
 
 def _file_digest(path: Path) -> str:
@@ -423,16 +423,16 @@ def inputs(results: Path, paths: Iterable[str | Path], known: Mapping[str, str] 
       paths: files.
       known: digests that are known already, by path.
     """
-    found: dict[str, str | None] = {}
+    others: dict[str, str | None] = {}
     cells: dict[str, str | None] = {}
     root = f"{results}/"
     for path in map(str, paths):
         name = path.removeprefix(root) if path.startswith(root) else Path(path).name
         content = known[path] if known and path in known else content_of(Path(path))
-        (cells if name.startswith("cells/") else found)[name] = content
+        (cells if name.startswith("cells/") else others)[name] = content
     if cells:
-        found["cells"] = digest(cells)
-    return found
+        others["cells"] = digest(cells)
+    return others
 
 
 def content_of(path: Path) -> str | None:

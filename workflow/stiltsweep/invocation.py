@@ -55,9 +55,9 @@ def _program(called: str) -> str:
     path = Path(called)
     if path.name != "snakemake":
         return f"{shlex.quote(sys.executable)} -m snakemake"
-    found = shutil.which("snakemake")
+    on_path = shutil.which("snakemake")
     # `make sweep` calls it by a relative path, and puts it on PATH for its own time only.
-    return "snakemake" if path.is_absolute() and found and Path(found) == path else shlex.quote(called)
+    return "snakemake" if path.is_absolute() and on_path and Path(on_path) == path else shlex.quote(called)
 
 
 def _short(path: Path) -> str:

@@ -73,8 +73,8 @@ class Jobs:
         if (task, language) not in self._templates:
             definition = self.task_definition(task, language)
             templated = definition["source"]["type"] == "templates"
-            found = templates.paths(definition, language) if templated else []
-            self._templates[task, language] = list(map(str, found))
+            paths = templates.paths(definition, language) if templated else []
+            self._templates[task, language] = list(map(str, paths))
         return self._templates[task, language]
 
     def model_definition(self, model: str) -> str:
@@ -350,14 +350,14 @@ class Jobs:
     @cached_property
     def _unprepared(self) -> set[str]:
         # Looked up once, so that it is the same for all jobs of a run.
-        found = set()
+        unprepared = set()
         for target, languages in self.sweep.languages.items():
             notes = {note.stem: note for note in Path(self.layout.data_folder(target)).glob(f"*{UNPREPARED}")}
             for language in notes.keys() & languages:
                 path = self.layout.data(target, language)
                 if not Path(path).is_file() and self._still_holds(notes[language], target, language):
-                    found.add(path)
-        return found
+                    unprepared.add(path)
+        return unprepared
 
     def _still_holds(self, note: Path, task: str, language: str) -> bool:
         """Whether the definition that could not be prepared is the one of now."""

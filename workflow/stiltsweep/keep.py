@@ -18,13 +18,13 @@ MARK = "discarded.json"
 
 def users(sweep: Sweep) -> dict[str, list[str]]:
     """Return the checkpoints whose weights do not stay, each with the outputs that are made from its weights."""
-    found: dict[str, list[str]] = {}
+    outputs: dict[str, list[str]] = {}
     for checkpoint, user in _uses(sweep):
-        found.setdefault(checkpoint, []).extend([user] if user else [])
+        outputs.setdefault(checkpoint, []).extend([user] if user else [])
     stages = {"all": (), "intermediate": ("finetune",), "none": ("intermediate", "finetune")}[sweep.config["keep"]]
     roots = tuple(f"{sweep.layout.folder(stage)}/" for stage in stages)
     return {
-        checkpoint: list(dict.fromkeys(paths)) for checkpoint, paths in found.items() if checkpoint.startswith(roots)
+        checkpoint: list(dict.fromkeys(paths)) for checkpoint, paths in outputs.items() if checkpoint.startswith(roots)
     }
 
 

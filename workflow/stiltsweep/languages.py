@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError, nearest
+from .place import beside
 
 ENGLISH = "en"
 """What intermediate tasks are in, texts are compared with, and targets are trained in where a sweep says nothing."""
@@ -21,6 +22,8 @@ FUSION = "grambank_fusion"
 NUMBERS = (*SIZES.values(), FUSION)
 """Columns of numbers that every sweep reads."""
 
+TABLE = beside("catalog") / "languages.csv"
+"""The table that comes with this project."""
 KEY = "language"
 CODE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]+)*")
 """Codes become file names, so they are plain."""
@@ -98,17 +101,17 @@ class Languages:
         Raises:
           UserError: something else than a number stands there.
         """
-        found = {}
+        numbers = {}
         for code, row in self.rows.items():
             if text := row.get(column, ""):
                 try:
                     # Python would read 1_000.
-                    found[code] = math.nan if "_" in text else float(text)
+                    numbers[code] = math.nan if "_" in text else float(text)
                 except ValueError:
-                    found[code] = math.nan
-                if not math.isfinite(found[code]):
+                    numbers[code] = math.nan
+                if not math.isfinite(numbers[code]):
                     raise UserError(f"{column!r} of languages.csv has {text!r} for {code!r}, which is no number.")
-        return found
+        return numbers
 
     def groups(self, column: str, languages: Sequence[str]) -> dict[str, list[str]]:
         """Group languages by a column; those without a value are left out.
@@ -117,8 +120,8 @@ class Languages:
         """
         self.value(next(iter(languages), ENGLISH), column)
         known = {row.get(column, "") for row in self.rows.values()} - {""}
-        found: dict[str, list[str]] = {value: [] for value in sorted(known)}
+        groups: dict[str, list[str]] = {value: [] for value in sorted(known)}
         for language in languages:
             if value := self.value(language, column):
-                found[value].append(language)
-        return found
+                groups[value].append(language)
+        return groups

@@ -25,7 +25,8 @@ from .metrics import METRICS
 from .metrics.ranking import DEPTH
 from .models.batches import Example, by_budget
 from .models.device import Device, autocast
-from .models.load import Source, TaskModel, build, vocabulary
+from .models.load import Source, build, vocabulary
+from .models.task_model import TaskModel
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, data_of, read_rows
 from .settings import PredictionSettings
@@ -74,10 +75,10 @@ def best(
     place = {text: str(n) for n, text in enumerate(candidates)}
     gold = [{"gold": {place[text] for text in known[query]}} for query in queries]
     scores = [_score(vectors[: len(queries)], vectors[len(queries) :], gold) for vectors in layers]
-    found = int(np.argmax(scores))
+    layer = int(np.argmax(scores))
     told = ", ".join(f"{n}: {score:.2f}" for n, score in enumerate(scores))
-    log.info("retrieval compares hidden state %d, by %s of %s/en dev (%s)", found, METRIC, meta.task, told)
-    return found, scores
+    log.info("retrieval compares hidden state %d, by %s of %s/en dev (%s)", layer, METRIC, meta.task, told)
+    return layer, scores
 
 
 def pairs(meta: Meta, rows: Sequence[Row], label: str | None) -> dict[str, dict[str, None]]:
@@ -88,10 +89,10 @@ def pairs(meta: Meta, rows: Sequence[Row], label: str | None) -> dict[str, dict[
       rows: the dev split.
       label: of a classification, that of pairs that mean the same.
     """
-    found: dict[str, dict[str, None]] = {}
+    belonging: dict[str, dict[str, None]] = {}
     for first, second in _of_kind(meta.kind, rows, label):
-        found.setdefault(first, {})[second] = None
-    return found
+        belonging.setdefault(first, {})[second] = None
+    return belonging
 
 
 def _of_kind(kind: str, rows: Sequence[Row], label: str | None) -> Iterator[tuple[str, str]]:
@@ -114,20 +115,20 @@ def _vectors(
     """Return of every layer, the embeddings first, the unit vectors (N, H) of all texts."""
     device = next(model.parameters()).device
     order = sorted(range(len(examples)), key=lambda i: (examples[i].length, i))
-    found: list[list[Any]] = []
+    of_layers: list[list[Any]] = []
     at = 0
     while at < len(order):
         part = next(by_budget((examples[order[i]] for i in range(at, len(order))), settings.batch_tokens))
         batch = model.collate(part, device)
         layers = model.layers(batch)
-        found = found or [[None] * len(examples) for _ in layers]
+        of_layers = of_layers or [[None] * len(examples) for _ in layers]
         for layer, hidden_BLH in enumerate(layers):
             vectors_BH = pool(hidden_BLH, batch.mask_BL, kind.representation.retrieval_pooling).float()
             unit_BH = vectors_BH / vectors_BH.norm(dim=-1, keepdim=True).clamp_min(1e-12)
             for index, vector in zip(order[at : at + len(part)], unit_BH.cpu().numpy(), strict=True):
-                found[layer][index] = vector
+                of_layers[layer][index] = vector
         at += len(part)
-    return [np.stack(vectors) for vectors in found]
+    return [np.stack(vectors) for vectors in of_layers]
 
 
 def _score(queries: NDArray[np.float32], candidates: NDArray[np.float32], gold: Sequence[Mapping[str, Any]]) -> float:

@@ -123,8 +123,8 @@ class Layout:
         if below == str(path):
             return None
         for place, pattern in _patterns().items():
-            if found := pattern.fullmatch(below):
-                return Place(place, found.groupdict())
+            if match := pattern.fullmatch(below):
+                return Place(place, match.groupdict())
         return None
 
     def log(self, rule: str, **names: str | int) -> str:
@@ -183,10 +183,10 @@ class Layout:
         Raises:
           UserError: no cell lies there.
         """
-        found = self.place(path)
-        if found is None or found.place != "cell":
+        at = self.place(path)
+        if at is None or at.place != "cell":
             raise UserError(f"{path}: no cell lies there; cells lie at {self.pattern('cell')}.")
-        names = found.names
+        names = at.names
         return Cell(names["model"], names["intermediate"], names["target"], int(names["seed"]), names["language"])
 
     def probe(self, checkpoint: str, task: str) -> str:

@@ -108,8 +108,8 @@ def holder(folder: Path) -> dict[str, Any] | None:
     It may be gone; only watching it tells.
     """
     newest = _newest(folder)
-    found = _read(newest) if newest else {"released": True}
-    return None if found.get("released") else found
+    newest_record = _read(newest) if newest else {"released": True}
+    return None if newest_record.get("released") else newest_record
 
 
 def _acquire(folder: Path, beat: float, stale: float) -> Held:
@@ -193,14 +193,14 @@ def myself() -> dict[str, Any]:
 
 def _machine() -> str:
     """Return what a process number is unique in: this boot of this machine, and this container of it."""
-    found = []
+    parts = []
     with contextlib.suppress(OSError):
-        found.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        found.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 (not the path of a file)
-    if not found:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 (not the path of a file)
+    if not parts:
         # No Linux: the machine's own number. When a process began tells boots apart.
-        found.append(f"{socket.gethostname()} {uuid.getnode():012x}")
-    return " ".join(found)
+        parts.append(f"{socket.gethostname()} {uuid.getnode():012x}")
+    return " ".join(parts)
 
 
 def _started(pid: int) -> str | None:
@@ -266,12 +266,12 @@ def _sign(path: Path | None) -> tuple[str, int] | None:
 def _read(path: Path) -> dict[str, Any]:
     """Return a lock file's content; one that cannot be read belongs to nobody in particular, and is watched."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"released": True}
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

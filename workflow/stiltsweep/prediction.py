@@ -24,7 +24,8 @@ from .kinds import Form, form
 from .models import architectures, frozen, unpadded
 from .models.batches import Example, by_budget, size
 from .models.device import Device, autocast, choose
-from .models.load import Source, TaskModel, build, vocabulary
+from .models.load import Source, build, vocabulary
+from .models.task_model import TaskModel
 from .models.tokenizer import Tokenizer
 from .records import Meta, Row, data_of, read_meta, read_rows
 from .settings import PredictionSettings, TrainingSettings
@@ -400,10 +401,10 @@ def _head(source: Source) -> Path | None:
 def _there(path: Path, made_from: Mapping[str, Any]) -> str | None:
     """Return the digest of a language's file, None if there is none that is whole and made from this."""
     try:
-        found = read_record(path)
+        record = read_record(path)
     except UserError:
         return None
-    return str(found[SEAL]) if found.get(identities.IDENTITY) == made_from[identities.IDENTITY] else None
+    return str(record[SEAL]) if record.get(identities.IDENTITY) == made_from[identities.IDENTITY] else None
 
 
 def _predict_language(

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import UserError, remake
 from .facts import KINDS, SIDED
 from .facts import Row as Row
 from .files import canonical, check_digest, digest_file, read_record, replacing, write_record
@@ -47,7 +47,7 @@ class Meta:
     counts: dict[str, int]
     """Examples per split; for retrieval and mining the queries, candidates are not counted."""
     sha256: str
-    """Digest of the rows themselves (see `Writer`), independent of the Parquet library's version."""
+    """Digest of the rows themselves (see `write_rows`), independent of the Parquet library's version."""
     parallel: str
     """`full`, `partial` or `none`: whether an id means the same example in every language."""
     source: dict[str, Any] = field(default_factory=dict)
@@ -91,8 +91,8 @@ def read_meta(path: str | Path) -> Meta:
     Raises:
       UserError: the record is missing, damaged or was changed.
     """
-    found = read_record(meta_path(path), rebuild=_again(path), keys=[one.name for one in fields(Meta)])
-    return Meta(**{one.name: found[one.name] for one in fields(Meta)})
+    record = read_record(meta_path(path), rebuild=remake(path), keys=[one.name for one in fields(Meta)])
+    return Meta(**{one.name: record[one.name] for one in fields(Meta)})
 
 
 def data_of(path: str | Path, task: str | None, language: str) -> Meta:
@@ -106,13 +106,9 @@ def data_of(path: str | Path, task: str | None, language: str) -> Meta:
         wanted = language if task is None else f"{task} in {language}"
         raise UserError(
             f"{path}: holds {meta.task} in {meta.language}, not {wanted}; was it put in another's place? "
-            f"Rebuild it with: {_again(path)}"
+            f"Rebuild it with: {remake(path)}"
         )
     return meta
-
-
-def _again(path: str | Path) -> str:
-    return f"snakemake --cores 1 --force {path}"
 
 
 _seen: set[tuple[str, int, int]] = set()
@@ -128,10 +124,10 @@ def _check_file(path: str | Path) -> None:
     try:
         about = Path(path).stat()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Rebuild it with: {_again(path)}") from None
+        raise UserError(f"{path}: no such file. Rebuild it with: {remake(path)}") from None
     key = (str(path), about.st_size, about.st_mtime_ns)
     if key not in _seen:
-        check_digest(path, read_meta(path).file_sha256, _again(path))
+        check_digest(path, read_meta(path).file_sha256, remake(path))
         _seen.add(key)
 
 
@@ -161,7 +157,7 @@ def read_rows(path: str | Path, split: str | None = None, *, candidates: bool = 
             ]
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not readable ({reason}). Rebuild it with: {_again(path)}") from None
+        raise UserError(f"{path}: not readable ({reason}). Rebuild it with: {remake(path)}") from None
     return rows
 
 
@@ -249,12 +245,12 @@ def _without(row: Row, name: str) -> Row:
 _DIGEST = "the rows' digest"
 
 
-def _compare(where: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _compare(where: str, held: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     faults = [
-        f"{_DIGEST if key == 'sha256' else f'the number of {key} examples'} is {found.get(key)}, the "
+        f"{_DIGEST if key == 'sha256' else f'the number of {key} examples'} is {held.get(key)}, the "
         f"catalogue expects {value}"
         for key, value in expected.items()
-        if found.get(key) != value
+        if held.get(key) != value
     ]
     if faults:
         raise UserError(

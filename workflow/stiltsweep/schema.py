@@ -318,15 +318,15 @@ def _description(error: Any, schema: Any) -> str:
     """Return what the faulty key is, in the words of the schema: its own, or those of the list or mapping it is in."""
     if "description" in error.schema:
         return str(error.schema["description"])
-    found = ""
+    text = ""
     for part in error.absolute_path:
         schema = (
             schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part)
         ) or schema.get("additionalProperties", {})
         if not isinstance(schema, Mapping):
             break
-        found = str(schema.get("description", found))
-    return found
+        text = str(schema.get("description", text))
+    return text
 
 
 def _sentence(error: Any, schema: Mapping[str, Any]) -> str:

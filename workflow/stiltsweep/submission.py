@@ -16,7 +16,7 @@ from .aggregates import Members
 from .errors import UserError
 from .files import read_record, write_json, write_text
 from .layout import Cell, Layout
-from .metrics.ranking import REVERSE
+from .metrics.ranking import REVERSE, ranked
 from .records import Row, read_meta, read_rows
 
 NUMBERED = ("pawsx",)
@@ -80,18 +80,18 @@ def rendered(task: str, data: Path, predictions: Path) -> tuple[str, str]:
       UserError: the predictions are of other rows, or no benchmark file has a form for them.
     """
     meta = read_meta(data)
-    found = read_record(predictions)
+    record = read_record(predictions)
     rows = read_rows(data, "test", candidates=False)
-    if [row["id"] for row in rows] != found["ids"]:
+    if [row["id"] for row in rows] != record["ids"]:
         raise UserError(f"{predictions}: the ids are not those of {data}. Predict the language anew.")
     if meta.kind not in _FORMS:
         raise UserError(f"{task}: a benchmark's submission has no form for tasks of kind {meta.kind!r}.")
     if meta.kind == "retrieval" and REVERSE not in {*meta.metrics_of("encoder"), *meta.metrics_of("text2text")}:
-        ranked = {row["id"]: list(_candidates(one)) for row, one in zip(rows, found["predictions"], strict=True)}
-        return "json", json.dumps(ranked, ensure_ascii=False) + "\n"
+        by_id = {row["id"]: list(ranked(one)) for row, one in zip(rows, record["predictions"], strict=True)}
+        return "json", json.dumps(by_id, ensure_ascii=False) + "\n"
     labels = list(meta.labels) if task in NUMBERED else None
     suffix, form = _FORMS[meta.kind]
-    return suffix, form(rows, found["predictions"], labels)
+    return suffix, form(rows, record["predictions"], labels)
 
 
 Form = Callable[[Sequence[Row], Sequence[Any], "Sequence[str] | None"], str]
@@ -119,8 +119,8 @@ def _tag_lines(rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence
 
 
 def _answers(rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str] | None) -> str:
-    found = {row["id"]: one for row, one in zip(rows, predictions, strict=True)}
-    return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+    by_id = {row["id"]: one for row, one in zip(rows, predictions, strict=True)}
+    return json.dumps(by_id, ensure_ascii=False, indent=2) + "\n"
 
 
 def _nearest(rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str] | None) -> str:
@@ -131,11 +131,6 @@ def _nearest(rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[s
 
 def _pairs(rows: Sequence[Row], predictions: Sequence[Any], labels: Sequence[str] | None) -> str:
     return _lines(f"{row['id']}\t{one[0]}" for row, one in zip(rows, predictions, strict=True) if one)
-
-
-def _candidates(prediction: Any) -> Sequence[str]:
-    found: Sequence[str] = prediction["candidates"] if isinstance(prediction, Mapping) else prediction
-    return found
 
 
 _FORMS: dict[str, tuple[str, Form]] = {

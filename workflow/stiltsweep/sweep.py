@@ -100,19 +100,19 @@ class Sweep:
         are not trained on in arms that continue a target's training.
         """
         minimum = self.config["minimum_examples"]
-        found = []
+        omitted = []
         for target, wanted in self.config["targets"].items():
             for language in wanted:
                 count = self.catalog.targets[target].languages[language].get("test")
                 if count is not None and count < minimum:
-                    found.append(Omitted(target, language, f"{count} test examples, fewer than {minimum}"))
+                    omitted.append(Omitted(target, language, f"{count} test examples, fewer than {minimum}"))
             left_out = set(self.intermediates) - set(self.arms_of(target))
             reason = "no training of its own that could go on"
-            found += [Omitted(target, "", reason, arm) for arm in self.intermediates if arm in left_out]
+            omitted += [Omitted(target, "", reason, arm) for arm in self.intermediates if arm in left_out]
         for name in self.config.get("without", []):
             as_target = name in self.catalog.targets
-            found.append(Omitted(name if as_target else "", "", "named by `without`", "" if as_target else name))
-        return found
+            omitted.append(Omitted(name if as_target else "", "", "named by `without`", "" if as_target else name))
+        return omitted
 
     def arms_of(self, target: str) -> list[str]:
         """Return the arms a target is built in, the baseline first."""
@@ -192,8 +192,8 @@ class Sweep:
 
     @cached_property
     def _layer_tasks(self) -> list[str]:
-        found = (self.layer_task(model, target) for model in self.models for target in self.languages)
-        return [task for task in found if task is not None]
+        tasks = (self.layer_task(model, target) for model in self.models for target in self.languages)
+        return [task for task in tasks if task is not None]
 
     @cached_property
     def probe_tasks(self) -> dict[str, list[str]]:
@@ -207,18 +207,18 @@ class Sweep:
     @cached_property
     def probed(self) -> dict[str, Probed]:
         """Folder of every checkpoint that is probed, below the results -> what it is; empty without probing tasks."""
-        found = []
+        checkpoints = []
         for model in self.models:
-            found.append(Probed("pretrained", model, BASELINE, "", None, self.start(model, BASELINE, 0)))
+            checkpoints.append(Probed("pretrained", model, BASELINE, "", None, self.start(model, BASELINE, 0)))
             for arm in self.intermediates:
                 for seed in self.seeds:
                     if self.arms[arm].stage:
-                        found.append(Probed("intermediate", model, arm, "", seed, self.start(model, arm, seed)))
+                        checkpoints.append(Probed("intermediate", model, arm, "", seed, self.start(model, arm, seed)))
                     for training in self._trainings_of(arm):
                         record = self.layout.finetuned(model, arm, training, seed)
-                        found.append(Probed("target", model, arm, training, seed, record))
+                        checkpoints.append(Probed("target", model, arm, training, seed, record))
         stages = self.config["probes"]["stages"] if self.probe_tasks else ()
-        return {self.layout.checkpoint_name(one.record): one for one in found if one.stage in stages}
+        return {self.layout.checkpoint_name(one.record): one for one in checkpoints if one.stage in stages}
 
     def _trainings_of(self, arm: str) -> list[str]:
         """Return the trainings that predict the targets of an arm."""
@@ -227,12 +227,12 @@ class Sweep:
 
     def intermediate_data(self, intermediate: str) -> list[str]:
         """Return the prepared data an arm's intermediate stage reads: development data are English."""
-        found = []
+        paths = []
         for part in self.arms[intermediate].parts:
             offered = self.catalog.intermediates[part.task].languages
             source = [ENGLISH] if "dev" in offered.get(ENGLISH, {}) else []
-            found += [self.layout.data(part.task, code) for code in dict.fromkeys([*source, *part.languages])]
-        return found
+            paths += [self.layout.data(part.task, code) for code in dict.fromkeys([*source, *part.languages])]
+        return paths
 
     def training_data(self, training: str) -> list[str]:
         """Return the prepared data that the last part of a target-stage training reads."""

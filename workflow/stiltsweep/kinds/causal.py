@@ -93,9 +93,9 @@ class CausalText(TextToText):
         """Segment texts behind another, whose last spaces go with the words that follow them."""
         kept = before.rstrip(" ")
         spaces = before[len(kept) :]
-        found = self.tokenizer.behind(kept, [spaces + text for text in texts])
+        pieces = self.tokenizer.behind(kept, [spaces + text for text in texts])
         room = len(spaces)
-        return [replace(one, offsets=[(max(0, a - room), max(0, b - room)) for a, b in one.offsets]) for one in found]
+        return [replace(one, offsets=[(max(0, a - room), max(0, b - room)) for a, b in one.offsets]) for one in pieces]
 
     def answered(self, written: str) -> str:
         """Return the first line, whatever a model that was not trained for it writes on."""
@@ -142,8 +142,10 @@ class CausalText(TextToText):
         ]
         longest = max(len(prompt) + sum(map(len, answers)) for prompt, answers in parts)
         most = max(1, _MOST_PAIRS // longest**2)
-        found = [self._part(model, parts[at : at + most], batch.ids_BL.device) for at in range(0, len(parts), most)]
-        return torch.cat(found)
+        likelihoods = [
+            self._part(model, parts[at : at + most], batch.ids_BL.device) for at in range(0, len(parts), most)
+        ]
+        return torch.cat(likelihoods)
 
     def _part(
         self, model: Any, parts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]], device: torch.device
@@ -206,9 +208,9 @@ class CausalLanguage(Form):
         after = () if end is None else (end,)
         room = self.limits.max_length - len(before) - len(after)
         examples = []
-        for number, found in enumerate(self.tokenizer.pieces([row["text"] for row in rows])):
-            ids = [*before, *found.ids[:room], *after]
-            cut = Cut(len(found.ids), max(0, len(found.ids) - room))
+        for number, pieces in enumerate(self.tokenizer.pieces([row["text"] for row in rows])):
+            ids = [*before, *pieces.ids[:room], *after]
+            cut = Cut(len(pieces.ids), max(0, len(pieces.ids) - room))
             if len(ids) > 1 or not training:
                 examples.append(Example(number, [Input(ids)], target=ids[1:], cut=cut))
         return examples
@@ -227,13 +229,13 @@ class CausalLanguage(Form):
         right: list[bool] = []
         for part in _parts(model, len(labels_N)):
             right += (model.backbone.lm_head(vectors_NH[part]).argmax(-1) == labels_N[part]).tolist()
-        found: list[Any] = []
+        counts: list[Any] = []
         at = 0
         for example in batch.examples:
             end = at + len(example.target)
-            found.append((end - at, sum(right[at:end])))
+            counts.append((end - at, sum(right[at:end])))
             at = end
-        return found
+        return counts
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
         """Return the counts as they are."""

@@ -76,12 +76,12 @@ class MaskedLanguage(Form):
         layout = Layout(self.tokenizer)
         room = self.limits.max_length - layout.room_one
         whole = [pieces.ids for pieces in self.tokenizer.pieces([row["text"] for row in rows])]
-        found = [ids[:room] for ids in whole]
+        shortened = [ids[:room] for ids in whole]
         self._mask = mask_id(self.tokenizer)
         self._start = layout.first_start
         self._around = layout.room_one
         # Random pieces are drawn from those that occur, so a pruned vocabulary holds them and changes no draw.
-        pieces = np.array(sorted(set(chain.from_iterable(found))), dtype=np.int64)
+        pieces = np.array(sorted(set(chain.from_iterable(shortened))), dtype=np.int64)
         examples = [
             Example(
                 number,
@@ -89,7 +89,7 @@ class MaskedLanguage(Form):
                 align=int(digest(["mask", row["id"], row["text"]])[:16], 16),
                 cut=Cut(len(whole[number]), len(whole[number]) - len(ids)),
             )
-            for number, (row, ids) in enumerate(zip(rows, found, strict=True))
+            for number, (row, ids) in enumerate(zip(rows, shortened, strict=True))
             if ids or not training
         ]
         if not training:

@@ -64,14 +64,14 @@ class MiningForm(RetrievalForm):
         threshold = best_threshold([pair.score for pair in pairs["dev"]], right, gold)
         log.info("mine %s/%s: threshold %.4f", self.meta.task, self.meta.language, threshold)
         predicted = "test" if "test" in by_split else "dev"
-        found: list[Any] = [None] * len(rows)
+        mined: list[Any] = [None] * len(rows)
         for index in by_split[predicted]:
             if rows[index]["side"] == "query":
-                found[index] = []
+                mined[index] = []
         for pair in pairs[predicted]:
             if pair.score >= threshold:
-                found[pair.query] = [rows[pair.candidate]["id"], round(pair.score, 6)]
-        return found
+                mined[pair.query] = [rows[pair.candidate]["id"], round(pair.score, 6)]
+        return mined
 
 
 def _mine_texts(rows: Sequence[Row], raw: Sequence[NDArray[np.float32]], indices: Sequence[int]) -> list[Pair]:
@@ -84,8 +84,8 @@ def _mine_texts(rows: Sequence[Row], raw: Sequence[NDArray[np.float32]], indices
     q, c = ({rows[i]["text"]: i for i in reversed(side)} for side in (queries, candidates))
     times = [Counter(rows[i]["text"] for i in side) for side in (queries, candidates)]
     from_query, from_candidate = sorted(q.values()), sorted(c.values())
-    found = mine([raw[i] for i in from_query], [raw[i] for i in from_candidate])
-    pairs = (Pair(one.score, from_query[one.query], from_candidate[one.candidate]) for one in found)
+    mined = mine([raw[i] for i in from_query], [raw[i] for i in from_candidate])
+    pairs = (Pair(one.score, from_query[one.query], from_candidate[one.candidate]) for one in mined)
     return [p for p in pairs if times[0][rows[p.query]["text"]] == times[1][rows[p.candidate]["text"]] == 1]
 
 

@@ -55,12 +55,12 @@ class MultipleChoiceForm(Form):
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
         """Summed cross-entropy over each row's own choices."""
-        found = self._log_probabilities(model, batch)
-        return -torch.stack([f[e.labels] for f, e in zip(found, batch.examples, strict=True)]).sum()
+        log_probabilities = self._log_probabilities(model, batch)
+        return -torch.stack([f[e.labels] for f, e in zip(log_probabilities, batch.examples, strict=True)]).sum()
 
     def predict(self, model: Any, batch: Batch) -> list[int]:
         """Return the index of the best choice."""
-        return [int(found.argmax()) for found in self._log_probabilities(model, batch)]
+        return [int(of_row.argmax()) for of_row in self._log_probabilities(model, batch)]
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[int]) -> list[int]:
         """Return indices of choices."""

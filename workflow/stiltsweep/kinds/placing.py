@@ -58,9 +58,9 @@ def as_in(text: str, written: str) -> str:
         return exact
     for folded in (False, True):
         sought = _Letters(written, folded=folded).letters
-        found = _Letters(text, padded=True, folded=folded).find(sought)
-        if found:
-            return text[found[0] : found[1]]
+        span = _Letters(text, padded=True, folded=folded).find(sought)
+        if span:
+            return text[span[0] : span[1]]
     return exact
 
 

@@ -49,8 +49,8 @@ class RetrievalForm(Form):
         layout = Layout(self.tokenizer)
         room = self.limits.max_length - layout.room_one
         pieces = self.tokenizer.pieces([self.representation.prefix + row["text"] for row in rows])
-        inputs = [layout.one(found.ids[:room]) for found in pieces]
-        lengths = [len(found.ids) for found in pieces]
+        inputs = [layout.one(text.ids[:room]) for text in pieces]
+        lengths = [len(text.ids) for text in pieces]
         lost = [max(0, length - room) for length in lengths]
         if not training:
             return [
@@ -73,10 +73,10 @@ class RetrievalForm(Form):
 
     def groups(self, rows: Sequence[Row]) -> list[list[int]]:
         """Queries and candidates apart: languages often share their candidates."""
-        found: dict[tuple[str, str], list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
         for index, row in enumerate(rows):
-            found.setdefault((row["side"] == "candidate", row["split"]), []).append(index)
-        return [found[key] for key in sorted(found)]
+            groups.setdefault((row["side"] == "candidate", row["split"]), []).append(index)
+        return [groups[key] for key in sorted(groups)]
 
     def weight(self, example: Example) -> float:
         """One query."""
@@ -96,8 +96,8 @@ class RetrievalForm(Form):
         vectors_BH = self._in_pieces(model, batch)
         with torch.autocast(vectors_BH.device.type, enabled=False):
             logits_PP = SCALE * vectors_BH[0::2] @ vectors_BH[1::2].T
-        found = [[other.labels in one.align for other in batch.examples] for one in batch.examples]
-        right_PP = torch.tensor(found, device=logits_PP.device)
+        right = [[other.labels in one.align for other in batch.examples] for one in batch.examples]
+        right_PP = torch.tensor(right, device=logits_PP.device)
         right_PP.fill_diagonal_(False)
         target_P = torch.arange(len(logits_PP), device=logits_PP.device)
         return F.cross_entropy(logits_PP.masked_fill(right_PP, -torch.inf), target_P, reduction="sum")
@@ -115,17 +115,17 @@ class RetrievalForm(Form):
             if pieces[-1] and lengths[index] * (len(pieces[-1]) + 1) > _PIECE:
                 pieces.append([])
             pieces[-1].append(index)
-        found: list[Tensor] = []
+        vectors: list[Tensor] = []
         for piece in pieces:
             rows, longest = torch.tensor(piece, device=batch.ids_BL.device), lengths[piece[-1]]
             types = None if batch.types_BL is None else batch.types_BL[rows, :longest]
             part = Batch([], batch.ids_BL[rows, :longest], batch.mask_BL[rows, :longest], types)
             again = len(pieces) > 1
-            found.append(
+            vectors.append(
                 checkpoint(self._vectors, model, part, use_reentrant=False) if again else self._vectors(model, part)
             )
         back = torch.tensor(order, device=batch.ids_BL.device).argsort()
-        return torch.cat(found)[back]
+        return torch.cat(vectors)[back]
 
     def _vectors(self, model: Any, batch: Batch) -> Tensor:
         """Return unit vectors (B, H)."""
@@ -142,15 +142,15 @@ class RetrievalForm(Form):
         """Return what `metrics.ranking` wants of each query; None for a candidate's own row."""
         queries, candidates = sides(rows)
         _, best = nearest([raw[i] for i in queries], [raw[i] for i in candidates], DEPTH)
-        found: list[Any] = [None] * len(rows)
+        ranked: list[Any] = [None] * len(rows)
         for query, order in zip(queries, best, strict=True):
-            found[query] = [rows[candidates[i]]["id"] for i in order]
+            ranked[query] = [rows[candidates[i]]["id"] for i in order]
         if REVERSE in {*self.meta.metrics_of("encoder"), *self.meta.metrics_of("text2text")}:
             nearest_query = self._nearest_queries(rows, raw, queries, candidates)
             for query in queries:
                 asked = [nearest_query[gold] for gold in rows[query]["gold"]]
-                found[query] = {"candidates": found[query], "queries": asked}
-        return found
+                ranked[query] = {"candidates": ranked[query], "queries": asked}
+        return ranked
 
     def _nearest_queries(
         self,
@@ -163,9 +163,10 @@ class RetrievalForm(Form):
         wanted = {gold for query in queries for gold in rows[query]["gold"]}
         asking = [i for i in candidates if rows[i]["id"] in wanted]
         _, best = nearest([raw[i] for i in asking], [raw[i] for i in queries], 1)
-        found = [rows[queries[order[0]]] for order in best.tolist()]
+        answers = [rows[queries[order[0]]] for order in best.tolist()]
         return {
-            rows[i]["id"]: [query["id"], rows[i]["id"] in query["gold"]] for i, query in zip(asking, found, strict=True)
+            rows[i]["id"]: [query["id"], rows[i]["id"] in query["gold"]]
+            for i, query in zip(asking, answers, strict=True)
         }
 
 

@@ -44,16 +44,16 @@ def nearest(
         device = torch.device("cpu")
     depth = min(depth, len(candidates))
     best = torch.full((len(queries), depth), -torch.inf)
-    found = torch.zeros((len(queries), depth), dtype=torch.int64)
+    places = torch.zeros((len(queries), depth), dtype=torch.int64)
     for first in range(0, len(candidates), block):
         c_CH = _together(candidates[first : first + block]).to(device)
         for start in range(0, len(queries), chunk):
             part = slice(start, start + chunk)
             q_QH = _together(queries[part]).to(device)
-            known = best[part].to(device), found[part].to(device)
+            known = best[part].to(device), places[part].to(device)
             scores_QK, indices_QK = _merge(*known, _products(q_QH, c_CH), first)
-            best[part], found[part] = scores_QK.cpu(), indices_QK.cpu()
-    return best.numpy(), found.numpy()
+            best[part], places[part] = scores_QK.cpu(), indices_QK.cpu()
+    return best.numpy(), places.numpy()
 
 
 def _together(vectors: Vectors) -> Tensor:

@@ -22,10 +22,10 @@ def shuffle_labels(kind: str, rows: Sequence[Row], seed: int) -> list[Row]:
 
 def _exchange(rows: Sequence[Row], where: Sequence[int], column: str, rng: np.random.Generator) -> list[Row]:
     """Permute one column among the rows of some indices."""
-    found = list(rows)
+    exchanged = list(rows)
     for at, other in zip(where, rng.permutation(np.array(where, dtype=np.int64)).tolist(), strict=True):
-        found[at] = {**rows[at], column: rows[other][column]}
-    return found
+        exchanged[at] = {**rows[at], column: rows[other][column]}
+    return exchanged
 
 
 def _classification(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
@@ -33,10 +33,12 @@ def _classification(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
 
 
 def _multiple_choice(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:
-    found = list(rows)
+    shuffled = list(rows)
     for choices in sorted({len(row["choices"]) for row in rows}):
-        found = _exchange(found, [i for i, row in enumerate(rows) if len(row["choices"]) == choices], "label", rng)
-    return found
+        shuffled = _exchange(
+            shuffled, [i for i, row in enumerate(rows) if len(row["choices"]) == choices], "label", rng
+        )
+    return shuffled
 
 
 def _tagging(rows: Sequence[Row], rng: np.random.Generator) -> list[Row]:

@@ -67,10 +67,10 @@ class SpanCorruption(TextToText):
         mean = MEAN_SPAN_BYTES if self.tokenizer.is_bytes else MEAN_SPAN
         room = self.limits.max_length - layout.room_one
         examples = []
-        for number, (row, found) in enumerate(
+        for number, (row, segmented) in enumerate(
             zip(rows, self.tokenizer.pieces([row["text"] for row in rows]), strict=True)
         ):
-            ids = found.ids[:room]
+            ids = segmented.ids[:room]
             rng = np.random.default_rng(int(digest(["span corruption", row["id"]])[:16], 16))
             spans = corrupted_spans(len(ids), rng, mean)[: len(sentinels)]
             if training and not spans:
@@ -84,7 +84,7 @@ class SpanCorruption(TextToText):
                 at = end
             source += ids[at:]
             kept = target[: self.limits.max_target_length]
-            cut = Cut(len(found.ids), len(found.ids) - len(ids), len(target), len(target) - len(kept))
+            cut = Cut(len(segmented.ids), len(segmented.ids) - len(ids), len(target), len(target) - len(kept))
             examples.append(Example(number, [layout.one(source)], target=layout.one(kept).ids, cut=cut))
         return examples
 

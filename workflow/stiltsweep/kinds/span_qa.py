@@ -141,7 +141,7 @@ class SpanForm(Form):
         best_B, start_B = (starts_BL + ending_BL).max(-1)
         width_B = where_BL.gather(1, start_B[:, None])[:, 0] - start_B
         numbers = list(zip(best_B.tolist(), start_B.tolist(), width_B.tolist(), null_B.tolist(), strict=True))
-        found = []
+        predictions = []
         at = 0
         for example in batch.examples:
             part: list[tuple[float, int, int, float]] = []
@@ -149,8 +149,8 @@ class SpanForm(Form):
                 first = example.align[len(part)][0]
                 part.append((score, start - first, start - first + width, null))
             at += len(example.inputs)
-            found.append(part)
-        return found
+            predictions.append(part)
+        return predictions
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[str]:
         """Return the text of the best span over all windows; empty where having no answer scores higher."""

@@ -25,7 +25,7 @@ def first_pieces(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, 
 
     Both sequences are in text order; a sub-word may cover several tokens (Chinese), a token several sub-words.
     """
-    found = []
+    firsts = []
     piece = 0
     for start, end in spans:
         while piece < len(offsets) and offsets[piece][1] <= start:
@@ -34,8 +34,8 @@ def first_pieces(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, 
         ahead = piece
         while ahead < len(offsets) and offsets[ahead][0] < end and offsets[ahead][0] == offsets[ahead][1]:
             ahead += 1
-        found.append(ahead if ahead < len(offsets) and offsets[ahead][0] < end else -1)
-    return found
+        firsts.append(ahead if ahead < len(offsets) and offsets[ahead][0] < end else -1)
+    return firsts
 
 
 class TaggingForm(Form):
@@ -99,7 +99,7 @@ class TaggingForm(Form):
     def predict(self, model: Any, batch: Batch) -> list[list[tuple[int, int]]]:
         """Return (token, tag index) pairs per example."""
         tags_BL = model.head(model.hidden(batch)).argmax(-1).tolist()
-        found = []
+        predictions = []
         at = 0
         for example in batch.examples:
             pairs = [
@@ -108,8 +108,8 @@ class TaggingForm(Form):
                 for token, position in window
             ]
             at += len(example.inputs)
-            found.append(pairs)
-        return found
+            predictions.append(pairs)
+        return predictions
 
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[list[str]]:
         """Return one tag per token; a token the tokenizer dropped is outside, also where no tag says that: an error."""
@@ -191,12 +191,12 @@ class TaggingText(TextForm):
         starts, ends = {start for start, _ in spans}, {end for _, end in spans}
         at = 0
         for kind, surface in ((kind.strip(), surface.strip()) for kind, colon, surface in parts if colon):
-            found = locate(sentence, surface, start=at, starts=starts, ends=ends)
-            anywhere = found or locate(sentence, surface, starts=starts, ends=ends)
+            placed = locate(sentence, surface, start=at, starts=starts, ends=ends)
+            anywhere = placed or locate(sentence, surface, starts=starts, ends=ends)
             pairs.append([kind, sentence[anywhere[0] : anywhere[1]] if anywhere else surface])
-            if not found or kind not in types:
+            if not placed or kind not in types:
                 continue
-            start, at = found
+            start, at = placed
             inside = [i for i, (begin, end) in enumerate(spans) if begin < at and end > start]
             for place, token in enumerate(inside):
                 tags[token] = ("B-" if place == 0 else "I-") + kind

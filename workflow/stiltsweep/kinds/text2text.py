@@ -23,7 +23,7 @@ from ..cuts import Cut
 from ..errors import UserError
 from ..models import output_layer
 from ..models.batches import Batch, Example, Input, Places, in_parts, moved, rounded_up
-from ..models.load import Generated
+from ..models.task_model import Generated
 from ..models.tokenizer import Pieces, Tokenizer
 from ..records import Meta, Row
 from ..settings import Limits, Representation
@@ -144,10 +144,12 @@ class TextToText(Form):
             examples.append(Example(number, [Input([*first, *ids, *last])], cut=cut))
         if training:
             targets = self.answers([self.text.target(row) for row in rows])
-            for example, found in zip(examples, targets, strict=True):
-                kept = found.ids[: self.limits.max_target_length - len(begins) - len(ends)]
+            for example, answer in zip(examples, targets, strict=True):
+                kept = answer.ids[: self.limits.max_target_length - len(begins) - len(ends)]
                 example.target = [*begins, *kept, *ends]
-                example.cut = replace(example.cut, target_pieces=len(found.ids), target_lost=len(found.ids) - len(kept))
+                example.cut = replace(
+                    example.cut, target_pieces=len(answer.ids), target_lost=len(answer.ids) - len(kept)
+                )
             return examples
         known: dict[str, list[int]] = {}
         for example, row in zip(examples, rows, strict=True):
@@ -207,9 +209,9 @@ class TextToText(Form):
             return output_layer.cross_entropy(vectors_NH, model.backbone.lm_head.weight, labels_N)
         encoded_BLH = model.encode(batch)
         if labels_BT.numel() * model.backbone.config.vocab_size > output_layer.MOST_LOGITS:
-            found = model.before_scores(encoded_BLH, batch.mask_BL, inputs_BT)
-            if found is not None:
-                vectors_BTH, weight_VH = found
+            before = model.before_scores(encoded_BLH, batch.mask_BL, inputs_BT)
+            if before is not None:
+                vectors_BTH, weight_VH = before
                 return output_layer.cross_entropy(vectors_BTH.flatten(0, 1), weight_VH, labels_BT.flatten(), _IGNORED)
         logits_BTV = model.decode(encoded_BLH, batch.mask_BL, inputs_BT)
         return functional.cross_entropy(
@@ -258,11 +260,11 @@ class TextToText(Form):
     def decode(self, rows: Sequence[Row], examples: Sequence[Example], raw: Sequence[Any]) -> list[Any]:
         """Return predictions."""
         predictions = []
-        for row, example, found in zip(rows, examples, raw, strict=True):
+        for row, example, one in zip(rows, examples, raw, strict=True):
             if example.align is not None:
-                predictions.append(self.text.chosen(row, found))
+                predictions.append(self.text.chosen(row, one))
             else:
-                predictions.append(self.text.parse(row, self.answered(self.tokenizer.decode(found.ids))))
+                predictions.append(self.text.parse(row, self.answered(self.tokenizer.decode(one.ids))))
         return predictions
 
     def cuts(
@@ -273,17 +275,17 @@ class TextToText(Form):
         predictions: Sequence[Any] = (),
     ) -> dict[str, int]:
         """Count also the answers that were stopped, and the words whose tags were not written."""
-        found = super().cuts(examples)
+        counts = super().cuts(examples)
         generated = [one for one in raw if isinstance(one, Generated)]
         if generated:
-            found |= {"answers": len(generated), "answers_cut": sum(not one.ended for one in generated)}
-        if predictions and "words" in found:
+            counts |= {"answers": len(generated), "answers_cut": sum(not one.ended for one in generated)}
+        if predictions and "words" in counts:
             unwritten = [self.text.unwritten(row, one) for row, one in zip(rows, predictions, strict=True)]
             lost = zip(examples, unwritten, strict=True)
-            found["words_unpredicted"] = sum(max(example.cut.words_lost, number) for example, number in lost)
-        return found
+            counts["words_unpredicted"] = sum(max(example.cut.words_lost, number) for example, number in lost)
+        return counts
 
     def sentinels(self, raw: Sequence[Any]) -> int | None:
         """Count the generated answers that would have held a sentinel."""
-        generated = [found.sentinel for found in raw if isinstance(found, Generated)]
+        generated = [one.sentinel for one in raw if isinstance(one, Generated)]
         return sum(generated) if generated else None

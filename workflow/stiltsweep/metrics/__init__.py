@@ -135,10 +135,10 @@ def metric(name: str, labels: Sequence[str] = ()) -> Metric:
     if name not in METRICS:
         why = next((f" {reason}." for word, reason in _NO_SUMS.items() if word in name.lower()), "")
         raise UserError(f"metric {name!r} is unknown; known: {', '.join(METRICS)}.{why or nearest(name, METRICS)}")
-    found = METRICS[name]
-    if found.curve:
-        return replace(found, columns=classes.columns(labels), statistics=classes.statistics(tuple(labels)))
-    return found
+    kind = METRICS[name]
+    if kind.curve:
+        return replace(kind, columns=classes.columns(labels), statistics=classes.statistics(tuple(labels)))
+    return kind
 
 
 def fitting(name: str, kind: str) -> Metric:

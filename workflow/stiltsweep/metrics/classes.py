@@ -31,8 +31,8 @@ class Curve:
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = np.where(gold + predicted > 0, 2 * both / (gold + predicted), 0.0)
             weights = self._weights(gold, predicted)
-            found: Array = 100.0 * (weights * f1).sum(axis=-1) / weights.sum(axis=-1)
-        return found
+            score: Array = 100.0 * (weights * f1).sum(axis=-1) / weights.sum(axis=-1)
+        return score
 
     def gradient(self, sums: Array) -> Array:
         """Return the derivative of the score at (3 x labels,) sums, in points; zeros where there is no score."""

@@ -16,15 +16,16 @@ DEPTH = 20
 """How many candidates XTREME-R's retrieval metrics look at."""
 
 
-def _found(prediction: Any) -> Sequence[str]:
-    found: Sequence[str] = prediction["candidates"] if isinstance(prediction, Mapping) else prediction
-    return found
+def ranked(prediction: Any) -> Sequence[str]:
+    """Return the ids of candidates, best first, of a prediction of either form."""
+    ids: Sequence[str] = prediction["candidates"] if isinstance(prediction, Mapping) else prediction
+    return ids
 
 
 def hit(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
     """Return (1, whether the first candidate is right)."""
-    found = _found(prediction)
-    return 1.0, float(bool(found) and found[0] in gold["gold"])
+    ids = ranked(prediction)
+    return 1.0, float(bool(ids) and ids[0] in gold["gold"])
 
 
 def reverse_hit(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
@@ -38,14 +39,14 @@ def reverse_hit(gold: Mapping[str, Any], prediction: Any, language: str) -> tupl
 
 def reciprocal_rank(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
     """Return (1, 1 / rank of the first right candidate within the first 20, else 0)."""
-    ranks = (rank for rank, candidate in enumerate(_found(prediction)[:DEPTH], start=1) if candidate in gold["gold"])
+    ranks = (rank for rank, candidate in enumerate(ranked(prediction)[:DEPTH], start=1) if candidate in gold["gold"])
     return 1.0, 1.0 / next(ranks, float("inf"))
 
 
 def average_precision(gold: Mapping[str, Any], prediction: Any, language: str) -> tuple[float, ...]:
     """Return (1, average precision within the first 20), normalised by the right answers that fit in 20."""
     hits, total = 0, 0.0
-    for rank, candidate in enumerate(_found(prediction)[:DEPTH], start=1):
+    for rank, candidate in enumerate(ranked(prediction)[:DEPTH], start=1):
         if candidate in gold["gold"]:
             hits += 1
             total += hits / rank

@@ -24,17 +24,17 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
     0.0.12 in turn takes what follows a tag's last hyphen for its type ("B-art-film" is a film); here that holds only
     of tags that do not begin with a position and a hyphen, and others keep their whole type, as in 1.2.
     """
-    found: list[Chunk] = []
+    ended: list[Chunk] = []
     start = 0
     last_position, last_type = "O", "O"
     for index, tag in enumerate([*tags, "O"]):
         position, kind = tag[:1], _type(tag)
         if _ends(last_position, position, last_type, kind):
-            found.append((last_type, start, index - 1))
+            ended.append((last_type, start, index - 1))
         if _starts(last_position, position, last_type, kind):
             start = index
         last_position, last_type = position, kind
-    return found
+    return ended
 
 
 def _type(tag: str) -> str:

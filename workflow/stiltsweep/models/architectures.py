@@ -168,14 +168,14 @@ def below_layers(backbone: Any) -> list[nn.Module]:
     """Return what is before an encoder's first layer and has weights: its embeddings and what widens them."""
     from torch import nn
 
-    found = [getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()]
+    modules = [getattr(backbone, "embeddings", None) or backbone.get_input_embeddings()]
     for name in _PROJECTIONS:
         module = backbone
         for part in name.split("."):
             module = getattr(module, part, None)
         if isinstance(module, nn.Module):
-            found.append(module)
-    return found
+            modules.append(module)
+    return modules
 
 
 def counts_from_padding(model_type: str) -> bool:
@@ -185,12 +185,12 @@ def counts_from_padding(model_type: str) -> bool:
 
 def positions(config: Mapping[str, Any]) -> int | None:
     """Return how many pieces a model can read by its config.json; None where nothing limits them."""
-    found = config.get("max_position_embeddings")
-    if found is None:
+    count = config.get("max_position_embeddings")
+    if count is None:
         return None
     if counts_from_padding(str(config["model_type"])):
-        return int(found) - int(config["pad_token_id"]) - 1
-    return int(found)
+        return int(count) - int(config["pad_token_id"]) - 1
+    return int(count)
 
 
 def facts(model: Any) -> dict[str, Any]:
@@ -221,8 +221,8 @@ def check(model: Any, ids: list[int], pad: int) -> str | None:
     def states(row: list[int], mask: list[int]) -> tuple[Tensor, ...]:
         arguments = {"input_ids": torch.tensor([row]), "attention_mask": torch.tensor([mask])}
         with torch.no_grad():
-            found = model(**arguments, output_hidden_states=True)
-        return (found.last_hidden_state, *found.hidden_states)
+            output = model(**arguments, output_hidden_states=True)
+        return (output.last_hidden_state, *output.hidden_states)
 
     try:
         last, *rest = states(ids, [1] * len(ids))

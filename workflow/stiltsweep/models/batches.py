@@ -103,7 +103,7 @@ class Places:
         mask = places < counts[:, None]
         # The places of padding stand for the last token of the text before them, or any other: nobody looks.
         tokens = np.minimum(starts[:-1, None] + places, real - 1)
-        found = np.flatnonzero(mask)
+        real_places = np.flatnonzero(mask)
         of_N: Tensor | None = None
         if rounded:
             # Of few tokens many may be added: a GPU is done with them before its host has launched what is next.
@@ -111,13 +111,13 @@ class Places:
             texts = rounded_up(len(counts), 2)
             starts = np.concatenate([starts, np.full(texts - len(counts), real), [whole]])
             longest = rounded_up(max(longest, whole - real, _FEW), 0)
-            found = np.concatenate([found, np.zeros(whole - real, dtype=np.int64)])
+            real_places = np.concatenate([real_places, np.zeros(whole - real, dtype=np.int64)])
             of_N = moved(torch.from_numpy(np.arange(whole) < real), device)
         return cls(
             mask_BL=moved(torch.from_numpy(mask), device),
-            places_N=moved(torch.from_numpy(found), device),
+            places_N=moved(torch.from_numpy(real_places), device),
             tokens_P=moved(torch.from_numpy(tokens.ravel()), device),
-            positions_N=moved(torch.from_numpy(found % width), device),
+            positions_N=moved(torch.from_numpy(real_places % width), device),
             starts=moved(torch.from_numpy(starts.astype(np.int32)), device),
             longest=longest,
             real_N=of_N,
@@ -140,8 +140,8 @@ class Places:
 
     def spread(self, of_N: Tensor) -> Tensor:
         """Return tokens (N, ..) as padded texts (B, L, ..); what stands for padding is without meaning, but finite."""
-        found = _take(of_N, self.tokens_P, self.places_N, self.real_N)
-        return found.view(*self.mask_BL.shape, *found.shape[1:])
+        spread = _take(of_N, self.tokens_P, self.places_N, self.real_N)
+        return spread.view(*self.mask_BL.shape, *spread.shape[1:])
 
 
 def _take(of: Tensor, index: Tensor, back: Tensor, real: Tensor | None) -> Tensor:

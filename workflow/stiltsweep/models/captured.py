@@ -88,7 +88,7 @@ class _Pair:
             parameters = [leaf for _, leaf in leaves]
             gradients = torch.autograd.grad(out, parameters, torch.zeros_like(out), allow_unused=True)
         torch.cuda.current_stream().wait_stream(owner.stream)
-        used = [pair for pair, found in zip(leaves, gradients, strict=True) if found is not None]
+        used = [pair for pair, gradient in zip(leaves, gradients, strict=True) if gradient is not None]
         del out, gradients
         for parameter, _ in used:
             if parameter.grad is None:

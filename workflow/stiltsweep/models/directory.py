@@ -181,7 +181,7 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
         value = value.get("content") if isinstance(value, dict) else value
         if isinstance(value, str):
             tokens[key] = value
-    found = next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
+    vocabulary = next((folder / name for name in _SENTENCEPIECE if (folder / name).is_file()), None)
     if (folder / "tokenizer.json").is_file():
         try:
             read = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -191,8 +191,8 @@ def read_tokenizer(folder: Path, model_type: str) -> tuple[tokenizers.Tokenizer,
     if str(config.get("tokenizer_class", "")).startswith("ByT5"):
         extra = [f"<extra_id_{n}>" for n in range(int(config.get("extra_ids", _BYT5_EXTRA)))]
         return tokenizer_files.byte_level([_T5["pad_token"], _T5["eos_token"], _T5["unk_token"]], extra), tokens
-    if found is not None and model_type in _READS_SENTENCEPIECE:
-        return sentencepiece_files.read(found, model_type, sentinels=int(config.get("extra_ids", 0))), tokens
+    if vocabulary is not None and model_type in _READS_SENTENCEPIECE:
+        return sentencepiece_files.read(vocabulary, model_type, sentinels=int(config.get("extra_ids", 0))), tokens
     raise UserError(
         f"{folder}: no tokenizer.json (nor a SentencePiece model, such as spiece.model). Make one where transformers "
         f"can read it: python -c \"import transformers; transformers.AutoTokenizer.from_pretrained('{folder}')"
@@ -331,17 +331,17 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
     where: dict[str, Path] = {}
     for path in given.weights(folder, given.SAFETENSORS):
         where |= dict.fromkeys(tensor_shapes(path), path)
-    found: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for name in tensor_shapes(saved):
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         candidates = (name, f"{prefix}.{name}", old, f"{prefix}.{old}")
         origin = next((candidate for candidate in candidates if candidate in where), None)
         if origin is not None:
-            found[name] = origin
-    if "lm_head.weight" in where and "lm_head.weight" not in found and "decoder.final_layer_norm.weight" in found:
+            origins[name] = origin
+    if "lm_head.weight" in where and "lm_head.weight" not in origins and "decoder.final_layer_norm.weight" in origins:
         # Tied on loading: then the two must have been the same.
-        found["shared.weight"] = "lm_head.weight"
-    for name, origin in found.items():
+        origins["shared.weight"] = "lm_head.weight"
+    for name, origin in origins.items():
         # Opened for every tensor: what was looked at stays in memory until its file is closed.
         with safe_open(saved, "pt") as ours, safe_open(where[origin], "pt") as theirs:
             if not ours.get_tensor(name).equal(theirs.get_tensor(origin)):
@@ -349,5 +349,5 @@ def _compare(prefix: str, folder: Path, saved: Path) -> dict[str, Any]:
                     f"{folder}: tensor {origin!r} changed while it was converted to {name!r}. Install the versions "
                     "of envs/ (another transformers may tie or rename weights); if it stays, report it."
                 )
-    left_out = sorted(where.keys() - set(found.values()))
-    return {"tensors_equal": len(found), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}
+    left_out = sorted(where.keys() - set(origins.values()))
+    return {"tensors_equal": len(origins), "tensors": len(tensor_shapes(saved)), "tensors_left_out": len(left_out)}

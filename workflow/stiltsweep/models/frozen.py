@@ -32,7 +32,8 @@ from ..files import replacing
 from ..settings import FROZEN
 from .batches import Example, by_budget, packs
 from .directory import WEIGHTS
-from .load import Source, TaskModel
+from .load import Source
+from .task_model import TaskModel
 
 log = logging.getLogger(__name__)
 _ROOM = 1 << 29
@@ -134,8 +135,8 @@ class _Frozen:
         """
         if self.backbone.training:
             known = [self.known.get(row) for row in _rows(arguments, full_ids_BL)]
-            found = [states_LH for states_LH in known if states_LH is not None]
-            return self._packed(found) if len(found) == len(known) else None
+            states = [states_LH for states_LH in known if states_LH is not None]
+            return self._packed(states) if len(states) == len(known) else None
         with self._only(self.upper, self._states(arguments, full_ids_BL)):
             output_BLH: Tensor = self.backbone(**arguments).last_hidden_state
         return output_BLH
@@ -226,11 +227,11 @@ def _read(path: Path) -> Tensor | None:
     """Return kept states, None where there are none, or none that are what was written."""
     try:
         with open(path, "rb") as handle:
-            found = np.load(handle, allow_pickle=False)
-            whole = handle.read() == _checksum(found)
+            states = np.load(handle, allow_pickle=False)
+            whole = handle.read() == _checksum(states)
     except (OSError, ValueError, EOFError):
         return None
-    return torch.from_numpy(found) if whole else None
+    return torch.from_numpy(states) if whole else None
 
 
 def _checksum(states_BLH: np.ndarray[Any, Any]) -> bytes:

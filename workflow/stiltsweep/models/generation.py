@@ -155,12 +155,12 @@ def _keys(attention: Any, encoded_BLH: Tensor) -> tuple[Tensor, Tensor]:
 
 def _biases(decoder: Any, most: int) -> list[Tensor]:
     """Return what relative positions add in each block (1, A, T, T); in T5 the first block has them for all."""
-    found: list[Tensor] = []
+    biases: list[Tensor] = []
     for block in decoder.block:
         attention = block.layer[0].SelfAttention
-        bias = attention.compute_bias(most, most).contiguous() if attention.has_relative_attention_bias else found[-1]
-        found.append(bias)
-    return found
+        bias = attention.compute_bias(most, most).contiguous() if attention.has_relative_attention_bias else biases[-1]
+        biases.append(bias)
+    return biases
 
 
 __all__ = ["Written", "can", "greedy"]

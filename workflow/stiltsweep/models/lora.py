@@ -91,17 +91,17 @@ def to_store(backbone: nn.Module, state: Mapping[str, Tensor], earlier: Mapping[
       For every adapted weight W and every stage, `W.lora.<stage>.A` (R, I) and `.B` (O, R), scaled so that B @ A is
       what is added to W.
     """
-    found = dict(earlier)
+    stored = dict(earlier)
     for module_name, module in backbone.named_modules():
         if _NAME not in getattr(module, "lora_A", {}):
             continue
         weight = f"{module_name}.weight"
-        number = next(n for n in count() if f"{weight}.lora.{n}.A" not in found)
+        number = next(n for n in count() if f"{weight}.lora.{n}.A" not in stored)
         down = state[f"{module_name}.lora_A.{_NAME}.weight"].detach().to("cpu", torch.float32)
         up = state[f"{module_name}.lora_B.{_NAME}.weight"].detach().to("cpu", torch.float32)
-        found[f"{weight}.lora.{number}.A"] = down.contiguous().clone()
-        found[f"{weight}.lora.{number}.B"] = (up * module.scaling[_NAME]).contiguous()
-    return found
+        stored[f"{weight}.lora.{number}.A"] = down.contiguous().clone()
+        stored[f"{weight}.lora.{number}.B"] = (up * module.scaling[_NAME]).contiguous()
+    return stored
 
 
 def add(tensors: dict[str, Tensor], stored: Mapping[str, Tensor]) -> None:

@@ -335,5 +335,5 @@ def _embed(directory: Path, texts: list[str]) -> NDArray[np.float32]:
     dense = {i: row for row, i in enumerate(kept)}
     with torch.no_grad():
         vectors = [model(torch.tensor([[dense[i] for i in ids]])).last_hidden_state[0].mean(0) for ids in inputs]
-    found: NDArray[np.float32] = torch.stack(vectors).numpy()
-    return found
+    embedded: NDArray[np.float32] = torch.stack(vectors).numpy()
+    return embedded

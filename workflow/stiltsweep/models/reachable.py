@@ -154,13 +154,13 @@ class Reachable:
         if self.exhausted:
             return
         self._words |= words
-        found: set[str] = set()
+        runs: set[str] = set()
         longest = self._longest
         for word in words:
             marked = MARK + word
             length = len(marked)
-            found.update(marked[i:j] for i in range(length) for j in range(i + 1, min(length, i + longest) + 1))
-        self._add(sorted(self._ids[piece] for piece in found & self._ids.keys()))
+            runs.update(marked[i:j] for i in range(length) for j in range(i + 1, min(length, i + longest) + 1))
+        self._add(sorted(self._ids[piece] for piece in runs & self._ids.keys()))
 
     def _add(self, ids: Iterable[int]) -> None:
         before = len(self._local)

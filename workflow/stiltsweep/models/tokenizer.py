@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import check_digest, digest_file, read_json, read_record
 from .reachable import MARK, Reachable
 
@@ -111,7 +111,7 @@ class Tokenizer:
         directory = Path(directory)
         record = directory / MODEL_FILE
         if record.is_file():
-            again = f"snakemake --cores 1 --force {record}"
+            again = remake(record)
             for name, sha256 in read_record(record, rebuild=again, keys=(DIGESTS,))[DIGESTS].items():
                 check_digest(directory / name, sha256, again)
         tokens = read_json(directory / CONFIG)
@@ -145,9 +145,9 @@ class Tokenizer:
         if self.is_bytes:
             return [_BYTES_FROM + 255 - n for n in range(_BYTE_SENTINELS)]
         for name in (MARK + "<extra_id_{}>", "<extra_id_{}>"):
-            found = list(takewhile(lambda i: i is not None, (self.id_of(name.format(n)) for n in count())))
-            if found:
-                return [i for i in found if i is not None]
+            ids = list(takewhile(lambda i: i is not None, (self.id_of(name.format(n)) for n in count())))
+            if ids:
+                return [i for i in ids if i is not None]
         return []
 
     @property
@@ -167,20 +167,20 @@ class Tokenizer:
 
     def id_of(self, piece: str) -> int | None:
         """Return the id of a piece, None if there is no such piece."""
-        found = self._index.id_of(piece) if self._index is not None else self._load().token_to_id(piece)
-        return None if found is None else int(found)
+        number = self._index.id_of(piece) if self._index is not None else self._load().token_to_id(piece)
+        return None if number is None else int(number)
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
         """Segment texts: no special tokens added, nothing cut off."""
         inner, original = self._covering(texts)
-        found = []
+        segmented = []
         for start in range(0, len(texts), _CHUNK):
             chunk = list(texts[start : start + _CHUNK])
             for text, encoding in zip(chunk, inner.encode_batch(chunk, add_special_tokens=False), strict=True):
                 ids = encoding.ids if original is None else original[encoding.ids].tolist()
                 offsets = _offsets(text, encoding.tokens, encoding.offsets)
-                found.append(Pieces(ids, offsets))
-        return found
+                segmented.append(Pieces(ids, offsets))
+        return segmented
 
     def behind(self, before: str, texts: Sequence[str]) -> list[Pieces]:
         """Segment texts as they stand behind another, whose own pieces are left out.
@@ -189,14 +189,14 @@ class Tokenizer:
         the other's last piece would reach into a text, the text is segmented alone.
         """
         known = self.pieces([before])[0].ids
-        found = []
+        segmented = []
         for text, one in zip(texts, self.pieces([before + text for text in texts]), strict=True):
             if one.ids[: len(known)] != known:
-                found += self.pieces([text])
+                segmented += self.pieces([text])
                 continue
             offsets = [(max(0, start - len(before)), max(0, end - len(before))) for start, end in one.offsets]
-            found.append(Pieces(one.ids[len(known) :], offsets[len(known) :]))
-        return found
+            segmented.append(Pieces(one.ids[len(known) :], offsets[len(known) :]))
+        return segmented
 
     def special_layout(self, *, pair: bool) -> tuple[tuple[int, ...], ...]:
         """Return the special ids (before, after) one text, or (before, between, after) a pair."""
@@ -252,7 +252,7 @@ def _blank(character: str) -> bool:
 
 def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Trim and extend the library's offsets to what each piece stands for."""
-    found: list[tuple[int, int]] = []
+    trimmed: list[tuple[int, int]] = []
     reached = 0
     for token, (start, end) in zip(tokens, offsets, strict=True):
         while start < end and _blank(text[start]):
@@ -263,15 +263,15 @@ def _offsets(text: str, tokens: Sequence[str], offsets: Sequence[tuple[int, int]
             # The mark put before the first word is aligned to that word's first character: it stands for none of it.
             end = start
         start = max(start, reached)
-        found.append((start, max(start, end)))
+        trimmed.append((start, max(start, end)))
         reached = start
     # A letter and its accents that became one character are aligned to the letter alone: the accents go with it.
     following = len(text)
-    for i in range(len(found) - 1, -1, -1):
-        start, end = found[i]
+    for i in range(len(trimmed) - 1, -1, -1):
+        start, end = trimmed[i]
         if start < end:
             while end < following and not _blank(text[end]):
                 end += 1
-            found[i] = (start, end)
+            trimmed[i] = (start, end)
         following = start
-    return found
+    return trimmed

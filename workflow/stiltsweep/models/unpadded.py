@@ -26,7 +26,7 @@ from .batches import Batch, Places
 from .captured import Captured
 
 if TYPE_CHECKING:
-    from .load import TaskModel
+    from .task_model import TaskModel
 
 _T5_ENCODERS = ("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel")
 _BY_POSITION = (

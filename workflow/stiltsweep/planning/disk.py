@@ -36,15 +36,15 @@ class Disk:
     def folder(self, path: str) -> Mapping[str, File]:
         """Return the files of a folder by name, folders among them with size 0; a folder that is not there is empty."""
         if path not in self._folders:
-            found = {}
+            files = {}
             try:
                 with os.scandir(path or ".") as entries:
                     for entry in entries:
                         about = entry.stat()
-                        found[entry.name] = File(about.st_size if entry.is_file() else 0, about.st_mtime)
+                        files[entry.name] = File(about.st_size if entry.is_file() else 0, about.st_mtime)
             except OSError:
                 pass
-            self._folders[path] = found
+            self._folders[path] = files
         return self._folders[path]
 
     def file(self, path: str) -> File | None:
@@ -80,10 +80,10 @@ def read_object(path: str, *, last_line: bool = False) -> Mapping[str, Any]:
     try:
         with open(path, "rb") as handle:
             text = handle.read()
-        found = json.loads(text.splitlines()[-1] if last_line else text)
+        value = json.loads(text.splitlines()[-1] if last_line else text)
     except (OSError, ValueError, IndexError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _mark_name(output: str) -> str:
@@ -94,11 +94,11 @@ def _mark_name(output: str) -> str:
 
 def _names(folder: Path) -> set[str]:
     """Return the files below a folder by their path in it."""
-    found = set()
+    paths = set()
     for root, _, names in os.walk(folder):
         inner = os.path.relpath(root, folder)
-        found |= {name if inner == "." else f"{inner}/{name}" for name in names}
-    return found
+        paths |= {name if inner == "." else f"{inner}/{name}" for name in names}
+    return paths
 
 
 def _changed(path: Path) -> float:

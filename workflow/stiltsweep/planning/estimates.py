@@ -116,12 +116,12 @@ def _measured(job: Job, disk: Disk) -> float | None:
         # A prediction may have had a few languages left to do.
         share = len([p for p in job.inputs if p.endswith(".parquet")]) / (_number(timing, "languages") or 1)
         seconds.append((_number(timing, "seconds") or 0.0) * (share if job.rule == "predict" else 1.0))
-    return max((found for found in seconds if found), default=None)
+    return max((one for one in seconds if one), default=None)
 
 
 def _number(value: Mapping[str, Any], key: str) -> float | None:
-    found = value.get(key)
-    return float(found) if isinstance(found, int | float) else None
+    number = value.get(key)
+    return float(number) if isinstance(number, int | float) else None
 
 
 def wall_seconds(

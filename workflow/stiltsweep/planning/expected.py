@@ -72,8 +72,8 @@ class Expected:
                 identity.made(Path(job.outputs[0]))
             except UserError as error:
                 return str(error).partition(". ")[0]
-        if found := identity.differences(record, self.decisive(job)):
-            return f"made from something else: {', '.join(found[:4])}" + (" ..." if len(found) > 4 else "")
+        if differing := identity.differences(record, self.decisive(job)):
+            return f"made from something else: {', '.join(differing[:4])}" + (" ..." if len(differing) > 4 else "")
         if job.rule == "prepare":
             return self._recounted(job, record)
         if job.rule == "evaluate" and digest_file(job.outputs[1]) != record["digests"]["statistics"]:
@@ -201,11 +201,11 @@ class Expected:
 
     def _unpredicted(self, job: Job, record: Record) -> str | None:
         """Return which languages of a checkpoint's predictions are not there, or made from something else."""
-        found: Mapping[str, Record] = record["languages"]
+        predicted: Mapping[str, Record] = record["languages"]
         for language, expected in self.languages(job).items():
-            if "error" in found.get(language, {"error": ""}):
+            if "error" in predicted.get(language, {"error": ""}):
                 return f"{language} is not predicted yet"
-            if changed := identity.differences(found[language], expected):
+            if changed := identity.differences(predicted[language], expected):
                 return f"made from something else: {', '.join(changed[:4])}"
         return None
 

@@ -76,8 +76,8 @@ class _Rule:
 
     def match(self, path: str) -> dict[str, str] | None:
         for pattern in self.patterns:
-            if found := pattern.match(path):
-                return {name: value for name, value in found.groupdict().items() if value is not None}
+            if match := pattern.match(path):
+                return {name: value for name, value in match.groupdict().items() if value is not None}
         return None
 
     def job(self, wildcards: Mapping[str, str]) -> Job:
@@ -114,8 +114,8 @@ def _bare(inputs: Iterable[Any]) -> list[str | Callable[..., Any]]:
 def _files(inputs: Iterable[Any], seen: SimpleNamespace, wildcards: Mapping[str, str]) -> Iterator[str]:
     for item in inputs:
         if callable(item):
-            found = item(seen)
-            yield from [found] if isinstance(found, str) else found
+            named = item(seen)
+            yield from [named] if isinstance(named, str) else named
         else:
             yield item.format(**wildcards) if wildcards else item
 

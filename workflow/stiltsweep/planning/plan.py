@@ -244,7 +244,7 @@ _HOURS_OF_CORES = 100
 
 def _blocked(jobs: Sequence[Job], states: Mapping[Job, Status]) -> dict[Job, list[Job]]:
     """Return the cells that are not there because a job before them failed (or they did), each with the failed jobs."""
-    found: dict[Job, list[Job]] = {}
+    blocked: dict[Job, list[Job]] = {}
     for failed in jobs:
         if states[failed].state is not State.FAILED:
             continue
@@ -252,11 +252,11 @@ def _blocked(jobs: Sequence[Job], states: Mapping[Job, Status]) -> dict[Job, lis
         while stack:
             job = stack.pop()
             if job.rule == CELL and states[job].state in (State.FAILED, State.MISSING):
-                found.setdefault(job, []).append(failed)
+                blocked.setdefault(job, []).append(failed)
             more = [user for user in job.users if user not in seen]
             seen.update(more)
             stack += more
-    return found
+    return blocked
 
 
 def _arms(cells: Mapping[Job, State], sweep: Sweep) -> list[Arm]:
@@ -265,20 +265,20 @@ def _arms(cells: Mapping[Job, State], sweep: Sweep) -> list[Arm]:
         key = (job.wildcards["model"], job.wildcards["intermediate"], job.wildcards["target"])
         counts.setdefault(key, Counter())[str(state)] += 1
     return [
-        Arm(*key, cells=found.total(), states=dict(found), contaminated=sweep.contaminated(intermediate, target))
+        Arm(*key, cells=by_state.total(), states=dict(by_state), contaminated=sweep.contaminated(intermediate, target))
         for model in sweep.models
         for intermediate in sweep.intermediates
         for target in sweep.languages
-        if (found := counts.get(key := (model, intermediate, target)))
+        if (by_state := counts.get(key := (model, intermediate, target)))
     ]
 
 
 def _stale(states: Mapping[Job, Status]) -> list[Stale]:
-    found: dict[tuple[str, str], list[Job]] = {}
+    alike: dict[tuple[str, str], list[Job]] = {}
     for job, status in states.items():
         if status.state is State.STALE:
-            found.setdefault((job.rule, status.reason), []).append(job)
-    return [Stale(rule, reason, len(jobs), jobs[0].outputs[0]) for (rule, reason), jobs in found.items()]
+            alike.setdefault((job.rule, status.reason), []).append(job)
+    return [Stale(rule, reason, len(jobs), jobs[0].outputs[0]) for (rule, reason), jobs in alike.items()]
 
 
 def _attention(
@@ -310,11 +310,11 @@ def _disk(jobs: Sequence[Job], todo: Sequence[Job], needs: Needs, disk: Disk, ke
         files = (
             disk.folder(folder) if job.rule in _OWN_FOLDER else {output: disk.file(output) for output in job.outputs}
         )
-        if found := {name: file.size for name, file in files.items() if file}:
-            sizes.setdefault(job.rule, []).append(sum(found.values()))
+        if held := {name: file.size for name, file in files.items() if file}:
+            sizes.setdefault(job.rule, []).append(sum(held.values()))
             kept = disk.folder(f"{folder}/{FROZEN}") if job.rule in _MODELS else {}
             used.update({f"{folder}/{FROZEN}/{name}": file.size for name, file in kept.items()})
-            used.update({f"{folder}/{name}" if job.rule in _OWN_FOLDER else name: size for name, size in found.items()})
+            used.update({f"{folder}/{name}" if job.rule in _OWN_FOLDER else name: size for name, size in held.items()})
     coming = Counter[str]()
     for job in todo:
         if not disk.file(job.outputs[0]):

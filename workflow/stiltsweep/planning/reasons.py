@@ -46,19 +46,19 @@ class Reasons(logging.Handler):
             self._last = ""
             return
         text = str(record.getMessage())
-        if found := _MISSING.search(text):
-            files = ", ".join(re.sub(r" \(missing.*?\)", "", found["files"]).split("\n")[:3])
+        if said := _MISSING.search(text):
+            files = ", ".join(re.sub(r" \(missing.*?\)", "", said["files"]).split("\n")[:3])
             reason = (
-                f"it ended without an error, but {files} was not there {found['seconds']} s later: deleted, or not yet "
+                f"it ended without an error, but {files} was not there {said['seconds']} s later: deleted, or not yet "
                 "shown by a slow file system (--latency-wait)"
             )
-            self._by_job[int(found["job"])] = Reason(reason, certain=True)
-        elif found := _CLOCK.search(text):
+            self._by_job[int(said["job"])] = Reason(reason, certain=True)
+        elif said := _CLOCK.search(text):
             reason = (
-                f"it ended without an error, but {found['output']} bears an earlier time than {found['input']}, "
+                f"it ended without an error, but {said['output']} bears an earlier time than {said['input']}, "
                 "which it was made from: the clocks of two machines differ"
             )
-            self._by_output[found["output"]] = Reason(reason, certain=True)
+            self._by_output[said["output"]] = Reason(reason, certain=True)
         elif text.strip():
             self._last = text
 
@@ -72,12 +72,12 @@ class Reasons(logging.Handler):
 
 def _ended(text: str) -> str:
     """Say how a process ended that wrote no error of its own."""
-    found = _STATUS.search(text)
-    if found is None:
+    ending = _STATUS.search(text)
+    if ending is None:
         last = " ".join(text.split("\n")[-1].split())
         return f"it ended without an error of its own{': ' + last if last else ''}"
-    status = int(found["status"] or 0)
-    name = found["signal"] or (signal.Signals(status - 128).name if 128 < status < 128 + signal.NSIG else "")
+    status = int(ending["status"] or 0)
+    name = ending["signal"] or (signal.Signals(status - 128).name if 128 < status < 128 + signal.NSIG else "")
     if name == "SIGKILL":
         return "it was killed (SIGKILL): by somebody, or because memory ran out"
     if name:

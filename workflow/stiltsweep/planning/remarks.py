@@ -70,8 +70,8 @@ def _unpinned(jobs: Jobs) -> Iterator[str]:
     sweep, catalog = jobs.sweep, jobs.catalog
     sources = [catalog.models[model].definition["source"] for model in sweep.models]
     sources += [catalog.task(name).definition["source"] for name in [*sweep.tasks, *sweep.probe_tasks]]
-    found = dict(revision for source in sources if source["type"] == "hub" for revision in _revisions(source))
-    moving = [f"{repo} ({revision})" for repo, revision in found.items() if not _COMMIT.fullmatch(revision)]
+    revisions = dict(revision for source in sources if source["type"] == "hub" for revision in _revisions(source))
+    moving = [f"{repo} ({revision})" for repo, revision in revisions.items() if not _COMMIT.fullmatch(revision)]
     if moving:
         yield (
             f"not pinned to a commit: {', '.join(moving)}. What the name means is looked up when it is read, and "

@@ -153,7 +153,7 @@ def _resumes_at(job: Job, disk: Disk) -> str:
         return ""
     states = disk.folder(f"{folder}/state")
     names = [name for run in states if not run.startswith("lock-") for name in disk.folder(f"{folder}/state/{run}")]
-    updates = [int(found[1]) for name in names if (found := _STATE.fullmatch(name))]
+    updates = [int(state[1]) for name in names if (state := _STATE.fullmatch(name))]
     return f"update {max(updates)}" if updates else ""
 
 
@@ -193,5 +193,5 @@ def first_error(log: str) -> str:
         lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    found = [line.strip() for line in lines if _ERROR.match(line)]
-    return found[-1].removeprefix("error: ") if found else ""
+    errors = [line.strip() for line in lines if _ERROR.match(line)]
+    return errors[-1].removeprefix("error: ") if errors else ""

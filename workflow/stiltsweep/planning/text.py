@@ -88,8 +88,8 @@ def _attention(plan: Plan) -> Iterator[str]:
         "Begun before": {State.MISSING, State.STALE},
     }
     for title, states in titles.items():
-        if found := [one for one in plan.attention if one.state in states]:
-            yield f"## {title}\n\n{table(['job', 'goes on after', 'where'], map(_place, found[:_ROWS]))}{_more(found)}"
+        if those := [one for one in plan.attention if one.state in states]:
+            yield f"## {title}\n\n{table(['job', 'goes on after', 'where'], map(_place, those[:_ROWS]))}{_more(those)}"
 
 
 def _place(one: Attention) -> list[str]:
@@ -157,8 +157,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]])
 
 
-def _more(found: Sequence[object]) -> str:
-    return f"\n\nand {len(found) - _ROWS} more" if len(found) > _ROWS else ""
+def _more(listed: Sequence[object]) -> str:
+    return f"\n\nand {len(listed) - _ROWS} more" if len(listed) > _ROWS else ""
 
 
 def _plural(count: int, noun: str) -> str:

@@ -43,7 +43,7 @@ def stand(
     codes = tuple(sorted(types))
     between, error = variances
     rng = generator(0, "power with lineages", *codes)
-    found = 0
+    standing = 0
     for sweep in range(_SWEEPS):
         chosen = findable[sweep % len(findable)]
         lifts = rng.normal(0.0, (between + error) ** 0.5, len(codes))
@@ -55,5 +55,5 @@ def stand(
             return None
         # The test that finds less comes first: where it finds nothing the other need not be made.
         tests = (omnibus(one, settings)["p"] for one in (kept, alone))
-        found += all(p is not None and p < alpha for p in tests)
-    return found / _SWEEPS
+        standing += all(p is not None and p < alpha for p in tests)
+    return standing / _SWEEPS

@@ -106,20 +106,20 @@ def make(sweep: Sweep) -> Power:
     """Work out what a sweep can see: of every target's lift, of types on a target, and of types over all of them."""
     settings = sweep.config["power"]
     alpha = 1.0 - float(sweep.config["significance"]["confidence"])
-    found = known(sweep)
+    variances = known(sweep)
     pairs = [(target, arm) for target in sweep.languages for arm in _arms(sweep, target)]
     wanted, effects = float(settings["power"]), [float(value) for value in settings["effects"]]
     lifts, types = [], []
     for target in sweep.languages:
         if not _arms(sweep, target) or not _transfer(sweep, target):
             continue
-        about = found.targets[target]
+        about = variances.targets[target]
         design = _design(sweep, target, about)
         lifts.append(_lift(target, about, design, alpha, len(pairs) * len(sweep.models), wanted, effects))
         types.append(_types(sweep, target, about, design, alpha, len(pairs), wanted, effects))
     if len(pairs) > 1:
-        types.insert(0, _pooled(sweep, found, alpha, wanted, effects))
-    return Power(sweep.config["title"], wanted, alpha, lifts, types, found.shared, found.shared_source)
+        types.insert(0, _pooled(sweep, variances, alpha, wanted, effects))
+    return Power(sweep.config["title"], wanted, alpha, lifts, types, variances.shared, variances.shared_source)
 
 
 def known(sweep: Sweep) -> Known:
@@ -131,24 +131,24 @@ def known(sweep: Sweep) -> Known:
     of_kind: dict[str, list[Mapping[str, Any]]] = {}
     for target, documents in tests.items():
         of_kind.setdefault(sweep.catalog.targets[target].kind, []).extend(documents)
-    found = {}
+    of_target = {}
     for target in sweep.languages:
         kind = sweep.catalog.targets[target].kind
         if target in tests:
-            found[target] = sources.of_documents(tests[target], types, kind, "its own tests in this sweep")
+            of_target[target] = sources.of_documents(tests[target], types, kind, "its own tests in this sweep")
         elif kind in of_kind:
             names = sorted({document["target"] for document in of_kind[kind]})
-            found[target] = sources.of_documents(
+            of_target[target] = sources.of_documents(
                 of_kind[kind], types, kind, f"this sweep's tests of {', '.join(names)}"
             )
         elif kind in packaged:
-            found[target] = packaged[kind]
+            of_target[target] = packaged[kind]
         else:
-            found[target] = sources.anything(packaged.values())
+            of_target[target] = sources.anything(packaged.values())
     one_model = [own for model in sweep.models if len(own := _of_model(tests, model)) > 1]
     if one_model:
         share, share_source = sources.shared(one_model[0], types), "this sweep's tests"
-    return Known(found, share, share_source)
+    return Known(of_target, share, share_source)
 
 
 def _of_model(tests: Mapping[str, list[Mapping[str, Any]]], model: str) -> list[Mapping[str, Any]]:
@@ -216,8 +216,8 @@ def _asked(
 
         return least(of, wanted, FEWEST_SEEDS if axis == "seeds" else 1, MOST[axis])
 
-    found = [Effect(points, now(points), {axis: needed(axis, points) for axis in AXES}) for points in effects]
-    return Question(name, design, tests, seen, found, source)
+    judged = [Effect(points, now(points), {axis: needed(axis, points) for axis in AXES}) for points in effects]
+    return Question(name, design, tests, seen, judged, source)
 
 
 def _types(
@@ -239,10 +239,10 @@ def _types(
     return _of_types(target, sizes, design, tests, about.source, variance, alpha, wanted, effects)
 
 
-def _pooled(sweep: Sweep, found: Known, alpha: float, wanted: float, effects: list[float]) -> Question:
+def _pooled(sweep: Sweep, variances: Known, alpha: float, wanted: float, effects: list[float]) -> Question:
     """Ask of the types over all targets and arms, which is one question: the verdict's."""
     targets = [target for target in sweep.languages if _arms(sweep, target) and _transfer(sweep, target)]
-    designs = {target: _design(sweep, target, found.targets[target]) for target in targets}
+    designs = {target: _design(sweep, target, variances.targets[target]) for target in targets}
     codes = sorted({code for target in targets for code in _transfer(sweep, target)})
     types = {code: name for code in codes if (name := sweep.family(code))}
     held = {code: [target for target in targets if code in sweep.languages[target]] for code in types}
@@ -254,13 +254,13 @@ def _pooled(sweep: Sweep, found: Known, alpha: float, wanted: float, effects: li
         # What a language has in all targets stays; the rest, and the errors, are averaged over its targets.
         parts = {}
         for target in targets:
-            about = found.targets[target]
+            about = variances.targets[target]
             own = replace(one, examples=designs[target].examples * one.examples / mean)
-            apart = language_variance(about.arms, own, between * (1.0 - found.shared) * about.tau2)
-            parts[target] = (between * found.shared * about.tau2, apart)
+            apart = language_variance(about.arms, own, between * (1.0 - variances.shared) * about.tau2)
+            parts[target] = (between * variances.shared * about.tau2, apart)
         return pooled_variance(parts, held, types)
 
-    source = "; ".join(dict.fromkeys(found.targets[target].source for target in targets))
+    source = "; ".join(dict.fromkeys(variances.targets[target].source for target in targets))
     sizes = _sizes(sweep, codes)
     asked = _of_types("all targets and arms", sizes, whole, 1, source, variance, alpha, wanted, effects)
     at_hand, error = variance(whole), variance(whole, 0.0)
@@ -311,5 +311,5 @@ def _of_types(
 
         return least(of, wanted, 1, MOST["languages"])
 
-    found = [replace(one, needed={**one.needed, "languages": each(one.points)}) for one in asked.effects]
-    return replace(asked, effects=found, absent=absent, sizes=sizes)
+    judged = [replace(one, needed={**one.needed, "languages": each(one.points)}) for one in asked.effects]
+    return replace(asked, effects=judged, absent=absent, sizes=sizes)

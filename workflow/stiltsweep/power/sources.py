@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import identity
+from ..catalog import BUILT_IN
 from ..errors import UserError
 from ..files import read_json
 from ..significance import Joint
@@ -19,7 +20,7 @@ from ..typology.models import Problem, Undetermined, spread
 from ..typology.observations import Observations
 from ..typology.tables import LANGUAGES
 
-PACKAGED = Path(__file__).resolve().parents[2] / "catalog" / "components.csv"
+PACKAGED = BUILT_IN / "components.csv"
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def of_documents(documents: Iterable[Mapping[str, Any]], types: Mapping[str, str
 
 def shared(documents: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> float:
     """Return the share of the variance between languages that is common to the targets of some tests of one model."""
-    found = _between([Joint.read(document["joint"]["mean"]) for document in documents], types)
-    total = sum(found)
-    return found[0] / total if total > 0.0 else 0.5
+    between = _between([Joint.read(document["joint"]["mean"]) for document in documents], types)
+    total = sum(between)
+    return between[0] / total if total > 0.0 else 0.5
 
 
 def _between(lifts: Sequence[Joint], types: Mapping[str, str]) -> tuple[float, float]:
@@ -91,16 +92,16 @@ def _between(lifts: Sequence[Joint], types: Mapping[str, str]) -> tuple[float, f
     if len(observed.languages) <= X.shape[1]:
         return 0.0, 0.0
     try:
-        found = Problem(observed, LANGUAGES, {}).fitted(X)
+        fitted = Problem(observed, LANGUAGES, {}).fitted(X)
     except Undetermined:
         return 0.0, 0.0
-    common = spread(found)
-    return common, float(found.sigma2.sum()) - common
+    common = spread(fitted)
+    return common, float(fitted.sigma2.sum()) - common
 
 
 def tested(paths: Iterable[Path]) -> dict[str, list[Mapping[str, Any]]]:
     """Return target -> the tests of it that are there whole, of all models; others are passed over."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    documents: dict[str, list[Mapping[str, Any]]] = {}
     for path in paths:
         try:
             identity.made(path)
@@ -108,8 +109,8 @@ def tested(paths: Iterable[Path]) -> dict[str, list[Mapping[str, Any]]]:
             continue
         document = read_json(path)
         if document.get("components", {}).get("arms"):
-            found.setdefault(document["target"], []).append(document)
-    return found
+            documents.setdefault(document["target"], []).append(document)
+    return documents
 
 
 _COMPONENTS = tuple(Components.__dataclass_fields__)
@@ -119,12 +120,12 @@ def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
     """Return kind -> variances of the packaged sweeps, the shared part of tau2, and the sweep that is of."""
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    found: dict[str, Variances] = {}
+    of_kind: dict[str, Variances] = {}
     for row in rows:
         if row["lift_of"] != "one arm":
             continue
         other = next(one for one in rows if one["kind"] == row["kind"] and one["lift_of"] == "mean of arms")
-        found[row["kind"]] = Variances(
+        of_kind[row["kind"]] = Variances(
             row["kind"],
             Components.read(row),
             Components.read(other),
@@ -132,24 +133,24 @@ def packaged(path: Path = PACKAGED) -> tuple[dict[str, Variances], float, str]:
             float(row["examples"]),
             row["source"],
         )
-    return found, float(rows[0]["shared"]), rows[0]["shared_source"]
+    return of_kind, float(rows[0]["shared"]), rows[0]["shared_source"]
 
 
-def write(found: Sequence[Variances], share: float, share_source: str, path: Path) -> None:
+def write(variances: Sequence[Variances], share: float, share_source: str, path: Path) -> None:
     """Write what `packaged` reads."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["kind", "lift_of", *_COMPONENTS, "tau2", "shared", "shared_source", "examples", "source"])
-        for one in found:
+        for one in variances:
             for name, parts in (("one arm", one.arm), ("mean of arms", one.arms)):
                 values = [f"{value:.6g}" for value in asdict(parts).values()]
                 more = [f"{one.tau2:.6g}", f"{share:.4g}", share_source, f"{one.examples:g}", one.source]
                 writer.writerow([one.kind, name, *values, *more])
 
 
-def anything(found: Iterable[Variances]) -> Variances:
+def anything(variances: Iterable[Variances]) -> Variances:
     """Return the mean over kinds, for a kind of which nothing is known."""
-    known = list(found)
+    known = list(variances)
     return Variances(
         "any",
         mean([one.arm for one in known]),

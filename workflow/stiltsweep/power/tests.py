@@ -128,8 +128,8 @@ def _f_power(test: TypesTest, difference: float) -> float:
 
     total, kinds = sum(test.sizes), len(test.sizes)
     critical = fdtri(kinds - 1, total - kinds, 1.0 - test.alpha)
-    found = [test.sizes[place] for place in test.findable]
-    apart = [difference**2 * size * (1.0 - size / total) for size in found]
+    sizes = [test.sizes[place] for place in test.findable]
+    apart = [difference**2 * size * (1.0 - size / total) for size in sizes]
     return float(1.0 - np.mean(ncfdtr(kinds - 1, total - kinds, apart, critical)))
 
 

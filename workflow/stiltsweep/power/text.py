@@ -10,20 +10,20 @@ from .planning import AXES, Power, Question
 from .tests import MOST
 
 
-def page(found: Power) -> str:
+def page(power: Power) -> str:
     """Return what a sweep can see and needs as Markdown."""
-    share = f"{100 * found.wanted:.0f}%"
+    share = f"{100 * power.wanted:.0f}%"
     sections = [
-        f"# Power: {found.title}",
+        f"# Power: {power.title}",
         f"How large an effect has to be for its test to find it in {share} of sweeps like this one, at the level "
-        f"{100 * found.alpha:.3g}%, and what smaller ones need. Corrected: at the level that Holm's first step asks of "
+        f"{100 * power.alpha:.3g}%, and what smaller ones need. Corrected: at the level that Holm's first step asks of "
         "the smallest p. Of seeds, languages and examples one is changed and the other two stay. Where the variances "
         "come from stands below.",
         "## Does it help: the mean lift over a target's languages",
-        *_section(found.lifts, "lift", "languages"),
+        *_section(power.lifts, "lift", "languages"),
         "## Does it depend on morphology: one type so many points above the others",
-        *_section(found.types, "difference", "languages a type"),
-        *_sources(found),
+        *_section(power.types, "difference", "languages a type"),
+        *_sources(power),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -45,19 +45,19 @@ def _section(questions: Sequence[Question], what: str, languages: str) -> list[s
         for one in questions
         for effect in one.effects
     ]
-    found = [table(heads, seen)]
+    lines = [table(heads, seen)]
     if most := Counter(one.seen.worth_most for one in questions if one.seen.worth_most).most_common(1):
-        found.append(f"Worth most here: more {most[0][0]}.")
-    found += [f"{one.name}: {one.absent}." for one in questions if one.absent]
-    found += [
+        lines.append(f"Worth most here: more {most[0][0]}.")
+    lines += [f"{one.name}: {one.absent}." for one in questions if one.absent]
+    lines += [
         f"{one.name}: that the lift depends on the type is said where the test that keeps lineages together finds it, "
         f"too; with one type {_points(one.seen.smallest)} points above the others both do in about "
         f"{round(100 * one.lineages)}% of sweeps."
         for one in questions
         if one.lineages is not None
     ]
-    found += [f"Needed for a {what} of so many points, corrected, if the rest stays:"] if needed else []
-    return [*found, table(heads_needed, needed)] if needed else found
+    lines += [f"Needed for a {what} of so many points, corrected, if the rest stays:"] if needed else []
+    return [*lines, table(heads_needed, needed)] if needed else lines
 
 
 def _needed(needed: Mapping[str, int | None], axis: str) -> str:
@@ -69,10 +69,10 @@ def _points(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.1f}"
 
 
-def _sources(found: Power) -> list[str]:
-    lines = [f"* {one.name}: {one.source}." for one in found.lifts]
+def _sources(power: Power) -> list[str]:
+    lines = [f"* {one.name}: {one.source}." for one in power.lifts]
     lines.append(
-        f"* {100 * found.shared:.0f}% of the variance between languages is taken to be the same in all targets "
-        f"({found.shared_source})."
+        f"* {100 * power.shared:.0f}% of the variance between languages is taken to be the same in all targets "
+        f"({power.shared_source})."
     )
     return ["## Where the variances are from", "\n".join(lines)]

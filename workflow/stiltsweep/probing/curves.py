@@ -14,17 +14,6 @@ from typing import TypeVar
 from ..languages import ENGLISH
 from .table import Probe
 
-VALUES = (
-    "accuracy",
-    "form_accuracy",
-    "control_accuracy",
-    "selectivity",
-    "majority",
-    "lexicon_accuracy",
-    "random_accuracy",
-    "information",
-)
-"""Columns that can be summed up."""
 ALL = "all"
 """All languages but the source together."""
 Key = TypeVar("Key", bound=Hashable)
@@ -112,21 +101,22 @@ def curves(
 
     Args:
       probes: rows of probes.csv.
-      value: one of `VALUES`; where it is empty (`form_accuracy` without words) a feature is left out of its language.
+      value: a column in points or bits; where it is empty (`form_accuracy` without words) a feature is left out of
+        its language.
       by: `family` (and `all`; without the source language and languages of no family), or `language`.
       features: one curve for every feature instead of their mean.
       source: the language that targets are trained in, for `family`.
     """
-    found: dict[tuple[Checkpoint, str, str, str, str], list[Probe]] = {}
+    groups: dict[tuple[Checkpoint, str, str, str, str], list[Probe]] = {}
     for probe in probes:
         if getattr(probe, value) is None:
             continue
         for group in _groups(probe, by, source):
             key = (Checkpoint.of(probe), probe.task, probe.pooling, group, probe.feature if features else "")
-            found.setdefault(key, []).append(probe)
+            groups.setdefault(key, []).append(probe)
     return [
         Curve(*key, _layers(mine, value), tuple(sorted({probe.language for probe in mine})))
-        for key, mine in found.items()
+        for key, mine in groups.items()
     ]
 
 
@@ -138,16 +128,16 @@ def gains(probes: Iterable[Probe], value: str = "accuracy") -> list[Gain]:
     rows = list(probes)
     families = {probe.language: probe.family for probe in rows}
     known = {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves(rows, value, by="language")}
-    found = []
+    made = []
     for (checkpoint, task, pooling, language), curve in known.items():
         reference = known.get((checkpoint.reference, task, pooling, language))
         if reference is None or checkpoint == checkpoint.reference:
             continue
         layers = tuple(mine - its for mine, its in zip(curve.layers, reference.layers, strict=True))
-        found.append(
+        made.append(
             Gain(checkpoint, task, pooling, language, families[language], layers, layers[reference.peak], layers[-1])
         )
-    return found
+    return made
 
 
 def _groups(probe: Probe, by: str, source: str) -> Sequence[str]:
@@ -175,7 +165,7 @@ def _mean(probes: Sequence[Probe], value: str) -> float:
 
 
 def _by(probes: Iterable[Probe], key: Callable[[Probe], Key]) -> dict[Key, list[Probe]]:
-    found: dict[Key, list[Probe]] = {}
+    groups: dict[Key, list[Probe]] = {}
     for probe in probes:
-        found.setdefault(key(probe), []).append(probe)
-    return found
+        groups.setdefault(key(probe), []).append(probe)
+    return groups

@@ -60,7 +60,7 @@ def mean_gains(probes: Iterable[Probe], confidence: float, source: str = ENGLISH
         by_seed.setdefault(probe.seed, []).append(probe)
     pretrained = by_seed.pop(None, [])
     # (checkpoint, task, pooling) -> seed -> language -> layer -> gain
-    found: dict[tuple[Checkpoint, str, str], dict[int | None, dict[str, tuple[float, ...]]]] = {}
+    of_probe: dict[tuple[Checkpoint, str, str], dict[int | None, dict[str, tuple[float, ...]]]] = {}
     for seed, own in by_seed.items():
         # A pretrained model has no seed and is the reference of all.
         known = {(c.checkpoint, c.task, c.pooling, c.group): c for c in curves([*pretrained, *own], by="language")}
@@ -68,9 +68,9 @@ def mean_gains(probes: Iterable[Probe], confidence: float, source: str = ENGLISH
             before = known.get((checkpoint.reference, task, pooling, language))
             if before is not None and checkpoint != checkpoint.reference:
                 layers = tuple(now - then for now, then in zip(curve.layers, before.layers, strict=True))
-                found.setdefault((checkpoint, task, pooling), {}).setdefault(seed, {})[language] = layers
+                of_probe.setdefault((checkpoint, task, pooling), {}).setdefault(seed, {})[language] = layers
     results = []
-    for (checkpoint, task, pooling), runs in found.items():
+    for (checkpoint, task, pooling), runs in of_probe.items():
         languages = sorted(set.intersection(*(set(run) for run in runs.values())))
         if not languages:
             continue

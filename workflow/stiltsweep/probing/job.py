@@ -14,7 +14,8 @@ from .. import __version__
 from ..errors import UserError
 from ..files import write_json
 from ..models.device import choose as choose_device
-from ..models.load import Source, TaskModel, build, randomise, vocabulary
+from ..models.load import Source, build, randomise, vocabulary
+from ..models.task_model import TaskModel
 from ..models.tokenizer import Tokenizer
 from ..records import data_of, read_rows
 from . import linear, representations
@@ -55,8 +56,8 @@ def probe(
     for language, path in data.items():
         digests[language] = data_of(path, None, language).sha256
         chosen[language] = _chosen(path, tokenizer, selection, longest)
-    if not any(found.features for found, _ in chosen.values()):
-        reasons = "; ".join(f"{language}: {_reasons(found)}" for language, (found, _) in chosen.items())
+    if not any(words.features for words, _ in chosen.values()):
+        reasons = "; ".join(f"{language}: {_reasons(words)}" for language, (words, _) in chosen.items())
         raise UserError(
             f"{output}: nothing to probe; {reasons}. Name other features under probes.features, or ask for less under "
             "probes.minimum."
@@ -68,9 +69,9 @@ def probe(
     model.to(device.torch).eval()
     probes: list[dict[str, Any]] = []
     with threadpoolctl.threadpool_limits(threads):
-        for language, (found, encoded) in chosen.items():
-            probes += [{"language": language, **one} for one in _probe_language(model, found, encoded, settings)]
-            log.info("%s: %d features of %d words", language, len(found.features), len(found.words))
+        for language, (words, encoded) in chosen.items():
+            probes += [{"language": language, **one} for one in _probe_language(model, words, encoded, settings)]
+            log.info("%s: %d features of %d words", language, len(words.features), len(words.words))
         if source.trained is None:
             # What the same architecture holds before it has read anything: of word forms, places and neighbours.
             randomise(model, seed=0)
@@ -87,8 +88,8 @@ def probe(
             "probes": probes,
             "skipped": [
                 {"language": language, "feature": feature, "reason": reason}
-                for language, (found, _) in chosen.items()
-                for feature, reason in found.skipped.items()
+                for language, (words, _) in chosen.items()
+                for feature, reason in words.skipped.items()
             ],
             "versions": {"stiltsweep": __version__},
         },

@@ -71,11 +71,11 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
     of_accuracy, of_selectivity = intervals(hits, control, sentences, identities)
     half = np.array([share("calibrated", identities[number]) < 0.5 for number in sentences])
     shares = _shares(feature)
-    found = []
+    scores = []
     for layer, answers in enumerate(right):
         unseen = answers.unseen
         accuracy, remembered = 100 * float(hits[layer].mean()), 100 * float(control[layer].mean())
-        found.append(
+        scores.append(
             Score(
                 layer=layer,
                 accuracy=accuracy,
@@ -89,7 +89,7 @@ def score(vectors: Vectors, feature: Feature, language: Language) -> list[Score]
                 information=information(answers.outputs, feature.test.labels, shares, half),
             )
         )
-    return found
+    return scores
 
 
 def accuracies(vectors: Vectors, feature: Feature) -> list[float]:
@@ -277,12 +277,12 @@ def intervals(
     digest = sha256("\n".join(identities[number] for number in numbers).encode("utf-8")).hexdigest()
     draws = Counts(0, digest, len(numbers)).take(RESAMPLES).astype(np.float64)
     words = draws @ member.sum(0)
-    found = []
+    ends = []
     for values in (hits, hits - control):
         estimate = 100 * values.mean(1)
         resampled = 100 * (values @ member) @ draws.T / words
-        found.append(percentile(estimate, resampled - estimate[:, None], CONFIDENCE))
-    of_hits, of_difference = found
+        ends.append(percentile(estimate, resampled - estimate[:, None], CONFIDENCE))
+    of_hits, of_difference = ends
     shares, remembered = hits.mean(1), control.mean(1)
     for layer in range(len(hits)):
         own = wilson(float(shares[layer]), len(numbers))

@@ -17,13 +17,11 @@ from torch import Tensor, nn
 
 from ..kinds.base import Layout
 from ..models.batches import Batch, Example, by_budget
-from ..models.load import TaskModel
+from ..models.task_model import TaskModel
 from ..models.tokenizer import Tokenizer, overlapping
 from ..records import Row, text_and_spans
 from .words import Word
 
-POOLING = ("first", "last", "mean")
-"""How a word's sub-words become one vector."""
 LONGEST = 2048
 """Token slots of one sentence at most, where the model's positions allow more; words after them are left out."""
 
@@ -93,13 +91,13 @@ def encode(rows: Sequence[Row], tokenizer: Tokenizer, longest: int) -> list[Enco
     sentences = [text_and_spans(row) for row in rows]
     encoded = []
     pieces = tokenizer.pieces([text for text, _ in sentences])
-    for number, ((_, spans), found) in enumerate(zip(sentences, pieces, strict=True)):
+    for number, ((_, spans), segmented) in enumerate(zip(sentences, pieces, strict=True)):
         room = longest - layout.room_one
         places = [
             (first + layout.first_start, end + layout.first_start) if first < end <= room else (0, 0)
-            for first, end in word_pieces(spans, found.offsets)
+            for first, end in word_pieces(spans, segmented.offsets)
         ]
-        encoded.append(Encoded(Example(number, [layout.one(found.ids[:room])]), places))
+        encoded.append(Encoded(Example(number, [layout.one(segmented.ids[:room])]), places))
     return encoded
 
 
@@ -118,7 +116,7 @@ def vectors(
       model: in evaluation mode.
       encoded: sentences.
       words: which words, in the order of the result.
-      pooling: of `POOLING`.
+      pooling: some of `first`, `last` and `mean`.
       batch_tokens: token slots, padding included, of one forward pass.
     """
     device = next(model.parameters()).device
@@ -126,7 +124,7 @@ def vectors(
     for at, word in enumerate(words):
         wanted.setdefault(word.sentence, []).append(at)
     order = sorted(wanted, key=lambda index: (encoded[index].example.length, index))
-    found: dict[str, NDArray[np.float32]] = {}
+    pooled: dict[str, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for part in by_budget((encoded[index].example for index in order), batch_tokens):
             batch = model.collate(part, device)
@@ -141,10 +139,10 @@ def vectors(
             for k, state_BLH in enumerate(states):
                 flat = state_BLH.float().flatten(0, 1)
                 for how in pooling:
-                    if how not in found:
-                        found[how] = np.empty((len(states), len(words), flat.shape[1]), dtype=np.float32)
-                    found[how][k, rows] = _pooled(flat, places, how).cpu().numpy()
-    return found
+                    if how not in pooled:
+                        pooled[how] = np.empty((len(states), len(words), flat.shape[1]), dtype=np.float32)
+                    pooled[how][k, rows] = _pooled(flat, places, how).cpu().numpy()
+    return pooled
 
 
 def _pooled(flat: Tensor, places: Sequence[tuple[int, int]], how: str) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json, write_text
 
 
@@ -87,12 +87,12 @@ def gather(paths: Iterable[Path], families: Mapping[str, str]) -> list[Probe]:
     Raises:
       UserError: a file is missing or not whole.
     """
-    found = []
+    probes = []
     for path in paths:
         about = read_json(path)
         names = {key: about[key] for key in _FROM_JOB}
-        found += [Probe(**names, family=families[one["language"]], **one) for one in about["probes"]]
-    return found
+        probes += [Probe(**names, family=families[one["language"]], **one) for one in about["probes"]]
+    return probes
 
 
 def write(path: Path, probes: Iterable[Probe]) -> None:
@@ -114,7 +114,7 @@ def read(path: Path) -> list[Probe]:
     Raises:
       UserError: it is missing, or its columns are not those of `Probe`.
     """
-    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    rebuild = f"Rebuild it with: {remake(path)}"
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             reader = csv.DictReader(handle)

@@ -136,13 +136,13 @@ def control_labels(tokens: Iterable[str], feature: str, counts: Sequence[int]) -
     """
     bounds = np.array(list(accumulate(counts))) / sum(counts)
     known: dict[str, int] = {}
-    found = []
+    labels = []
     for token in tokens:
         key = form(token)
         if key not in known:
             known[key] = int(np.searchsorted(bounds, share("control", feature, key), side="right"))
-        found.append(known[key])
-    return found
+        labels.append(known[key])
+    return labels
 
 
 def choose_sentences(rows: Iterable[Row], limit: int) -> list[Row]:
@@ -172,11 +172,11 @@ def choose_words(sentences: Sequence[Row], selection: Selection, seen: Sequence[
     chosen: dict[str, _Chosen] = {}
     skipped: dict[str, str] = {}
     for name, words in labelled.items():
-        found = _choose(words, sentences, selection)
-        if isinstance(found, str):
-            skipped[name] = found
+        choice = _choose(words, sentences, selection)
+        if isinstance(choice, str):
+            skipped[name] = choice
         else:
-            chosen[name] = found
+            chosen[name] = choice
     used = {word for one in chosen.values() for words in one.sets for word, _ in words}
     everything = sorted(used, key=lambda word: (word.sentence, word.place))
     position = {word: at for at, word in enumerate(everything)}

@@ -128,10 +128,10 @@ class _Tally:
 def _tally(rows: Sequence[Comparison], alpha: float) -> _Tally:
     clean = [row for row in rows if not row.contaminated]
     tested = [row for row in clean if row.tested]
-    found = sorted((row for row in tested if row.significant(alpha)), key=lambda row: -abs(row.lift or 0))
+    significant = sorted((row for row in tested if row.significant(alpha)), key=lambda row: -abs(row.lift or 0))
     return _Tally(
-        up=[row for row in found if (row.lift or 0) > 0],
-        down=[row for row in found if (row.lift or 0) < 0],
+        up=[row for row in significant if (row.lift or 0) > 0],
+        down=[row for row in significant if (row.lift or 0) < 0],
         open=[row for row in tested if not row.significant(alpha) or row.lift == 0],
         untested=[row for row in clean if not row.tested],
         contaminated=[row for row in rows if row.contaminated],
@@ -143,8 +143,8 @@ def answer(results: Results) -> Answer:
     writer = _Writer(results)
     overall = _tally(writer.select(ALL), results.run.alpha)
     of_types = morphology.verdict(results)
-    found = [*overall.up, *overall.down]
-    largest = sorted(overall.tested, key=lambda row: (row not in found, -abs(row.lift or 0.0)))
+    significant = [*overall.up, *overall.down]
+    largest = sorted(overall.tested, key=lambda row: (row not in significant, -abs(row.lift or 0.0)))
     return Answer(
         verdict=_verdict(overall),
         morphology=of_types[0],
@@ -223,12 +223,12 @@ class _Writer:
         for row in self.results.means:
             if not is_control(row.intermediate):
                 models.setdefault(row.model, []).append(self.line(row))
-        found = []
+        ranked = []
         for model, lines in models.items():
             usual = Counter(line.remark for line in lines).most_common(1)[0][0]
             kept = [replace(line, remark="" if line.remark == usual else line.remark) for line in lines]
-            found.append(Ranking(model, usual, kept))
-        return found
+            ranked.append(Ranking(model, usual, kept))
+        return ranked
 
     @property
     def _margin(self) -> str:
@@ -294,12 +294,12 @@ class _Writer:
     def overall(self, tally: _Tally) -> list[Point]:
         if not tally.tested:
             return []
-        found = [*tally.up, *tally.down]
+        significant = [*tally.up, *tally.down]
         details = [
             *_first([self.finding(row) for row in tally.up]),
             *_first([self.finding(row) for row in tally.down]),
         ]
-        sentences = "Significant after correction, largest first:" if found else "No comparison is significant."
+        sentences = "Significant after correction, largest first:" if significant else "No comparison is significant."
         text = "no evidence of an effect, which is not evidence of no effect."
         details += self._open(tally, "comparison", text, "lift")
         if tally.contaminated:
@@ -375,19 +375,19 @@ class _Writer:
         if not tally.tested:
             reasons = _reasons(tally.untested) or "Every comparison is contaminated."
             return [Point(question, f"No contrast could be tested. {reasons}")]
-        found = sorted([*tally.up, *tally.down], key=lambda row: -abs(row.lift or 0))
+        significant = sorted([*tally.up, *tally.down], key=lambda row: -abs(row.lift or 0))
         n = len(tally.tested)
-        if not found:
+        if not significant:
             sentences = (
                 f"None of {count(n, 'contrast')} is significant after Holm: no evidence that the lift depends on the "
                 f"group, and no evidence that it does not.{self._small(tally, 'contrast')}"
                 f"{self.detectable(tally.unsettled, 'difference')}"
             )
             return [Point(question, sentences, self._untested(tally))]
-        details = _first([self._contrast(row) for row in found])
+        details = _first([self._contrast(row) for row in significant])
         text = "no evidence of a difference, which is not evidence of none."
         details += self._open(tally, "contrast", text, "difference")
-        sentences = f"{len(found)} of {count(n, 'contrast')} {_is(len(found))} significant after Holm:"
+        sentences = f"{len(significant)} of {count(n, 'contrast')} {_is(len(significant))} significant after Holm:"
         return [Point(question, sentences, details + self._untested(tally))]
 
     def _contrast(self, row: Comparison) -> Detail:
@@ -453,13 +453,13 @@ class _Writer:
 
     def _pairs(self) -> list[str]:
         """Say how the runs of one seed go together, as measured; whether they are paired does not follow from it."""
-        found: dict[str, list[float]] = {}
+        correlations: dict[str, list[float]] = {}
         for row in self.select(ALL):
             if row.seed_correlation is not None:
-                found.setdefault(row.target, []).append(row.seed_correlation)
-        if not found:
+                correlations.setdefault(row.target, []).append(row.seed_correlation)
+        if not correlations:
             return []
-        measured = listed([f"{target} {_range(values)}" for target, values in found.items()])
+        measured = listed([f"{target} {_range(values)}" for target, values in correlations.items()])
         how = "are pairs" if self.run.significance.get("pair_seeds", True) else "are not paired (pair_seeds: false)"
         return [f"Runs of the same seed {how}; the correlation of their scores, as measured: {measured}."]
 
@@ -535,7 +535,7 @@ class _Writer:
                     share = self.results.cut_share(part, model, target, code)
                     if share is not None and group:
                         shares.setdefault(group, []).append(share)
-                means = {group: fmean(found) for group, found in shares.items()}
+                means = {group: fmean(values) for group, values in shares.items()}
                 if not means or max(means.values()) - min(means.values()) <= _UNEVEN:
                     continue
                 order = sorted(means, key=lambda group: (-means[group], group))
@@ -548,13 +548,13 @@ class _Writer:
 
     def _notes(self) -> dict[str, list[str]]:
         """Gather the notes of tasks and models, each note once with the names it holds for."""
-        found: dict[str, list[str]] = {}
+        names_of: dict[str, list[str]] = {}
         for entries in (self.run.models, self.run.intermediates, self.run.targets, self.run.tasks):
             for name, about in entries.items():
                 notes = about.get("notes", [])
                 for note in [notes] if isinstance(notes, str) else notes:
-                    found.setdefault(note, []).append(name)
-        return found
+                    names_of.setdefault(note, []).append(name)
+        return names_of
 
 
 def _first(details: Sequence[Detail]) -> list[Detail]:

@@ -67,12 +67,12 @@ class Figure:
 
 
 @functools.cache
-def text_width(text: str, size: float = SIZE, bold: bool = False) -> float:
+def text_width(text: str, size: float = SIZE) -> float:
     """Return the width of a text in points, as the widest of the fonts in question sets it."""
     if not text.strip():
         return 0.0
     # How far the font moves on; to measure the letters' outlines takes ten times as long and says a point less.
-    font = _font(bold)
+    font = _font()
     font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
     return font.get_width_height()[0] / 64.0 * size / _UNIT
 
@@ -82,8 +82,8 @@ _UNIT = 100.0
 
 
 @functools.cache
-def _font(bold: bool) -> FT2Font:
-    font = FT2Font(findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")))
+def _font() -> FT2Font:
+    font = FT2Font(findfont(FontProperties(family="DejaVu Sans")))
     font.set_size(_UNIT, 72)
     return font
 

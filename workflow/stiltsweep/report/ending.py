@@ -60,22 +60,20 @@ class Scores(logging.Handler):
                 self._say(line)
 
     def _line(self, cell: Cell) -> str:
-        found = self._read(cell)
-        if not found:
+        own = self._read(cell)
+        if not own:
             return ""
         base = self._read(Cell(cell.model, BASELINE, cell.target, cell.seed, cell.language))
         more = (
-            f", {lift(found['score'] - base['score'])} over {BASELINE}"
-            if base and cell.intermediate != BASELINE
-            else ""
+            f", {lift(own['score'] - base['score'])} over {BASELINE}" if base and cell.intermediate != BASELINE else ""
         )
         name = f"{cell.model} <- {cell.intermediate} on {cell.target} in {cell.language} (seed {cell.seed})"
-        return f"{name}: {found['metric']} {points(found['score'])}{more}"
+        return f"{name}: {own['metric']} {points(own['score'])}{more}"
 
     def _read(self, cell: Cell) -> dict[str, Any]:
         """Return a cell, empty where there is none: what reads cells to compute checks them, this only shows."""
         try:
-            found: dict[str, Any] = json.loads(Path(self._layout.cell(cell)).read_text(encoding="utf-8"))
+            record: dict[str, Any] = json.loads(Path(self._layout.cell(cell)).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found
+        return record

@@ -66,20 +66,20 @@ def draw(results: Results) -> dict[str, list[Figure]]:
         "pretraining": functools.partial(against, covariate=PRETRAINING),
         "seeds": seeds,
     }
-    found: dict[str, list[Figure]] = {"lift": []}
+    figures: dict[str, list[Figure]] = {"lift": []}
     with mpl.rc_context(STYLE):
         for group in (ALL, *results.groups):
             for model in results.run.models:
                 figure = heat_map(results, model, group)
                 if figure:
-                    found["lift"].append(figure)
+                    figures["lift"].append(figure)
         for section, painter in sections.items():
             targets = [""] if section == "controls" else list(results.run.targets)
             if section == "pretraining" and len(results.select(ALL)) > FOLDED:
                 targets = [ALL]  # hundreds of panels nobody looks at; the table has every one's correlation
             drawn = (painter(results, model, target) for model in results.run.models for target in targets)
-            found[section] = [figure for figure in drawn if figure]
-    return found
+            figures[section] = [figure for figure in drawn if figure]
+    return figures
 
 
 # Heat maps.
@@ -91,7 +91,7 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     rows = results.select(model=model, **scope)
     if not rows:
         return None
-    found = {(row.intermediate, row.target): row for row in rows}
+    by_place = {(row.intermediate, row.target): row for row in rows}
     targets, intermediates = list(results.run.targets), list(results.run.intermediates)
     # One scale for all heat maps of a model, so that they can be compared.
     lifts = [
@@ -124,13 +124,13 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
             axes.text(x, -5, shorten(name, cell_w - 2), ha="center", va="bottom")
     axes.text(-6, cell_h / 2, "baseline", ha="right", va="center", style="italic")
     for i, target in enumerate(targets):
-        score = _baseline(found, intermediates, target)
+        score = _baseline(by_place, intermediates, target)
         axes.text((i + 0.5) * cell_w, cell_h / 2, points(score), ha="center", va="center", style="italic")
     for j, name in enumerate(intermediates):
         top = cell_h * (j + 1) + gap
         axes.text(-6, top + cell_h / 2, name, ha="right", va="center")
         for i, target in enumerate(targets):
-            row = found.get((name, target))
+            row = by_place.get((name, target))
             _heat_cell(axes, row, (i * cell_w, top, cell_w, cell_h), colours, norm, results.run.alpha)
     bar = place(figure, left, height - 30, min(cell_w * len(targets), 150), 6)
     colour_bar = figure.colorbar(ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
@@ -144,36 +144,43 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     over = "all transfer languages" if group == ALL else f"{group} languages ({len(languages)})"
     marked = sum(row.significant(results.run.alpha) for row in rows)
     caption = f"Lift of {model} over {over}. {marked} of {count(len(rows), 'comparison')} significant after Holm."
-    caption += _absent(results, found)
+    caption += _absent(results, by_place)
     suffix = "" if group == ALL else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', group)}"
     return finish(
         figure, f"{model}/lift{suffix}", f"{model}, {over}" if len(results.run.models) > 1 else upper(over), caption
     )
 
 
-def _baseline(found: Mapping[tuple[str, str], Comparison], intermediates: Sequence[str], target: str) -> float | None:
+def _baseline(
+    by_place: Mapping[tuple[str, str], Comparison], intermediates: Sequence[str], target: str
+) -> float | None:
     """Return the baseline's score; an arm without a usable run may hold it for fewer languages, so it comes last."""
     rows = sorted(
-        (found[name, target] for name in intermediates if (name, target) in found), key=lambda row: row.lift is None
+        (by_place[name, target] for name in intermediates if (name, target) in by_place),
+        key=lambda row: row.lift is None,
     )
     return next((row.baseline_score for row in rows if row.baseline_score is not None), None)
 
 
-def _absent(results: Results, found: Mapping[tuple[str, str], Comparison]) -> str:
+def _absent(results: Results, by_place: Mapping[tuple[str, str], Comparison]) -> str:
     """Say why places of a heat map have no lift: each reason once, with the pairs it holds for."""
     by_design = {(e["intermediate"], e["target"]): e["reason"] for e in results.run.omitted if not e["language"]}
     reasons: dict[str, list[str]] = {}
     for intermediate in results.run.intermediates:
         for target in results.run.targets:
-            row = found.get((intermediate, target))
+            row = by_place.get((intermediate, target))
             if row is None or row.lift is None:
                 reason = row.reason if row else by_design.get((intermediate, target), "not compared")
                 reasons.setdefault(reason, []).append(f"{intermediate} → {target}")
     return "".join(f" n/a, {reason}: {listed(_first(pairs))}." for reason, pairs in reasons.items())
 
 
-def _first(pairs: Sequence[str], most: int = 6) -> list[str]:
-    return [*pairs[:most], f"{len(pairs) - most} more"] if len(pairs) > most else list(pairs)
+def _first(pairs: Sequence[str]) -> list[str]:
+    return [*pairs[:_LISTED], f"{len(pairs) - _LISTED} more"] if len(pairs) > _LISTED else list(pairs)
+
+
+_LISTED = 6
+"""Pairs without a lift that a caption names."""
 
 
 def _heat_cell(
@@ -452,19 +459,19 @@ def per_language(results: Results, model: str, target: str) -> Figure | None:
 
 def seeds(results: Results, model: str, target: str) -> Figure | None:
     """Draw the mean score of every run, baseline runs too, as its distance from the mean baseline run."""
-    found = [s for s in results.seed_scores if s.model == model and s.target == target]
-    if not found:
+    scores = [s for s in results.seed_scores if s.model == model and s.target == target]
+    if not scores:
         return None
     palette = looks.palette(results)
-    groups = [group for group in (ALL, *results.groups) if any(s.group == group for s in found)]
-    arms = [arm for arm in results.run.arms if any(s.intermediate == arm for s in found)]
+    groups = [group for group in (ALL, *results.groups) if any(s.group == group for s in scores)]
+    arms = [arm for arm in results.run.arms if any(s.intermediate == arm for s in scores)]
     left = min(max(text_width(arm) for arm in arms) + 12, 110.0)
     right = 34.0
     height = (len(arms) + 1) * len(groups) * ROW + (len(groups) - 1) * 4 + 34
     wide = PANEL - left - right
     figure = canvas(PANEL, height)
     axes = place(figure, left, 4, wide, height - 34)
-    axes.set_xlim(*scale([s.lift for s in found]))
+    axes.set_xlim(*scale([s.lift for s in scores]))
     axes.set_ylim(height - 34, 0)
     bare(axes, keep="bottom")
     lift_axis(axes, "score of one run less the mean baseline (points)")
@@ -480,7 +487,7 @@ def seeds(results: Results, model: str, target: str) -> Figure | None:
             axes.text(1 + 6 / wide, y + ROW / 2, "range", transform=beside, va="center", fontsize=SMALL)
         y += ROW
         for arm in arms:
-            spread = [s for s in found if s.group == group and s.intermediate == arm]
+            spread = [s for s in scores if s.group == group and s.intermediate == arm]
             middle = y + ROW / 2
             axes.text((8 - left) / wide, middle, shorten(arm, left - 10), transform=beside, va="center")
             if spread:

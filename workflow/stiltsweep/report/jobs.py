@@ -61,14 +61,14 @@ class Cost:
 
 def read_jobs(run: Run, layout: Layout) -> list[Job]:
     """Read what the sweep's jobs left; jobs that left neither timing nor record are not in the list."""
-    found = []
+    jobs = []
     for stage, model, intermediate, target, seed in _jobs(run):
         arm = {"model": model, "intermediate": intermediate}
         folder = Path(layout.path(stage, **arm, target=target, training=target, seed=seed)).parent
         timing, checkpoint = _read(folder / "timing.json", read_json), _read(folder / "checkpoint.json", read_record)
         if timing or checkpoint:
-            found.append(Job(stage, model, intermediate, target, seed, timing, checkpoint))
-    return found
+            jobs.append(Job(stage, model, intermediate, target, seed, timing, checkpoint))
+    return jobs
 
 
 def read_models(run: Run, layout: Layout) -> dict[str, Record]:

@@ -39,7 +39,7 @@ def panels(results: Results, titles: list[str], label: str, across: int = 1) -> 
     wide = (PANEL - (left + 10) * across) / across
     height = math.ceil(len(titles) / across) * band + foot
     figure = canvas(PANEL, height)
-    found = []
+    drawn = []
     for i, name in enumerate(titles):
         r, c = divmod(i, across)
         axes = place(figure, left + c * (wide + left + 10), r * band + 16, wide, band - 32)
@@ -48,7 +48,7 @@ def panels(results: Results, titles: list[str], label: str, across: int = 1) -> 
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.yaxis.set_major_formatter(tick)
         axes.tick_params(length=2.5, which="both")
-        found.append(axes)
+        drawn.append(axes)
     figure.text(0.5, (foot - 4) / height, label, ha="center", va="top", fontsize=SMALL)
     figure.legend(
         handles=handles,
@@ -62,7 +62,7 @@ def panels(results: Results, titles: list[str], label: str, across: int = 1) -> 
         borderpad=0,
         borderaxespad=0,
     )
-    return figure, found
+    return figure, drawn
 
 
 def title(results: Results, model: str, target: str) -> str:

@@ -62,9 +62,9 @@ class Measured:
 
         The mean over probing tasks and poolings.
         """
-        found: dict[tuple[str, str, str], list[float]] = {}
+        means: dict[tuple[str, str, str], list[float]] = {}
         for gain in curves.gains(self.probes):
             if gain.checkpoint.stage == "intermediate":
                 key = (gain.checkpoint.model, gain.checkpoint.intermediate, gain.language)
-                found.setdefault(key, []).append(gain.mean)
-        return {key: fmean(values) for key, values in found.items()}
+                means.setdefault(key, []).append(gain.mean)
+        return {key: fmean(values) for key, values in means.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .. import __version__
 from ..arms import BASELINE
-from ..significance.analysis import LEVELS
 from ..significance.controls import is_control
+from ..significance.resampled import LEVELS
 from .results import ALL, Results
 from .text import count, counts, listed, percent
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 
-from ..typology.tables import ALL, LANGUAGES, LINEAGES, MAIN, Omnibus, Term
+from ..typology.tables import ALL, LANGUAGES, LINEAGES, MAIN, MEAN, Omnibus, Term
 from . import looks
 from .canvas import (
     INK,
@@ -30,8 +30,6 @@ from .results import Results
 from .table import Column, Table
 from .text import count, interval, lift, p_equals
 
-MEAN = "mean"
-
 
 def _main(results: Results, random: str, *, pooled: bool) -> list[Omnibus]:
     """Return the tests of types under the main labelling, of single targets and arms or of everything together."""
@@ -53,16 +51,14 @@ def verdict(results: Results) -> tuple[str, str]:
 def details(results: Results) -> list[tuple[str, str]]:
     """Return (label, sentence): every model by itself where there are several, and what labels change."""
     rows = [row for row in _main(results, LANGUAGES, pooled=True) if row.model != ALL]
-    found = [(row.model, _sentence(results, row)) for row in rows] if len(rows) > 1 else []
-    flips = [row for row in results.omnibus if row.flips and row.random == LANGUAGES]
-    if any(row.labelling != MAIN for row in results.omnibus):
-        others = sorted({row.labelling.replace("-", " ") for row in results.omnibus if row.labelling != MAIN})
-        tests = count(sum(row.labelling != MAIN and row.random == LANGUAGES for row in results.omnibus), "test")
-        said = f"{tests} made again ({', '.join(others)}); " + (
-            f"{count(len(flips), 'conclusion')} changed." if flips else "no conclusion changes."
-        )
-        found.append(("Disputed labels", said))
-    return found
+    said_of = [(row.model, _sentence(results, row)) for row in rows] if len(rows) > 1 else []
+    again = [row for row in results.omnibus if row.labelling != MAIN and row.random == LANGUAGES and row.p is not None]
+    if again:
+        others = ", ".join(sorted({row.labelling.replace("-", " ") for row in again}))
+        flips = sum(row.flips for row in again)
+        changed = f"{count(flips, 'conclusion')} changed." if flips else "no conclusion changes."
+        said_of.append(("Disputed labels", f"{count(len(again), 'test')} made again ({others}); {changed}"))
+    return said_of
 
 
 def _sentence(results: Results, row: Omnibus) -> str:
@@ -81,8 +77,8 @@ def _said(results: Results, row: Omnibus) -> tuple[str, str]:
         tests += f"; {p_equals(kept.p)} with lineages kept together"
     single = [one for one in _main(results, LANGUAGES, pooled=False) if one.p is not None]
     single = [one for one in single if row.model in (ALL, one.model)]
-    found = sum(one.significant(alpha) for one in single)
-    each = f" By itself, after Holm, {found or 'none'} of {count(len(single), 'pair')} of arm and target differs."
+    differing = sum(one.significant(alpha) for one in single)
+    each = f" By itself, after Holm, {differing or 'none'} of {count(len(single), 'pair')} of arm and target differs."
     each = each if len(single) > 1 else ""
     ends = ""
     if types:

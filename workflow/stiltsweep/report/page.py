@@ -38,7 +38,7 @@ def build_report(results: Results, output: Path) -> Answer:
     Returns:
       The answer the page opens with.
     """
-    found = answer(results)
+    said = answer(results)
     figures = {**draw(results), **why.draw(results)}
     types = morphology.figure(results)
     figures["types"] = [types] if types else []
@@ -58,9 +58,9 @@ def build_report(results: Results, output: Path) -> Answer:
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)  # also where there is nothing to draw
     write_json(folder / "files.json", sorted(path.relative_to(folder).as_posix() for path in written))
-    write_text(folder / "headline.txt", found.headline + "\n")
-    write_text(output, render(results, found, figures, tables))
-    return found
+    write_text(folder / "headline.txt", said.headline + "\n")
+    write_text(output, render(results, said, figures, tables))
+    return said
 
 
 def build_tables(results: Results) -> dict[str, Table]:
@@ -69,9 +69,7 @@ def build_tables(results: Results) -> dict[str, Table]:
     return {name: table for part in parts for name, table in part.items()}
 
 
-def render(
-    results: Results, found: Answer, figures: Mapping[str, Sequence[Figure]], tables: Mapping[str, Table]
-) -> str:
+def render(results: Results, said: Answer, figures: Mapping[str, Sequence[Figure]], tables: Mapping[str, Table]) -> str:
     """Return the page's HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -88,7 +86,7 @@ def render(
     how = methods.paragraph(results)
     return environment.get_template("report.html.j2").render(
         run=run,
-        answer=found,
+        answer=said,
         folded_from=FOLDED,
         methods=how,
         bibtex=methods.bibtex(how),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import counting, cuts
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_record
 from ..layout import Cell as CellId
 from ..layout import Layout
@@ -40,10 +40,7 @@ def read_cell(path: Path, cell: CellId) -> Mapping[str, Any]:
     record = read_record(path)
     names = tuple(record.get(key) for key in ("model", "intermediate", "target", "seed", "language"))
     if names != (cell.model, cell.intermediate, cell.target, cell.seed, cell.language):
-        raise UserError(
-            f"{path}: the file holds the cell {'/'.join(map(str, names))}. "
-            f"Rebuild it with: snakemake --cores 1 --force {path}"
-        )
+        raise UserError(f"{path}: the file holds the cell {'/'.join(map(str, names))}. Rebuild it with: {remake(path)}")
     return record
 
 
@@ -163,11 +160,11 @@ class Results:
 
         Inputs are the same in all of them, and their shares so too; answers are not.
         """
-        found: dict[tuple[str, str, str], list[cuts.Counts]] = {}
+        counted: dict[tuple[str, str, str], list[cuts.Counts]] = {}
         for cell, value in self.cells.items():
             if value.get("cut"):
-                found.setdefault((cell.model, cell.target, cell.language), []).append(value["cut"])
-        return {key: cuts.added(counts) for key, counts in found.items()}
+                counted.setdefault((cell.model, cell.target, cell.language), []).append(value["cut"])
+        return {key: cuts.added(counts) for key, counts in counted.items()}
 
     def cut_share(self, part: cuts.Part, model: str, target: str, language: str) -> float | None:
         """Return the per cent of a language's inputs (answers, words) that are cut; None where it has none."""

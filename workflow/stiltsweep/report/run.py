@@ -13,7 +13,7 @@ from ..aggregates import Members, members
 from ..arms import BASELINE
 from ..catalog import Model, Task
 from ..counting import KEEP
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json
 from ..jobs import Jobs
 from ..languages import ENGLISH
@@ -235,12 +235,12 @@ def read_run(path: str | Path) -> Run:
     known = {field.name for field in fields(Run)}
     required = known - {"revision"}
     if not isinstance(value, dict) or not required <= value.keys() <= known:
-        found = set(value) if isinstance(value, dict) else set()
-        lacks = ", ".join(sorted(required - found)) or "nothing"
-        unknown = ", ".join(sorted(found - known)) or "nothing"
+        held = set(value) if isinstance(value, dict) else set()
+        lacks = ", ".join(sorted(required - held)) or "nothing"
+        unknown = ", ".join(sorted(held - known)) or "nothing"
         raise UserError(
             f"{path}: not a run description: it lacks {lacks} and holds unknown {unknown}. "
-            f"Rebuild it with: snakemake --cores 1 --force {path}"
+            f"Rebuild it with: {remake(path)}"
         )
     named = {part: {entry["name"]: entry for entry in value[part]} for part in _NAMED}
     return Run(**{**value, **named})

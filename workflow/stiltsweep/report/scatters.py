@@ -66,20 +66,20 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 def pairs(results: Results, covariate: Covariate) -> dict[tuple[str, str, str], list[tuple[Comparison, float, float]]]:
     """Return (model, target, intermediate) -> (comparison, covariate, lift) of the languages that have both."""
-    found: dict[tuple[str, str, str], list[tuple[Comparison, float, float]]] = {}
+    by_arm: dict[tuple[str, str, str], list[tuple[Comparison, float, float]]] = {}
     for row in results.select("language"):
         value = covariate.of(results, row)
         if row.lift is not None and value is not None:
-            found.setdefault((row.model, row.target, row.intermediate), []).append((row, value, row.lift))
-    return found
+            by_arm.setdefault((row.model, row.target, row.intermediate), []).append((row, value, row.lift))
+    return by_arm
 
 
 def against(results: Results, model: str, target: str, covariate: Covariate) -> Figure | None:
     """Draw lift against a covariate, one panel per intermediate task; of target `all` the mean over its targets."""
     held: dict[str, dict[str, tuple[float, list[float]]]] = {}
-    for (own, where, intermediate), found in pairs(results, covariate).items():
+    for (own, where, intermediate), languages in pairs(results, covariate).items():
         if own == model and target in (where, ALL):
-            for row, value, lift in found:
+            for row, value, lift in languages:
                 held.setdefault(intermediate, {}).setdefault(row.group, (value, []))[1].append(lift)
     palette = looks.palette(results)
     panels = {

@@ -61,10 +61,10 @@ def printed(results: Results) -> Table:
     for row in rows:
         lines.setdefault((row.benchmark, row.model, row.intermediate, row.transfer), {})[row.task] = row
     values: list[list[Value]] = []
-    for (benchmark, model, arm, transfer), found in lines.items():
-        shown = [_shown(found.get(task)) for _, task in tasks]
+    for (benchmark, model, arm, transfer), scores in lines.items():
+        shown = [_shown(scores.get(task)) for _, task in tasks]
         named = [benchmark, model, arm, "transfer" if transfer else "all"]
-        values.append([*named, *shown, _shown(found.get(""))])
+        values.append([*named, *shown, _shown(scores.get(""))])
     note = (
         "Mean over the languages of the benchmark, in points, with intervals from the draws of the tests; languages: "
         "all, or transfer, without the source language. The mean over tasks needs every task of the benchmark."

@@ -100,9 +100,7 @@ class Reader:
     _known: dict[tuple[str, str, str], Levels | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tests = self.run.significance
-        names = ("resamples", "seed", "confidence", "resampling")
-        self.settings = Settings(**{name: tests[name] for name in names if name in tests})
+        self.settings = Settings.of(self.run.significance)
 
     def contaminated(self, model: str, arm: str, target: str) -> bool:
         """Whether an arm's intermediate holds a target's data."""
@@ -146,15 +144,15 @@ class Reader:
 
     def level(self, model: str, arm: str, target: str, metrics: Sequence[str], codes: Sequence[str]) -> Level | None:
         """Return the mean over metrics and languages; None if something of it is missing."""
-        found = [self.levels(model, target, metric) for metric in metrics]
-        parts = [one.of(arm, codes) if one else None for one in found]
+        levels = [self.levels(model, target, metric) for metric in metrics]
+        parts = [one.of(arm, codes) if one else None for one in levels]
         whole = [part for part in parts if part is not None]
         return mean(whole) if whole and len(whole) == len(parts) else None
 
     def seeds(self, model: str, arm: str, target: str, metrics: Sequence[str]) -> int:
         """Return how many runs a score is a mean over."""
-        found = self.levels(model, target, metrics[0])
-        return len(found.seeds.get(arm, ())) if found else 0
+        levels = self.levels(model, target, metrics[0])
+        return len(levels.seeds.get(arm, ())) if levels else 0
 
 
 def benchmark_rows(reader: Reader) -> Iterable[Score]:
@@ -192,7 +190,9 @@ def _rows(
         chosen, level = "", None
         reason = "" if metrics else "not in this sweep"
         contaminated = False
-        if metrics and arm == BEST:
+        if metrics and not codes:
+            reason = "no language but the source"
+        elif metrics and arm == BEST:
             chosen, level, reason = _best(reader, dev, model, task, metrics, codes)
         elif metrics:
             level = reader.level(model, arm, task, metrics, codes)
@@ -236,9 +236,9 @@ def _best(
         if is_control(arm) or reader.contaminated(model, arm, task):
             continue
         level = reader.level(model, arm, task, metrics, codes)
-        found = dev.get((model, arm, trainings[-1]), {})
-        if level and found:
-            levels[arm], scores[arm] = level, found
+        by_seed = dev.get((model, arm, trainings[-1]), {})
+        if level and by_seed:
+            levels[arm], scores[arm] = level, by_seed
     if not levels:
         return "", None, "no arm to choose from has all its languages and a dev score"
     arm, level = best(levels, scores, reader.settings)
@@ -247,12 +247,12 @@ def _best(
 
 def _dev_scores(reader: Reader) -> dict[tuple[str, str, str], dict[int, float]]:
     """Return (model, arm, training) -> seed -> dev score of the runs that learned."""
-    found: dict[tuple[str, str, str], dict[int, float]] = {}
+    scores: dict[tuple[str, str, str], dict[int, float]] = {}
     for job in read_jobs(reader.run, Layout(str(reader.results))):
         score = job.checkpoint.get("dev", {}).get("score")
         if job.stage == "finetune" and score is not None and job.checkpoint.get("learned", True):
-            found.setdefault((job.model, job.intermediate, job.target), {})[job.seed] = float(score)
-    return found
+            scores.setdefault((job.model, job.intermediate, job.target), {})[job.seed] = float(score)
+    return scores
 
 
 def published_rows(reader: Reader, tables: Iterable[Path]) -> Iterable[Published]:

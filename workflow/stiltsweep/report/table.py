@@ -47,8 +47,8 @@ class Column:
             return self.of(about)
         if self.kind == "interval":
             return getattr(about, f"{self.name}_low"), getattr(about, f"{self.name}_high")
-        found: Value = getattr(about, self.name)
-        return found
+        value: Value = getattr(about, self.name)
+        return value
 
     def show(self, value: Value) -> str:
         """Write one value for a reader."""

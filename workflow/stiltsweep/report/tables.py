@@ -96,10 +96,10 @@ def paper(results: Results) -> Table:
 
     def scores(target: str) -> Column:
         def written(row: tuple[tuple[str, str], dict[str, list[float]]]) -> str:
-            arm, found = row
-            if target not in found:
+            arm, by_target = row
+            if target not in by_target:
                 return ""
-            values = found[target]
+            values = by_target[target]
             spread = f" ± {text.points(stdev(values))}" if len(values) > 1 else ""
             return f"{text.points(fmean(values))}{spread}{' †' * ((*arm, target) in contaminated)}"
 
@@ -196,9 +196,9 @@ def correlations(name: str, caption: str, results: Results, covariates: Sequence
     columns = [*IDENTITY, Column("covariate", "with"), _SIZES[0], Column("spearman", "Spearman's ρ", "number")]
     values: list[list[Value]] = []
     for covariate in covariates:
-        for arm, found in pairs(results, covariate).items():
-            rho = rank_correlation([(value, lift) for _, value, lift in found])
-            values.append([*arm, covariate.title, len(found), None if rho is None else round(rho, 3)])
+        for arm, languages in pairs(results, covariate).items():
+            rho = rank_correlation([(value, lift) for _, value, lift in languages])
+            values.append([*arm, covariate.title, len(languages), None if rho is None else round(rho, 3)])
     return Table(name, caption, columns, values, note)
 
 
@@ -304,10 +304,10 @@ def cut(results: Results) -> Table:
 
 def sentinels(results: Results) -> Table:
     """Generated answers that were, or tried to be, tokens of pre-training; empty where nothing is generated."""
-    found: dict[tuple[str, ...], list[int]] = {}
+    answers: dict[tuple[str, ...], list[int]] = {}
     for cell, value in results.cells.items():
         if value.get("sentinels") is not None:
-            numbers = found.setdefault((cell.model, cell.target, cell.intermediate, cell.language), [0, 0])
+            numbers = answers.setdefault((cell.model, cell.target, cell.intermediate, cell.language), [0, 0])
             numbers[0] += int(value["n"])
             numbers[1] += int(value["sentinels"])
     columns = [
@@ -317,7 +317,7 @@ def sentinels(results: Results) -> Table:
         Column("sentinels", "with sentinels", "count"),
         Column("share", "%", "score"),
     ]
-    values: list[list[Value]] = [[*arm, n, held, 100.0 * held / n] for arm, (n, held) in found.items() if held]
+    values: list[list[Value]] = [[*arm, n, held, 100.0 * held / n] for arm, (n, held) in answers.items() if held]
     note = "Over all seeds; only where there are any. Many mean that the model was not taught to stop using them."
     return Table("sentinels", "Generated answers with sentinels of pre-training", columns, values, note)
 
@@ -371,33 +371,33 @@ def _source(source: Any) -> str:
 
 def versions(results: Results) -> Table:
     """Software the results were made with; a package with two versions has two rows."""
-    found: dict[tuple[str, str], list[int]] = {}
+    numbers_of: dict[tuple[str, str], list[int]] = {}
     for i, records in enumerate((results.cells.values(), [job.checkpoint for job in results.jobs])):
         for record in records:
             for package, version in record.get("versions", {}).items():
-                found.setdefault((package, str(version)), [0, 0])[i] += 1
+                numbers_of.setdefault((package, str(version)), [0, 0])[i] += 1
     columns = [
         Column("software", "software"),
         Column("version", "version"),
         Column("cells", "cells", "count"),
         Column("trainings", "training runs", "count"),
     ]
-    values: list[list[Value]] = [[*key, *numbers] for key, numbers in sorted(found.items())]
+    values: list[list[Value]] = [[*key, *numbers] for key, numbers in sorted(numbers_of.items())]
     return Table("versions", "Software versions", columns, values)
 
 
 def data(results: Results) -> Table:
     """Digest of every target's data by language."""
-    found: dict[tuple[str, str, str], int] = {}
+    sizes: dict[tuple[str, str, str], int] = {}
     for cell, value in results.cells.items():
-        found[cell.target, cell.language, value.get("digests", {}).get("data", "")] = int(value.get("n", 0))
+        sizes[cell.target, cell.language, value.get("digests", {}).get("data", "")] = int(value.get("n", 0))
     columns = [
         Column("target", "target", choose=True),
         Column("language", "language"),
         Column("n", "test examples", "count"),
         Column("sha256", "sha256 of the data", "digest"),
     ]
-    values: list[list[Value]] = [[target, code, n, digest] for (target, code, digest), n in found.items()]
+    values: list[list[Value]] = [[target, code, n, digest] for (target, code, digest), n in sizes.items()]
     return Table("data", "Test data", columns, values)
 
 

@@ -52,25 +52,25 @@ def draw(results: Results) -> dict[str, list[Figure]]:
         "fertility": functools.partial(against, covariate=FERTILITY),
         "buckets": buckets,
     }
-    found = {}
+    figures = {}
     with mpl.rc_context(STYLE):
         for part, painter in parts.items():
             targets = [""] if part == "layers" else list(results.run.targets)
             drawn = (painter(results, model, target) for model in results.run.models for target in targets)
-            found[part] = [figure for figure in drawn if figure]
-    return found
+            figures[part] = [figure for figure in drawn if figure]
+    return figures
 
 
 def layers(results: Results, model: str, _: str = "") -> Figure | None:
     """Draw what probes find in the pretrained model and after every intermediate stage, over layers and by family."""
     shown = (probe for probe in results.measured.probes if probe.model == model and probe.stage != "target")
-    found = [curve for curve in curves.curves(shown, source=results.run.source) if curve.group != curves.ALL]
-    if not found:
+    all_curves = [curve for curve in curves.curves(shown, source=results.run.source) if curve.group != curves.ALL]
+    if not all_curves:
         return None
     # One panel a checkpoint; of several tasks the first one stands for all, of several poolings the mean.
-    task, pooling = found[0].task, max(found, key=lambda curve: curve.pooling == "mean").pooling
+    task, pooling = all_curves[0].task, max(all_curves, key=lambda curve: curve.pooling == "mean").pooling
     panels: dict[curves.Checkpoint, list[curves.Curve]] = {}
-    for curve in found:
+    for curve in all_curves:
         if (curve.task, curve.pooling) == (task, pooling):
             panels.setdefault(curve.checkpoint, []).append(curve)
     titles = [f"after {one.intermediate}" if one.stage == "intermediate" else "pretrained" for one in panels]
@@ -143,14 +143,14 @@ class Parting:
 def partings(results: Results) -> list[Parting]:
     """Return where two families part, the largest difference first."""
     rows = [vars(row) for row in (*results.measured.buckets, *results.measured.contrasts)]
-    found = [
+    apart = [
         Parting(intermediate, about, pair)
         for pair in itertools.combinations(results.groups, 2)
         for intermediate, listed in parting(rows, *pair).items()
         for about in listed
         if about["p_holm"] is not None and about["p_holm"] < results.run.alpha
     ]
-    return sorted(found, key=lambda one: -abs(one.about["difference"]))
+    return sorted(apart, key=lambda one: -abs(one.about["difference"]))
 
 
 def _lifts(axes: Axes, rows: Sequence[BucketLift], palette: Mapping[str, tuple[str, str]], alpha: float) -> None:

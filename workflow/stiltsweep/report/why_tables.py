@@ -49,8 +49,8 @@ def tokenization(results: Results) -> Table:
         "parity: tokens of the same examples, by those in English. Empty: not defined, as words are where none are "
         "written apart; the reasons are in the JSON files under measures/."
     )
-    found = results.measured.tokenization.items()
-    return Table.of("tokenization", "Tokenisation of the test texts", columns, found, note=note)
+    measured = results.measured.tokenization.items()
+    return Table.of("tokenization", "Tokenisation of the test texts", columns, measured, note=note)
 
 
 def _rounded(value: Any) -> Value:
@@ -76,12 +76,11 @@ class _Peak:
 
 def probes(results: Results) -> Table:
     """Where probes find most, of every checkpoint and family."""
-    found = results.measured.probes
+    rows = results.measured.probes
 
     def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
         return {
-            (c.checkpoint, c.task, c.pooling, c.group): c
-            for c in curves.curves(found, value, source=results.run.source)
+            (c.checkpoint, c.task, c.pooling, c.group): c for c in curves.curves(rows, value, source=results.run.source)
         }
 
     accuracy, selectivity, forms, lexicon, untrained, bits = (
@@ -97,11 +96,11 @@ def probes(results: Results) -> Table:
     )
     shared = _shares(
         "Words that share a piece with a neighbour, and with it a vector",
-        ((one.family, one.n_test, one.n_shared) for one in found),
+        ((one.family, one.n_test, one.n_shared) for one in rows),
     )
     contracted = _shares(
         'Words that are several in one ("im"), or one of those',
-        ((one.family, one.n_test, one.n_contracted) for one in found),
+        ((one.family, one.n_test, one.n_contracted) for one in rows),
     )
     peaks = []
     for place, curve in accuracy.items():
@@ -150,9 +149,9 @@ def _shares(what: str, counts: Iterable[tuple[str, int, int | None]]) -> str:
     words: dict[str, list[int]] = {}
     for family, total, held in counts:
         if held is not None:
-            found = words.setdefault(family, [0, 0])
-            found[0] += total
-            found[1] += held
+            counted = words.setdefault(family, [0, 0])
+            counted[0] += total
+            counted[1] += held
     shares = {family: held / total for family, (total, held) in words.items() if family and total}
     said = [f"{percent(round(share, 2))} of {family} ones" for family, share in shares.items() if share >= 0.01]
     return f" {what}: {listed(said)}." if said else ""
@@ -160,10 +159,10 @@ def _shares(what: str, counts: Iterable[tuple[str, int, int | None]]) -> str:
 
 def probe_gains(results: Results) -> Table:
     """What training added to what probes find, tested."""
-    found = gaining.mean_gains(
+    gains = gaining.mean_gains(
         results.measured.probes, float(results.run.significance["confidence"]), results.run.source
     )
-    tested = [row for row in found if row.p is not None]
+    tested = [row for row in gains if row.p is not None]
     corrected = dict(zip(map(id, tested), holm([row.p or 0.0 for row in tested]), strict=True))
 
     def p_holm(row: gaining.MeanGain) -> float | None:
@@ -191,8 +190,8 @@ def probe_gains(results: Results) -> Table:
         "runs; bold: "
         "significant after Holm over this table."
     )
-    marks = [(p := p_holm(row)) is not None and p < results.run.alpha for row in found]
-    return Table.of("probe_gains", "What training added to what probes find", columns, found, note=note, marks=marks)
+    marks = [(p := p_holm(row)) is not None and p < results.run.alpha for row in gains]
+    return Table.of("probe_gains", "What training added to what probes find", columns, gains, note=note, marks=marks)
 
 
 def _bucket_columns(group: Column) -> list[Column]:
@@ -251,11 +250,11 @@ def behaviour_languages(results: Results) -> Table:
 def _failures(
     name: str, caption: str, columns: list[Column], results: Results, place: Callable[[Failures], tuple[str, ...]]
 ) -> Table:
-    found: dict[tuple[str, ...], list[Failures]] = {}
+    alike: dict[tuple[str, ...], list[Failures]] = {}
     for row in results.measured.failures:
-        found.setdefault((row.model, row.target, row.intermediate, row.capability, *place(row)), []).append(row)
+        alike.setdefault((row.model, row.target, row.intermediate, row.capability, *place(row)), []).append(row)
     values: list[list[Value]] = []
-    for key, rows in found.items():
+    for key, rows in alike.items():
         failures, n = sum(row.failures for row in rows), sum(row.n for row in rows)
         values.append([*key, failures, n, 100.0 * failures / n])
     numbers = [

@@ -45,10 +45,10 @@ def units(
             one, other = root(first.setdefault(cluster, name)), root(name)
             if one != other:
                 above[max(one, other)] = min(one, other)
-    found = {}
+    drawn = {}
     for language, names in ids.items():
         roots = [root(name) for name in names]
         ordered = tuple(sorted(set(roots)))
         place = {name: row for row, name in enumerate(ordered)}
-        found[language] = ordered, np.array([place[name] for name in roots], dtype=np.intp)
-    return found
+        drawn[language] = ordered, np.array([place[name] for name in roots], dtype=np.intp)
+    return drawn

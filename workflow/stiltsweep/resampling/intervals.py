@@ -106,8 +106,8 @@ def p_value(estimate: Array, deviations: Array, undefined: Array | int = 0) -> A
     return np.asarray(np.minimum(1.0, (1 + extremes(estimate, deviations) + undefined) / (1 + deviations.shape[1])))
 
 
-def detectable(deviations: Array, confidence: float, power: float = POWER) -> Array:
-    """Return the smallest true lift found with the given power, in points, before correction for many tests.
+def detectable(deviations: Array, confidence: float) -> Array:
+    """Return the smallest true lift found with `POWER`, in points, before correction for many tests.
 
     The two-sided critical size of the draws plus their one-sided quantile at the power, which for normal draws is
     (z(1 - alpha/2) + z(power)) * standard error: Bloom 1995, Evaluation Review 19:547.
@@ -115,6 +115,5 @@ def detectable(deviations: Array, confidence: float, power: float = POWER) -> Ar
     Args:
       deviations: (estimands, resamples) draws less the estimate.
       confidence: one minus the level of the test.
-      power: share of such lifts found.
     """
-    return np.asarray(np.quantile(np.abs(deviations), [confidence, 2.0 * power - 1.0], axis=1).sum(axis=0))
+    return np.asarray(np.quantile(np.abs(deviations), [confidence, 2.0 * POWER - 1.0], axis=1).sum(axis=0))

@@ -80,16 +80,16 @@ class Tail:
                 break
             with np.errstate(divide="ignore", invalid="ignore"):
                 middle = np.nan_to_num((low * below - high * above) / (below - above))
-            found = short(middle)
-            side = np.where(found > 0.0, 1, -1)
+            lacking = short(middle)
+            side = np.where(lacking > 0.0, 1, -1)
             # An end that stays twice counts half (the Illinois rule), so that the other comes nearer, too.
             above, below = (
-                np.where(side > 0, found, np.where(last < 0, above / 2.0, above)),
-                np.where(side < 0, found, np.where(last > 0, below / 2.0, below)),
+                np.where(side > 0, lacking, np.where(last < 0, above / 2.0, above)),
+                np.where(side < 0, lacking, np.where(last > 0, below / 2.0, below)),
             )
             low, high = np.where(side > 0, middle, low), np.where(side < 0, middle, high)
             last = side
-            if (np.abs(found) < 1e-12).all():
+            if (np.abs(lacking) < 1e-12).all():
                 break
         return np.where(np.abs(above) < np.abs(below), low, high)
 

@@ -7,11 +7,12 @@ docs/statistics.md says what is resampled, what is held fixed, and why.
 """
 
 from . import components, controls, joint, runs, targets
-from .analysis import LEVELS, Settings, compare, resample
+from .analysis import compare
 from .cells import Statistics, read
 from .comparison import COLUMNS, Comparison
 from .estimands import Estimand, estimands
 from .joint import Joint
+from .resampled import LEVELS, Settings, resample
 
 __all__ = [
     "COLUMNS",

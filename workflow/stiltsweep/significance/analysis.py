@@ -1,140 +1,39 @@
-"""All comparisons of one model and target: pairs of arms, for a lift an intermediate and the baseline; every estimand.
-
-What is resampled, named in each row:
-
-examples                   test examples (ids), in strata; the trained models are held fixed.
-examples+seeds             examples, and the training runs that the seeds stand for; the languages are held fixed.
-examples+seeds+languages   also the languages of a group, as a sample of its languages; for groups of five and more.
-"""
+"""Comparisons of one model and target: pairs of arms, for a lift an intermediate and the baseline; every estimand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arms import BASELINE
-from ..errors import UserError, nearest
-from ..resampling.draws import normals
 from ..resampling.intervals import bca, detectable, extremes, p_value, percentile, within
 from ..resampling.strata import SMALLEST as SMALLEST_STRATUM
-from ..resampling.strata import Stratum, stratify
 from ..resampling.tails import FEW, SMALLEST, Tail
 from . import influence
-from .bootstrap import arm_draws, sign_flips
-from .cells import Statistics, by_unit
+from .beyond import MIN_LANGUAGES, beyond_examples
+from .cells import Statistics
 from .comparison import COLUMNS, HELPED, HIGHER, HURT, LOWER, OPEN, WITHIN
 from .corrections import holm
-from .estimands import Estimand, weights
-from .seeds import Component, Excess, component, draw, lent
+from .estimands import Estimand, weights, zero_filled
+from .resampled import LEVELS, Array, Pair, Resampled, Settings, lift_pairs
+from .seeds import Excess
 
-Array = NDArray[np.float64]
 Row = dict[str, Any]
-Pair = tuple[str, str]
-"""An arm and the one it is compared with."""
 
-LEVELS = ("examples", "examples+seeds", "examples+seeds+languages")
-MIN_LANGUAGES = 5
-"""Fewer languages are no sample of a family."""
 _MAX_UNDEFINED = 0.05
 """A comparison with more draws than this without a value (0/0) is not tested."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to test."""
-
-    resamples: int = 10_000
-    seed: int = 0
-    confidence: float = 0.95
-    resampling: str = "examples+seeds"
-    """One of `LEVELS`."""
-    pair_seeds: bool = True
-    """Pair the runs of two arms that share a seed, and with it the first head and the order of the target's data."""
-    margin: float = 1.0
-    """Points; a lift shown to be less than this either way is `no more than the margin`."""
-
-    def __post_init__(self) -> None:
-        """Refuse values without meaning.
-
-        Raises:
-          UserError: the text names the setting.
-        """
-        if self.resampling not in LEVELS:
-            hint = nearest(self.resampling, LEVELS)
-            raise UserError(f"resampling: {self.resampling!r} is not one of {', '.join(LEVELS)}.{hint}")
-        if self.resamples < 100:
-            raise UserError(f"resamples: {self.resamples} is too few; at least 100, 10000 for a paper.")
-        if not self.margin > 0.0:
-            raise UserError(f"margin: {self.margin} is not above 0; 1 (point) is usual.")
-        if not 0.5 <= self.confidence < 1.0:
-            raise UserError(f"confidence: {self.confidence} is not between 0.5 and 1 (0.95 is usual).")
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """Everything drawn for one model and target; any number of estimands can be read off it."""
-
-    statistics: Statistics
-    """Of what is drawn: clusters of examples where the data name any."""
-    examples: Mapping[str, tuple[str, ...]]
-    """Language -> ids of its examples."""
-    settings: Settings
-    strata: Sequence[Stratum]
-    arms: Mapping[str, influence.Arm]
-    """Scores and contributions of the arms that have runs."""
-    drawn: Mapping[str, Array]
-    """Arm -> (languages, resamples) scores under resampled examples."""
-    flipped: Mapping[Pair, Array]
-    """Pair -> (languages, resamples) lifts under swapped answers; NaN where there is no lift."""
-    counts: dict[frozenset[str], int] = field(default_factory=dict)
-    """Filled by `count`."""
-
-    def count(self, languages: Iterable[str]) -> int:
-        """Return how many distinct examples some languages hold."""
-        key = frozenset(languages)
-        if key not in self.counts:
-            self.counts[key] = len({name for code in key for name in self.examples.get(code, ())})
-        return self.counts[key]
-
-
-def resample(
-    statistics: Statistics, settings: Settings, pairs: Sequence[Pair] = (), *, chunk: int | None = None
-) -> Resampled:
-    """Draw examples and swaps, once for all pairs of arms, languages and estimands.
-
-    Args:
-      statistics: see `cells`.
-      settings: see `Settings`.
-      pairs: arms to compare with each other, besides every intermediate with the baseline.
-      chunk: resamples drawn at a time; the result does not depend on it.
-    """
-    examples = statistics.ids
-    statistics = by_unit(statistics)
-    strata = stratify(statistics.ids)
-    arms = {name: influence.arm(statistics, strata, name) for name, seeds in statistics.seeds.items() if seeds}
-    count: dict[str, Any] = {"resamples": settings.resamples, "seed": settings.seed, "chunk": chunk}
-    lifts = {pair: _contributions(statistics, arms, pair) for pair in (*lift_pairs(statistics), *pairs)}
-    flipped = sign_flips(lifts, strata, languages=statistics.languages, **count)
-    return Resampled(statistics, examples, settings, strata, arms, arm_draws(statistics, strata, **count), flipped)
-
-
-def lift_pairs(statistics: Statistics) -> list[Pair]:
-    """Return every intermediate with the baseline."""
-    return [(name, BASELINE) for name in statistics.intermediates]
-
-
-def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pair] | None = None) -> list[Row]:
+def compare(resampled: Resampled, estimands: Sequence[Estimand], pairs: Sequence[Pair] | None = None) -> list[Row]:
     """Compare arms.
 
     Args:
       resampled: see `resample`.
-      found: see `estimands`.
+      estimands: see `estimands`.
       pairs: arms to compare, among those given to `resample`; left out: every intermediate with the baseline.
 
     Returns:
@@ -144,7 +43,7 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
     pairs = lift_pairs(resampled.statistics) if pairs is None else pairs
 
     def rows_of(pair: Pair) -> list[Row]:
-        return _compare_one(resampled, pair, found)
+        return _compare_one(resampled, pair, estimands)
 
     if len(pairs) == 1:
         rows = rows_of(pairs[0])
@@ -156,13 +55,13 @@ def compare(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pai
     return rows
 
 
-def _compare_one(resampled: Resampled, pair: Pair, found: Sequence[Estimand]) -> list[Row]:
+def _compare_one(resampled: Resampled, pair: Pair, estimands: Sequence[Estimand]) -> list[Row]:
     lifts = zip(resampled.statistics.languages, resampled.flipped[pair], strict=True)
     usable = [code for code, flips in lifts if not np.isnan(flips[0])]
-    here = [estimand.within(usable) for estimand in found]
+    here = [estimand.within(usable) for estimand in estimands]
     results = iter(_test(resampled, pair, [estimand for estimand in here if not estimand.absent]))
     rows = []
-    for asked, estimand in zip(found, here, strict=True):
+    for asked, estimand in zip(estimands, here, strict=True):
         row = _row(resampled, pair, asked, estimand)
         rows.append(row | _scores(resampled, pair, asked) if estimand.absent else row | next(results))
     return rows
@@ -185,8 +84,8 @@ def settle(rows: Sequence[Row], confidence: float) -> None:
         drawn = Tail(examples**2, [(runs**2, np.where(np.isnan(degrees), np.inf, degrees))])
         ones = np.ones(len(members))
         further = drawn.size(ones * alpha / len(members)) - drawn.size(ones * alpha)
-        for row, found in zip(members, further, strict=True):
-            row["detectable_lift_holm"] = rounded(row["detectable_lift"] + found)
+        for row, more in zip(members, further, strict=True):
+            row["detectable_lift_holm"] = rounded(row["detectable_lift"] + more)
     for row in rows:
         row["conclusion"] = _conclusion(row, alpha)
 
@@ -218,19 +117,6 @@ def correct(rows: Sequence[Row], column: str, method: Any, of: str = "p") -> Non
     for members in _families(rows, of):
         for row, value in zip(members, method([row[of] for row in members]), strict=True):
             row[column] = rounded(value)
-
-
-def _contributions(statistics: Statistics, arms: Mapping[str, influence.Arm], pair: Pair) -> dict[str, Array]:
-    """Return language -> (examples,) contributions to the lift, summing to it; only where both arms have a score."""
-    found: dict[str, Array] = {}
-    if all(name in arms for name in pair):
-        one, other = (arms[name] for name in pair)
-        for column, code in enumerate(statistics.languages):
-            if all(code in statistics.held[name] for name in pair):
-                lift = float(one.scores[:, column].mean() - other.scores[:, column].mean())
-                if np.isfinite(lift):
-                    found[code] = one.mean[code] - other.mean[code] + lift / len(one.mean[code])
-    return found
 
 
 def _row(resampled: Resampled, pair: Pair, asked: Estimand, estimand: Estimand) -> Row:
@@ -273,15 +159,15 @@ def _scores(resampled: Resampled, pair: Pair, asked: Estimand) -> Row:
 
     A score is the mean over the languages that its arm holds of those asked for.
     """
-    found: Row = {}
+    scores: Row = {}
     languages = resampled.statistics.languages
     for column, name in (("baseline_score", pair[1]), ("score", pair[0])):
         if name in resampled.arms:
             mean = resampled.arms[name].scores.mean(axis=0)
             held = asked.within(code for code, score in zip(languages, mean, strict=True) if np.isfinite(score))
             if not held.absent:
-                found[column] = rounded((weights([held], languages) @ _zero_filled(mean))[0])
-    return found
+                scores[column] = rounded((weights([held], languages) @ zero_filled(mean))[0])
+    return scores
 
 
 def _why_absent(statistics: Statistics, pair: Pair, estimand: Estimand) -> str:
@@ -300,14 +186,14 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
     statistics, settings = resampled.statistics, resampled.settings
     arm, baseline = (resampled.arms[name] for name in pair)
     maps = weights(tested, statistics.languages)
-    base, score = (maps @ _zero_filled(side.scores.mean(axis=0)) for side in (baseline, arm))
+    base, score = (maps @ zero_filled(side.scores.mean(axis=0)) for side in (baseline, arm))
     lift = score - base
     drawn = resampled.drawn[pair[0]] - resampled.drawn[pair[1]]
     undefined = (maps != 0.0) @ np.isnan(drawn).astype(np.float64) > 0.0
-    deviations = np.where(undefined, 0.0, maps @ _zero_filled(drawn) - lift[:, None])
+    deviations = np.where(undefined, 0.0, maps @ zero_filled(drawn) - lift[:, None])
     lost = undefined.sum(axis=1)
 
-    beyond = _beyond_examples(resampled, pair, tested, maps, drawn)
+    beyond = beyond_examples(resampled, pair, tested, maps, drawn)
     both = [code for code in statistics.languages if code in arm.mean and code in baseline.mean]
     cubes, squares = influence.moments(
         resampled.strata, {code: arm.mean[code] - baseline.mean[code] for code in both}, weights(tested, both)
@@ -317,7 +203,7 @@ def _test(resampled: Resampled, pair: Pair, tested: Sequence[Estimand]) -> list[
         "baseline_score": base,
         "score": score,
         "lift": lift,
-        "p_signflip": p_value(lift, maps @ _zero_filled(resampled.flipped[pair])),
+        "p_signflip": p_value(lift, maps @ zero_filled(resampled.flipped[pair])),
         "seed_correlation": beyond.correlation,
     }
     results = []
@@ -466,130 +352,6 @@ def _fewer_runs(statistics: Statistics, arm: str) -> str:
 
 def _seeds(statistics: Statistics, pair: Pair) -> int:
     return min(len(statistics.seeds[name]) for name in pair)
-
-
-def _zero_filled(values: Array) -> Array:
-    """Replace NaN by 0: such languages have weight 0, and 0 * NaN is NaN."""
-    return np.nan_to_num(values, nan=0.0)
-
-
-@dataclass(frozen=True)
-class _Beyond:
-    """What the training runs and the languages add to the uncertainty."""
-
-    spread: Array
-    """(estimands, resamples) deviations to add to the examples'."""
-    parts: list[Excess]
-    """Of the runs, of the languages."""
-    unknown: NDArray[np.bool_]
-    """(estimands,) whether runs vary by an amount of which nothing is known."""
-    correlation: Array
-    """(estimands,) of the two arms' runs of the same seed; NaN without pairs."""
-
-
-def _beyond_examples(
-    resampled: Resampled, pair: Pair, tested: Sequence[Estimand], maps: Array, drawn: Array
-) -> _Beyond:
-    """Draw what the training runs and the languages add to the uncertainty.
-
-    Args:
-      resampled: see `resample`.
-      pair: the arms.
-      tested: estimands.
-      maps: (estimands, languages) their weights.
-      drawn: (languages, resamples) lifts under resampled examples.
-    """
-    settings, statistics = resampled.settings, resampled.statistics
-    spread, parts = np.zeros((len(tested), settings.resamples)), []
-    unknown = np.zeros(len(tested), dtype=bool)
-    if settings.resampling != LEVELS[0]:
-        components, labels, unknown = run_components(resampled, pair, maps)
-        multipliers = [normals(settings.seed, "run", names, settings.resamples) for names in labels]
-        if components:
-            more, added = draw(components, multipliers, settings.seed, "runs")
-            spread += more
-            parts.append(added)
-    if settings.resampling == LEVELS[2]:
-        one, other = (resampled.arms[name].scores.mean(axis=0) for name in pair)
-        sides = ([e.plus for e in tested], [e.minus for e in tested])
-        components = [_language_component(statistics.languages, side, one - other, drawn) for side in sides]
-        multipliers = [normals(settings.seed, "language", statistics.languages, settings.resamples)] * 2
-        more, added = draw(components, multipliers, settings.seed, "languages")
-        spread += more
-        parts.append(added)
-    return _Beyond(spread, parts, unknown, _correlation(resampled, pair, maps))
-
-
-def run_components(
-    resampled: Resampled, pair: Pair, maps: Array
-) -> tuple[list[Component], list[list[str]], NDArray[np.bool_]]:
-    """Return the sets of runs that vary on their own, names for their draws, and estimands whose runs are unknown.
-
-    With the same seeds in both arms and `pair_seeds` the runs' differences are one set, else the arms are two. A run
-    has the same draws in every comparison it is part of. Of an arm with one run, see `seeds.lent`.
-    """
-    statistics, settings = resampled.statistics, resampled.settings
-    unknown = np.zeros(len(maps), dtype=bool)
-
-    def component_of(arm: influence.Arm) -> Component:
-        noise = np.einsum("jl,lm,jm->j", maps, arm.noise, maps)
-        return component(_zero_filled(arm.scores) @ maps.T, noise)
-
-    def labels_of(name: str) -> list[str]:
-        return [f"{name}\t{s}" for s in statistics.seeds[name]]
-
-    name, other = pair
-    several = [arm for arm in pair if len(statistics.seeds[arm]) > 1]
-    if not several:
-        # One seed was asked for: the row says that it takes the models as given. If more were, it must not.
-        return [], [], unknown | (statistics.planned > 1)
-    if len(several) == 1:
-        own = component_of(resampled.arms[several[0]])
-        return [lent(own)], [labels_of(several[0])], unknown | (own.variance == 0.0)
-    if settings.pair_seeds and statistics.seeds[name] == statistics.seeds[other]:
-        paired = influence.arm(statistics, resampled.strata, name, minus=other)
-        return [component_of(paired)], [labels_of(name)], unknown
-    return [component_of(resampled.arms[arm]) for arm in pair], [labels_of(arm) for arm in pair], unknown
-
-
-def _correlation(resampled: Resampled, pair: Pair, maps: Array) -> Array:
-    """Return the (estimands,) correlation of the two arms' runs of the same seed, NaN where one of them is constant."""
-    seeds = [resampled.statistics.seeds[name] for name in pair]
-    both = sorted(set(seeds[0]) & set(seeds[1]))
-    if len(both) < 2:
-        return np.full(len(maps), np.nan)
-    one, other = (
-        _zero_filled(resampled.arms[name].scores[[own.index(s) for s in both]]) @ maps.T
-        for name, own in zip(pair, seeds, strict=True)
-    )
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    sizes = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(sizes > 1e-12, (one * other).sum(axis=0) / sizes, np.nan)
-
-
-def _language_component(
-    languages: Sequence[str], sides: Sequence[Sequence[str]], lifts: Array, drawn: Array
-) -> Component:
-    """Take the languages of each group as a sample; groups of fewer than two add nothing here.
-
-    Args:
-      languages: order of the rows below.
-      sides: one group of languages per estimand.
-      lifts: (languages,).
-      drawn: (languages, resamples) lifts under resampled examples.
-    """
-    deviations = np.zeros((len(languages), len(sides)))
-    noise, degrees = np.zeros(len(sides)), np.ones(len(sides))
-    for j, side in enumerate(sides):
-        if len(side) < MIN_LANGUAGES:
-            continue
-        at = [languages.index(code) for code in side]
-        # Of the spread between languages, what examples alone make is in the draws over examples already.
-        own = float(np.nanmean(np.nanvar(drawn[at], axis=0, ddof=1)) - np.var(lifts[at], ddof=1))
-        part = component(lifts[at][:, None], np.array([max(0.0, own)]))
-        deviations[at, j], noise[j], degrees[j] = part.deviations[:, 0], part.noise[0], part.degrees[0]
-    return Component(deviations, noise, degrees)
 
 
 def rounded(value: Any) -> Any:

@@ -207,9 +207,9 @@ def arm_draws(
     def counts(digest: str, n: int) -> Counts:
         return Counts(seed, digest, n)
 
-    found = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
+    drawn = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
     for number, (arm, language, _) in enumerate(scores):
-        draws[arm][language] = found[number]
+        draws[arm][language] = drawn[number]
     return draws
 
 
@@ -239,9 +239,9 @@ def _curve_draws(
     def counts(digest: str, n: int) -> Counts:
         return Counts(seed, digest, n)
 
-    found = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
+    drawn = product(columns, strata, resamples, counts, reduce, conserved=True, chunk=chunk)
     for number, (arm, language, _) in enumerate(scores):
-        draws[arm][language] = found[number]
+        draws[arm][language] = drawn[number]
     return draws
 
 
@@ -287,10 +287,10 @@ def sign_flips(
     def coins(digest: str, n: int) -> Signs:
         return Signs(seed, digest, n)
 
-    found = product(columns, strata, resamples, coins, reduce, conserved=False, chunk=chunk)
+    lifts = product(columns, strata, resamples, coins, reduce, conserved=False, chunk=chunk)
     flips = {name: np.full((len(languages), resamples), np.nan) for name in contributions}
     for number, (name, language) in enumerate(place):
-        flips[name][language] = found[number]
+        flips[name][language] = lifts[number]
     return flips
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, nearest
-from .analysis import Row, Settings, compare, correct, resample
+from ..errors import UserError, nearest, remake
+from .analysis import Row, compare, correct
 from .cells import Statistics, told_apart
 from .comparison import columns
 from .corrections import benjamini_hochberg, holm
 from .estimands import Estimand
+from .resampled import Settings, resample
 
 Mask = NDArray[np.bool_]
 
@@ -109,7 +110,7 @@ class Attributes:
         except (OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{path}: not readable ({str(error).splitlines()[0]}). "
-                f"Rebuild it with: snakemake --cores 1 --force {path.with_suffix('.json')}"
+                f"Rebuild it with: {remake(path.with_suffix('.json'))}"
             ) from None
         languages = table.column("language").to_numpy(zero_copy_only=False)
         ids: dict[str, tuple[str, ...]] = {}
@@ -179,11 +180,11 @@ def _range(low: float, high: float, digits: int) -> str:
 def _by_value(name: str, values: Mapping[str, NDArray[Any]], known: Sequence[str]) -> list[Bucket]:
     ranked = sorted(Counter(known).items(), key=lambda item: (-item[1], item[0]))
     kept = [value for value, _ in ranked][: MOST if len(ranked) <= MOST else MOST - 1]
-    found = [Bucket(name, value, {code: own == value for code, own in values.items()}) for value in kept]
+    made = [Bucket(name, value, {code: own == value for code, own in values.items()}) for value in kept]
     if len(ranked) > len(kept):
         rest = np.array([value for value, _ in ranked[len(kept) :]], dtype=object)
-        found.append(Bucket(name, OTHER, {code: np.isin(own, rest) for code, own in values.items()}))
-    return found
+        made.append(Bucket(name, OTHER, {code: np.isin(own, rest) for code, own in values.items()}))
+    return made
 
 
 def restrict(statistics: Statistics, attributes: Attributes, members: Mapping[str, Mask]) -> Statistics | None:
@@ -248,12 +249,12 @@ def diagnose(
     # Looking at seven attributes is looking seven times.
     every: list[Row] = []
     for name in attributes.values:
-        found = buckets(attributes, name, count)
-        if len(found) == 1:
+        divided = buckets(attributes, name, count)
+        if len(divided) == 1:
             whole = [estimand for estimand in asked if estimand.scope == "all"]
-            rows += _not_tested(statistics, found[0], whole, "all examples are in this bucket")
+            rows += _not_tested(statistics, divided[0], whole, "all examples are in this bucket")
             continue
-        restricted = ((bucket, restrict(statistics, attributes, bucket.members)) for bucket in found)
+        restricted = ((bucket, restrict(statistics, attributes, bucket.members)) for bucket in divided)
         tested = [
             row for bucket, part in restricted for row in _tested(statistics, bucket, part, settings, asked, minimum)
         ]
@@ -333,7 +334,7 @@ def parting(rows: Sequence[Mapping[str, Any]], one: str, other: str) -> dict[str
         if row["status"] == "ok":
             key = tuple(row[column] for column in ("intermediate", "model", "target", "attribute", "bucket"))
             places.setdefault(key, {})[row["group"]] = row
-    found: dict[str, list[dict[str, Any]]] = {}
+    parted: dict[str, list[dict[str, Any]]] = {}
     for (arm, model, target, attribute, bucket), groups in places.items():
         if one not in groups or other not in groups:
             continue
@@ -341,12 +342,12 @@ def parting(rows: Sequence[Mapping[str, Any]], one: str, other: str) -> dict[str
             [float(groups[name][column]) for column in ("lift", "ci_low", "ci_high")] for name in (one, other)
         )
         if a_low > b_high or b_low > a_high:
-            found.setdefault(arm, []).append(
+            parted.setdefault(arm, []).append(
                 {"model": model, "target": target, "attribute": attribute, "bucket": bucket, one: a, other: b}
                 | {"difference": a - b}
                 | _contrast(groups, one, other)
             )
-    return {arm: sorted(listed, key=lambda row: -abs(row["difference"])) for arm, listed in found.items()}
+    return {arm: sorted(listed, key=lambda row: -abs(row["difference"])) for arm, listed in parted.items()}
 
 
 def _contrast(groups: Mapping[str, Mapping[str, Any]], one: str, other: str) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import counting
 from ..arms import BASELINE
 from ..counting import KEEP
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import SEAL, check_digest, read_record
 from ..languages import ENGLISH
 from ..layout import Cell, Layout
@@ -85,15 +85,15 @@ def by_unit(statistics: Statistics) -> Statistics:
     """Return the statistics of what is drawn: of clusters where there are any, else of the examples as they are."""
     if not statistics.clusters:
         return statistics
-    found = units(statistics.ids, statistics.clusters)
+    drawn = units(statistics.ids, statistics.clusters)
 
     def summed(values: Array, language: str) -> Array:
-        names, place = found[language]
+        names, place = drawn[language]
         return np.stack([np.bincount(place, weights=column, minlength=len(names)) for column in values.T], axis=1)
 
     return replace(
         statistics,
-        ids={language: names for language, (names, _) in found.items()},
+        ids={language: names for language, (names, _) in drawn.items()},
         values={key: summed(values, key[2]) for key, values in statistics.values.items()},
         clusters={},
     )
@@ -222,11 +222,10 @@ def _rule(name: str, results: Path, model: str, target: str, key: tuple[str, int
 def _cell(path: Path, model: str, target: str, key: tuple[str, int, str]) -> dict[str, Any]:
     cell = read_record(path, keys=("score", "metric", "n", "learned", "contaminated", "digests", "recipe"))
     expected = {"model": model, "intermediate": key[0], "target": target, "seed": key[1], "language": key[2]}
-    found = {name: cell.get(name) for name in expected}
-    if found != expected:
+    said = {name: cell.get(name) for name in expected}
+    if said != expected:
         raise UserError(
-            f"{path}: says it is the cell {found}, its path says {expected}. "
-            f"Rebuild it with: snakemake --cores 1 --force {path}"
+            f"{path}: says it is the cell {said}, its path says {expected}. Rebuild it with: {remake(path)}"
         )
     return cell
 
@@ -275,7 +274,7 @@ def _values(
     results: Path,
     model: str,
     target: str,
-    found: Metric,
+    rule: Metric,
     cells: Mapping[tuple[str, int, str], Mapping[str, Any]],
     used: Mapping[str, tuple[int, ...]],
     held: Mapping[str, frozenset[str]],
@@ -284,7 +283,7 @@ def _values(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [f"{found.name}.{column}" for column in found.columns]
+    columns = [f"{rule.name}.{column}" for column in rule.columns]
     first: dict[str, tuple[pa.ChunkedArray, NDArray[np.intp] | None]] = {}
     ids: dict[str, tuple[str, ...]] = {}
     clusters: dict[str, tuple[str, ...]] = {}
@@ -293,7 +292,7 @@ def _values(
         for seed in seeds:
             for code in sorted(held[arm]):
                 path = Path(Layout(str(results)).cell(Cell(model, arm, target, seed, code))).with_suffix(".parquet")
-                again = f"snakemake --cores 1 --force {path.with_suffix('.json')}"
+                again = remake(path.with_suffix(".json"))
                 check_digest(path, cells[arm, seed, code]["digests"]["statistics"], again)
                 try:
                     # Threads cost more than they give on files this small.
@@ -303,10 +302,10 @@ def _values(
                     statistics = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
                 except (OSError, pa.ArrowException, KeyError) as error:
                     raise UserError(
-                        f"{path}: not the statistics of {found.name} ({str(error).splitlines()[0]}). "
+                        f"{path}: not the statistics of {rule.name} ({str(error).splitlines()[0]}). "
                         f"Rebuild it with: {again}"
                     ) from None
-                _agree(path, found, statistics, cells[arm, seed, code])
+                _agree(path, rule, statistics, cells[arm, seed, code])
                 names = table.column("id")
                 if code in first and names.equals(first[code][0]):
                     order = first[code][1]
@@ -316,7 +315,7 @@ def _values(
                 if named:
                     own = table.column(CLUSTER).to_pylist()
                     clusters[code] = tuple(own if order is None else (own[i] for i in order))
-                values[arm, seed, code] = found.reduced(statistics if order is None else statistics[order])
+                values[arm, seed, code] = rule.reduced(statistics if order is None else statistics[order])
     return ids, clusters, values
 
 
@@ -336,13 +335,13 @@ def _order(path: Path, names: list[str], code: str, ids: dict[str, tuple[str, ..
     return None if order == list(range(len(names))) else np.array(order, dtype=np.intp)
 
 
-def _agree(path: Path, found: Metric, statistics: Array, cell: Mapping[str, Any]) -> None:
+def _agree(path: Path, rule: Metric, statistics: Array, cell: Mapping[str, Any]) -> None:
     """Refuse statistics that do not sum to the score beside them: one of the two files is stale."""
-    score = float(found.score(statistics.sum(axis=0)))
-    stated = cell["score"] if found.name == cell["metric"] else cell["metrics"].get(found.name)
+    score = float(rule.score(statistics.sum(axis=0)))
+    stated = cell["score"] if rule.name == cell["metric"] else cell["metrics"].get(rule.name)
     same = stated is None if math.isnan(score) else stated is not None and abs(score - stated) < 1e-6
     if len(statistics) != cell["n"] or not same:
         raise UserError(
             f"{path}: sums to {score:.4f} over {len(statistics)} examples, the cell beside it says {stated} over "
-            f"{cell['n']}. Score it anew: snakemake --cores 1 --force {path.with_suffix('.json')}"
+            f"{cell['n']}. Score it anew: {remake(path.with_suffix('.json'))}"
         )

@@ -29,7 +29,8 @@ class Comparison:
     reason: str
     """Why a row is n/a, or with what reservation it was tested."""
     conclusion: str
-    """One of `CONCLUSIONS`; empty where there is none."""
+    """After correction: `helped` or `hurt` (of a contrast `higher` or `lower`), `no more than the margin` of
+    `significance.margin` points either way, or `not settled`; empty where nothing was tested."""
     baseline_score: float | None
     score: float | None
     lift: float | None
@@ -82,9 +83,7 @@ class Comparison:
 
 HELPED, HURT, WITHIN, OPEN = "helped", "hurt", "no more than the margin", "not settled"
 HIGHER, LOWER = "higher", "lower"
-CONCLUSIONS = (HELPED, HURT, HIGHER, LOWER, WITHIN, OPEN)
-"""After correction: the lift differs from 0 (of a contrast: is higher or lower); it is less than `significance.margin`
-points either way; neither."""
+"""What `Comparison.conclusion` says."""
 
 
 def columns(kind: type) -> tuple[str, ...]:

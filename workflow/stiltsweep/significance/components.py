@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arms import BASELINE
-from .analysis import Resampled
 from .joint import asked_about, divided, held_by_all, sets_of_runs
+from .resampled import Resampled
 
 Array = NDArray[np.float64]
 
@@ -41,9 +41,9 @@ class Components:
         return cls(**{field.name: float(document[field.name]) for field in fields(cls)})
 
 
-def mean(found: Sequence[Components]) -> Components:
+def mean(several: Sequence[Components]) -> Components:
     """Return the mean, component by component."""
-    return Components(*(np.mean([list(asdict(one).values()) for one in found], axis=0).tolist()))
+    return Components(*(np.mean([list(asdict(one).values()) for one in several], axis=0).tolist()))
 
 
 def components(
@@ -52,7 +52,7 @@ def components(
     """Return the components of the mean lift of some arms, the examples a language has on average, and the runs.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       arms: one or more.
       baseline: what they are compared with.
 
@@ -85,11 +85,11 @@ def document(resampled: Resampled) -> dict[str, Any]:
     if BASELINE not in resampled.arms:
         return {}
     asked = {**{arm: [arm] for arm in arms}, **({"mean": arms} if arms else {})}
-    found = {}
+    held = {}
     for name, members in asked.items():
         if (had := components(resampled, members)) is not None:
             parts, examples, runs = had
             values = {key: round(value, 6) for key, value in asdict(parts).items()}
-            found[name] = {**values, "examples": examples, "runs": runs}
-    own = {arm: found[arm] for arm in arms if arm in found}
-    return {"arms": own, "mean": found.get("mean")}
+            held[name] = {**values, "examples": examples, "runs": runs}
+    own = {arm: held[arm] for arm in arms if arm in held}
+    return {"arms": own, "mean": held.get("mean")}

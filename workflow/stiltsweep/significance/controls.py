@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..arms import SHUFFLED_LABELS, STEPS_MATCHED
-from .analysis import Pair, Resampled, Row, compare
+from .analysis import Row, compare
 from .comparison import COLUMNS as LIFT_COLUMNS
 from .comparison import Comparison
 from .estimands import Estimand
+from .resampled import Pair, Resampled
 
 CONTROLS = (SHUFFLED_LABELS, STEPS_MATCHED)
 
@@ -42,16 +43,16 @@ def pairs(arms: Sequence[str]) -> list[Pair]:
     An arm with its last variant is compared with the arm without it, where both are there. A control takes something
     away, so it is what its arm is compared with; other variants (masked language modelling, translation) add something.
     """
-    found = []
+    chosen = []
     for arm in arms:
         base = arm.rpartition("+")[0]
         if base in arms:
-            found.append((base, arm) if is_control(arm) else (arm, base))
-    return found
+            chosen.append((base, arm) if is_control(arm) else (arm, base))
+    return chosen
 
 
-def compared(resampled: Resampled, found: Sequence[Estimand], pairs: Sequence[Pair]) -> list[Row]:
+def compared(resampled: Resampled, estimands: Sequence[Estimand], pairs: Sequence[Pair]) -> list[Row]:
     """Compare arms as `analysis.compare` does; rows have the keys of `COLUMNS`."""
-    rows = compare(resampled, found, pairs)
-    against = [other for _, other in pairs for _ in found]
+    rows = compare(resampled, estimands, pairs)
+    against = [other for _, other in pairs for _ in estimands]
     return [row | {"against": other} for row, other in zip(rows, against, strict=True)]

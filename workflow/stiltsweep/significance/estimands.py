@@ -58,16 +58,16 @@ def estimands(
       groups: grouping column -> value -> languages; a value may have none.
       contrasts: the grouping whose groups are compared pair by pair.
     """
-    found = [Estimand("all", "all", "all", tuple(languages))]
+    asked = [Estimand("all", "all", "all", tuple(languages))]
     for grouping, members in groups.items():
         for group, codes in members.items():
             absent = "" if codes else f"no transfer language of this target is {group}"
-            found.append(Estimand("group", grouping, group, tuple(codes), absent=absent))
+            asked.append(Estimand("group", grouping, group, tuple(codes), absent=absent))
     members = groups[contrasts]
     for one, other in itertools.combinations(members, 2):
         empty = [group for group in (one, other) if not members[group]]
         absent = f"no transfer language of this target is {' or '.join(empty)}" if empty else ""
-        found.append(
+        asked.append(
             Estimand(
                 "contrast",
                 contrasts,
@@ -79,16 +79,21 @@ def estimands(
                 absent,
             )
         )
-    found += [Estimand("language", "language", code, (code,)) for code in languages]
-    return found
+    asked += [Estimand("language", "language", code, (code,)) for code in languages]
+    return asked
 
 
-def weights(found: Sequence[Estimand], languages: Sequence[str]) -> Array:
+def weights(asked: Sequence[Estimand], languages: Sequence[str]) -> Array:
     """Return (estimands, languages): the linear map from lifts per language to estimands."""
-    matrix = np.zeros((len(found), len(languages)))
+    matrix = np.zeros((len(asked), len(languages)))
     position = {code: column for column, code in enumerate(languages)}
-    for row, estimand in enumerate(found):
+    for row, estimand in enumerate(asked):
         for side, sign in ((estimand.plus, 1.0), (estimand.minus, -1.0)):
             for code in side:
                 matrix[row, position[code]] += sign / len(side)
     return matrix
+
+
+def zero_filled(values: Array) -> Array:
+    """Replace NaN by 0: such languages have weight 0, and 0 * NaN is NaN."""
+    return np.nan_to_num(values, nan=0.0)

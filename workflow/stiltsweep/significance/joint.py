@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..arms import BASELINE
 from . import influence
-from .analysis import LEVELS, Resampled
 from .cells import Statistics
 from .controls import is_control
+from .resampled import LEVELS, Resampled
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
     """Return the lifts of the mean of some arms, and their covariance over the draws of examples and of runs.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       arms: one or more; only languages in which all of them and the baseline have a score are taken.
 
     Returns:

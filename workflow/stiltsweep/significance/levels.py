@@ -1,7 +1,7 @@
 """Scores themselves, with intervals: means over languages and targets, on the draws that lifts are tested with.
 
-A resample draws examples and runs as in `analysis`: one draw of examples serves every arm and language that holds them,
-one draw of a run every target that it is part of. So means over targets, and the choice of an arm, can be made in every
+A resample draws examples and runs as lifts do: one draw of examples serves every arm and language that holds them, one
+draw of a run every target that it is part of. So means over targets, and the choice of an arm, can be made in every
 resample anew.
 """
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..resampling.draws import normals
 from ..resampling.strata import stratify
 from . import influence
-from .analysis import LEVELS, Settings
 from .bootstrap import arm_draws
 from .cells import Statistics, by_unit
+from .resampled import LEVELS, Settings
 from .seeds import component, draw
 
 Array = NDArray[np.float64]
@@ -59,17 +59,20 @@ class Levels:
         self._drawn = arm_draws(statistics, strata, resamples=settings.resamples, seed=settings.seed)
 
     def of(self, arm: str, languages: Sequence[str]) -> Level | None:
-        """Return an arm's mean score over some languages; None if it lacks one of them."""
+        """Return an arm's mean score over some languages; None if a run lacks one of them, or has no score there."""
         known = self.languages
         if arm not in self._arms or not set(languages) <= self.held[arm]:
             return None
-        found = self._arms[arm]
+        own = self._arms[arm]
+        at = [known.index(code) for code in languages]
+        if not np.isfinite(own.scores[:, at]).all():
+            return None
         weights = np.zeros(len(known))
-        weights[[known.index(code) for code in languages]] = 1.0 / len(languages)
-        runs = np.nan_to_num(found.scores) @ weights
+        weights[at] = 1.0 / len(languages)
+        runs = np.nan_to_num(own.scores) @ weights
         draws = weights @ np.where(weights[:, None] > 0.0, self._drawn[arm], 0.0)
         if len(runs) > 1 and self.settings.resampling != LEVELS[0]:
-            noise = np.array([weights @ found.noise @ weights])
+            noise = np.array([weights @ own.noise @ weights])
             labels = [f"{arm}\t{seed}" for seed in self.seeds[arm]]
             multipliers = normals(self.settings.seed, "run", labels, self.settings.resamples)
             spread, _ = draw([component(runs[:, None], noise)], [multipliers], self.settings.seed, "runs")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..arms import BASELINE
-from .analysis import Resampled
 from .comparison import columns
 from .estimands import Estimand
+from .resampled import Resampled
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ COLUMNS = columns(RunScore)
 """The columns of runs.csv."""
 
 
-def scores(resampled: Resampled, found: Sequence[Estimand]) -> list[dict[str, Any]]:
+def scores(resampled: Resampled, estimands: Sequence[Estimand]) -> list[dict[str, Any]]:
     """Return the runs of every arm, the baseline's first, over the languages of some groups.
 
     Args:
-      resampled: see `analysis.resample`.
-      found: estimands of means (no contrasts). A language without a score in the arm or the baseline is left out.
+      resampled: see `resampled.resample`.
+      estimands: estimands of means (no contrasts). A language without a score in the arm or the baseline is left out.
 
     Returns:
       Rows with the keys of `COLUMNS`; none of an arm without runs, nor of any without runs of the baseline.
@@ -61,7 +61,7 @@ def scores(resampled: Resampled, found: Sequence[Estimand]) -> list[dict[str, An
         own = resampled.arms[arm].scores
         usable = np.isfinite(np.concatenate([own, baseline])).all(axis=0)
         there = [statistics.languages[i] for i in np.flatnonzero(usable)]
-        for estimand in found:
+        for estimand in estimands:
             at = [statistics.languages.index(code) for code in estimand.within(there).plus]
             for seed, run in zip(statistics.seeds[arm], own, strict=True):
                 if at:

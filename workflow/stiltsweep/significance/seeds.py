@@ -116,7 +116,7 @@ def draw(components: Sequence[Component], multipliers: Sequence[Array], seed: in
     Returns:
       (estimands, resamples) deviations, and what they are draws of.
     """
-    found = excess(components)
+    added = excess(components)
     spread = np.sum([part.deviations.T @ normal for part, normal in zip(components, multipliers, strict=True)], axis=0)
-    scales = [t_scale(seed, kind, float(degrees), spread.shape[1]) for degrees in found.degrees]
-    return spread * found.scale[:, None] * np.stack(scales), found
+    scales = [t_scale(seed, kind, float(degrees), spread.shape[1]) for degrees in added.degrees]
+    return spread * added.scale[:, None] * np.stack(scales), added

@@ -60,12 +60,12 @@ def variants(table: Languages, grouping: str, languages: Sequence[str]) -> dict[
     low = _where(table, confidence, languages, {"low"})
     other = {code: table.value(code, alternative) for code in languages} if alternative in table.columns else {}
     other = {code: label for code, label in other.items() if label}
-    found = {
+    labellings = {
         VARIANTS[0]: (_relabelled(groups, dict.fromkeys(low, "")), low),
         VARIANTS[1]: (_relabelled(groups, {c: other[c] for c in low if c in other}), [c for c in low if c in other]),
         VARIANTS[2]: (_relabelled(groups, other), sorted(other)),
     }
-    return {name: (changed, codes) for name, (changed, codes) in found.items() if codes and changed != groups}
+    return {name: (changed, codes) for name, (changed, codes) in labellings.items() if codes and changed != groups}
 
 
 def _where(table: Languages, column: str, languages: Sequence[str], wanted: set[str]) -> list[str]:
@@ -95,7 +95,7 @@ def compared(documents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
       One row per variant and comparison, with the keys of `COLUMNS`.
     """
-    found = []
+    rows = []
     for document in documents:
         alpha = 1.0 - document["settings"]["confidence"]
         main = {_place(row): row for row in document["rows"]}
@@ -103,10 +103,10 @@ def compared(documents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             # Contrasts are named in alphabetical order, so a group keeps its side under every labelling.
             other = main.get(_place(row), {})
             added = {"main_lift": other.get("lift"), "main_p_holm": other.get("p_holm")}
-            found.append(row | added | {"flips": _conclusion(row, alpha) != _conclusion(other, alpha)})
+            rows.append(row | added | {"flips": _conclusion(row, alpha) != _conclusion(other, alpha)})
             if row["p_holm"] is None or added["main_p_holm"] is None:
-                found[-1]["flips"] = False
-    return found
+                rows[-1]["flips"] = False
+    return rows
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, ...]:

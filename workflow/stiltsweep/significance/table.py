@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import UserError
+from ..errors import UserError, remake
 from ..files import read_json, replacing, write_text
 from . import targets
 from .analysis import Row, correct, settle
@@ -63,19 +63,21 @@ def combine(paths: Iterable[Path]) -> list[dict[str, Any]]:
     Raises:
       UserError: two files are of the same model and target, or were tested with different settings.
     """
-    documents = sorted((read_json(path) for path in paths), key=lambda found: (found["model"], found["target"]))
-    names = [(found["model"], found["target"]) for found in documents]
+    documents = sorted(
+        (read_json(path) for path in paths), key=lambda document: (document["model"], document["target"])
+    )
+    names = [(document["model"], document["target"]) for document in documents]
     for one, other in itertools.pairwise(names):
         if one == other:
             raise UserError(f"{'/'.join(one)}: two of the files hold its tests; pass each once.")
-    for found in documents:
-        if found["settings"] != documents[0]["settings"]:
+    for document in documents:
+        if document["settings"] != documents[0]["settings"]:
             raise UserError(
-                f"{found['model']}/{found['target']}: tested with {found['settings']}, "
+                f"{document['model']}/{document['target']}: tested with {document['settings']}, "
                 f"{'/'.join(names[0])} with {documents[0]['settings']}. Run both anew with the same settings."
             )
     for part in ("rows", "controls"):
-        rows = [row for found in documents for row in found[part]]
+        rows = [row for document in documents for row in document[part]]
         settle([row for row in rows if row["scope"] == "all"], documents[0]["settings"]["confidence"])
         correct(rows, "p_bh", benjamini_hochberg)
     return documents
@@ -99,12 +101,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_text(path, text.getvalue())
 
 
-def write_parquet(path: Path, rows: Sequence[Row], kind: type = Comparison) -> None:
-    """Write rows as Parquet with the types of a dataclass's fields, also where a column is empty."""
+def write_parquet(path: Path, rows: Sequence[Row]) -> None:
+    """Write comparisons as Parquet with the types of their fields, also where a column is empty."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {field.name: pa.type_for_alias(_TYPES[str(field.type)][1]) for field in fields(kind)}
+    types = {field.name: pa.type_for_alias(_TYPES[str(field.type)][1]) for field in fields(Comparison)}
     table = pa.table({column: pa.array([row[column] for row in rows], of) for column, of in types.items()})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -124,7 +126,7 @@ def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = (), *,
     """
     if optional and not Path(path).is_file():
         return []
-    rebuild = f"Rebuild it with: snakemake --cores 1 --force {path}"
+    rebuild = f"Rebuild it with: {remake(path)}"
     readers = {field.name: _TYPES[str(field.type)][0] for field in fields(kind)}  # type: ignore[arg-type]
     empty = dict.fromkeys(lacks, "")
     try:
@@ -133,16 +135,16 @@ def read_csv(path: str | Path, kind: type[Kind], lacks: Collection[str] = (), *,
             unknown = [name for name in readers if name not in (reader.fieldnames or ()) and name not in empty]
             if unknown:
                 raise UserError(f"{path}: the columns {', '.join(unknown)} are missing. {rebuild}")
-            found = []
+            rows = []
             for line in reader:
                 row = {**line, **empty}
                 try:
-                    found.append(kind(**{name: read(row[name]) for name, read in readers.items()}))
+                    rows.append(kind(**{name: read(row[name]) for name, read in readers.items()}))
                 except (ValueError, TypeError, AttributeError) as error:
                     raise UserError(f"{path}: line {reader.line_num}: {error}. {rebuild}") from None
     except OSError as error:
         raise UserError(f"{path}: not readable ({error.strerror}). {rebuild}") from None
-    return found
+    return rows
 
 
 def _cell(value: Any) -> str:

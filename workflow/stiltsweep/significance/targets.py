@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from ..resampling.draws import normals
 from . import influence
-from .analysis import LEVELS, Resampled, Row, Settings, judged, rounded, run_components
+from .analysis import Row, judged, rounded
+from .beyond import run_components
 from .comparison import COLUMNS
 from .estimands import Estimand, weights
+from .resampled import LEVELS, Resampled, Settings
 from .seeds import Component, draw
 
 Array = NDArray[np.float64]
@@ -34,14 +36,14 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
     """Return what `means` needs of one target, as JSON.
 
     Args:
-      resampled: see `analysis.resample`.
+      resampled: see `resampled.resample`.
       rows: the tested rows; those of all languages together are taken.
 
     Returns:
       Arm -> the draws of its lift and its runs. Arms that are not tested, or hold the target's data, are left out.
     """
     statistics = resampled.statistics
-    found: dict[str, Any] = {}
+    arms: dict[str, Any] = {}
     for row in rows:
         arm = row["intermediate"]
         if row["scope"] != ALL or row["status"] != "ok" or row["contaminated"]:
@@ -55,7 +57,7 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
         lift = float((maps @ np.nan_to_num(_scores(resampled, arm) - _scores(resampled, BASELINE), nan=0.0))[0])
         cubes, squares = influence.moments(resampled.strata, both, weights([estimand], list(both)))
         components, labels, _ = run_components(resampled, (arm, BASELINE), maps)
-        found[arm] = {
+        arms[arm] = {
             "lift": lift,
             "deviations": _packed(drawn[0] - lift),
             "cubes": float(cubes[0]),
@@ -70,7 +72,7 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
                 if resampled.settings.resampling != LEVELS[0]
             ],
         }
-    return found
+    return arms
 
 
 def _scores(resampled: Resampled, arm: str) -> Array:
@@ -92,7 +94,7 @@ def means(documents: Sequence[Mapping[str, Any]]) -> list[Row]:
     Args:
       documents: what scripts/significance.py wrote, of all targets, tested alike.
     """
-    found: list[Row] = []
+    rows: list[Row] = []
     for model in dict.fromkeys(document["model"] for document in documents):
         own = [document for document in documents if document["model"] == model]
         arms = dict.fromkeys(arm for document in own for arm in document["targets"])
@@ -100,13 +102,12 @@ def means(documents: Sequence[Mapping[str, Any]]) -> list[Row]:
         for arm in arms:
             held = [document for document in own if arm in document["targets"]]
             if len(held) > 1:
-                found.append(_mean(model, arm, held, sorted(every - {document["target"] for document in held})))
-    return found
+                rows.append(_mean(model, arm, held, sorted(every - {document["target"] for document in held})))
+    return rows
 
 
 def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequence[str]) -> Row:
-    names = ("resamples", "seed", "confidence", "resampling", "pair_seeds", "margin")
-    settings = Settings(**{name: held[0]["settings"][name] for name in names})
+    settings = Settings.of(held[0]["settings"])
     count = len(held)
     parts = [document["targets"][arm] for document in held]
     rows = [

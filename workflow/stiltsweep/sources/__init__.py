@@ -86,12 +86,12 @@ def read_files(task: Task, language: str) -> list[Path]:
     """
     definition = task.definition
     kind = definition["source"]["type"]
-    found = []
+    paths = []
     if kind in ("files", "templates"):
-        found = list(importlib.import_module(f".{READERS[kind]}", __name__).paths(definition, language))
+        paths = list(importlib.import_module(f".{READERS[kind]}", __name__).paths(definition, language))
     if "labels_file" in definition and (folder := root(definition)) is not None:
-        found.append(inside(folder, definition["labels_file"], links=links(definition)))
-    return [path for path in found if path.is_file()]  # what is missing is said by whoever reads it
+        paths.append(inside(folder, definition["labels_file"], links=links(definition)))
+    return [path for path in paths if path.is_file()]  # what is missing is said by whoever reads it
 
 
 def _kept(task: Task, output: Path, decisive: identity.Decisive, expected: Mapping[str, Any]) -> Meta | None:

@@ -73,23 +73,23 @@ class Columns:
         Raises:
           RowError: a column is missing, has no entry in a map, or is of the wrong type.
         """
-        found: Row = {}
+        record: Row = {}
         for column, type_, get in self._getters:
             try:
-                found[column] = _CONVERTERS[type_.rstrip("?")](get(row), type_.endswith("?"))
+                record[column] = _CONVERTERS[type_.rstrip("?")](get(row), type_.endswith("?"))
             except RowError as fault:
                 raise RowError(f"{column}: {fault}") from None
-        if "answers" in found:
-            _check_offsets(found["context"], found["answers"])
-        if found.get(CLUSTER) is not None:
-            found[CLUSTER] = _name(found[CLUSTER])
+        if "answers" in record:
+            _check_offsets(record["context"], record["answers"])
+        if record.get(CLUSTER) is not None:
+            record[CLUSTER] = _name(record[CLUSTER])
         if not self._pair:
-            return [found]
-        candidate = found.get("candidate_id", found["id"])
+            return [record]
+        candidate = record.get("candidate_id", record["id"])
         return [
-            {"id": found["id"], "side": "query", "text": found["query"], "gold": [candidate]}
-            | ({CLUSTER: found[CLUSTER]} if CLUSTER in found else {}),
-            {"id": candidate, "side": "candidate", "text": found["candidate"], "gold": []},
+            {"id": record["id"], "side": "query", "text": record["query"], "gold": [candidate]}
+            | ({CLUSTER: record[CLUSTER]} if CLUSTER in record else {}),
+            {"id": candidate, "side": "candidate", "text": record["candidate"], "gold": []},
         ]
 
 
@@ -127,14 +127,14 @@ def _plain(label: Any) -> str:
 
 def class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the label names of the columns that have some, of the features of a data set as JSON or as objects."""
-    found = {}
+    names = {}
     for column, feature in features.items():
         inner = feature
         while inner is not None and not _names(inner):
             inner = inner.get("feature") if isinstance(inner, Mapping) else getattr(inner, "feature", None)
         if inner is not None:
-            found[column] = _names(inner)
-    return found
+            names[column] = _names(inner)
+    return names
 
 
 def _names(feature: Any) -> list[str]:
@@ -300,11 +300,12 @@ def _answers(spec: Mapping[str, Any], place: str) -> _Getter:
     texts, starts = (_getter(spec[key], f"{place}.{key}", "") for key in ("text", "start"))
 
     def get(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found = [value if isinstance(value, list) else [value] for value in (texts(row), starts(row))]
-        if len(found[0]) != len(found[1]):
-            raise RowError(f"{len(found[0])} texts but {len(found[1])} starts")
+        columns = [value if isinstance(value, list) else [value] for value in (texts(row), starts(row))]
+        if len(columns[0]) != len(columns[1]):
+            raise RowError(f"{len(columns[0])} texts but {len(columns[1])} starts")
         return [
-            {"text": _string(text, False), "start": _integer(start, False)} for text, start in zip(*found, strict=True)
+            {"text": _string(text, False), "start": _integer(start, False)}
+            for text, start in zip(*columns, strict=True)
         ]
 
     return get

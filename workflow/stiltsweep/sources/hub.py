@@ -196,9 +196,9 @@ def _cached(folder: Path, config: str | None, split: str) -> list[str]:
             part = {"split": "train", "path": item} if isinstance(item, str) else item
             if part.get("split") == split:
                 patterns = part["path"] if isinstance(part["path"], list) else [part["path"]]
-                found = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-                if found:
-                    return [str(file.relative_to(folder)) for file in found]
+                files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+                if files:
+                    return [str(file.relative_to(folder)) for file in files]
     raise FileNotFoundError("offline, and the hub's cache does not hold it")
 
 

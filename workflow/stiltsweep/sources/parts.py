@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..catalog import BUILT_IN
 from ..errors import UserError, nearest
 from ..files import canonical
-from ..languages import Languages
+from ..languages import TABLE, Languages
 from ..records import SPLITS, Row
 from ..schema import check, load
 from .columns import Columns, RowError, passes
@@ -117,7 +116,7 @@ def _filled(conditions: Mapping[str, Mapping[str, Any]], fill: Any) -> dict[str,
 
 @functools.cache
 def _languages() -> Languages:
-    return Languages.read([BUILT_IN / "languages.csv"])
+    return Languages.read([TABLE])
 
 
 def _iso639_3(language: str, place: str) -> str:
@@ -195,7 +194,7 @@ def for_language(parts: Iterable[Part], definition: Mapping[str, Any], language:
             "example {test: 1000}; prepare checks it."
         )
     names = definition["source"].get("names", {}).get(language, language)
-    found = []
+    read = []
     for split in wanted:
         chosen = [part for part in parts if part.split == split and _meant_for(part.settings, language)]
         if not chosen:
@@ -205,8 +204,8 @@ def for_language(parts: Iterable[Part], definition: Mapping[str, Any], language:
             several = isinstance(names, list) and "{name}" in canonical(dict(part.settings))
             for name in names if several else [names if isinstance(names, str) else names[0]]:
                 values = {"language": language, "name": name, "split": split}
-                found.append(replace(part, placeholders=values))
-    return found
+                read.append(replace(part, placeholders=values))
+    return read
 
 
 def _meant_for(settings: Mapping[str, Any], language: str) -> bool:

@@ -57,13 +57,13 @@ class Segmented:
     """Offsets of the pieces that stand for at least one character."""
 
     @classmethod
-    def of(cls, text: str, pieces: Pieces, found: Sequence[Span], lacking: Collection[int]) -> Segmented:
+    def of(cls, text: str, pieces: Pieces, words: Sequence[Span], lacking: Collection[int]) -> Segmented:
         """Count.
 
         Args:
           text: the text.
           pieces: its own.
-          found: its words.
+          words: its words.
           lacking: ids of the unknown piece and of fallback bytes.
         """
         standing = [(start, end) for start, end in pieces.offsets if start < end]
@@ -74,7 +74,7 @@ class Segmented:
                 unknown += 1
                 lost += max(0, end - max(start, reached))  # bytes of one character share its place
                 reached = max(reached, end)
-        counts = [overlapping(word, starts, ends) for word in found]
+        counts = [overlapping(word, starts, ends) for word in words]
         return cls(
             characters=len(text),
             visible=sum(not character.isspace() for character in text),

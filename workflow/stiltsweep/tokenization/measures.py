@@ -55,9 +55,9 @@ class Sums:
         self.lost += text.lost
         self.used.update(pieces.ids)
 
-    def add_words(self, found: Iterable[str]) -> None:
+    def add_words(self, words: Iterable[str]) -> None:
         """Add a text's words, for their length and the moving-average type-token ratio (Covington & McFall 2010)."""
-        for word in found:
+        for word in words:
             self.word_characters += len(word)
             self._window.append(word.lower())
             self._held[word.lower()] += 1

@@ -22,10 +22,10 @@ def question_word(question: str, language: str) -> str | None:
 
     None where the table has no such language or the question no such word, as questions to be answered by yes or no.
     """
-    found = _pattern(language)
-    if found is None:
+    known = _pattern(language)
+    if known is None:
         return None
-    pattern, names = found
+    pattern, names = known
     found_names = (names[match.lastindex - 1] for match in pattern.finditer(folded(question)))
     return next((name for name in found_names if name != _NO_WORD), None)
 

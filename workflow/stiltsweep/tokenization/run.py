@@ -108,7 +108,7 @@ def measure(
             path = data / f"{code}.parquet"
             language = _Language(vocabulary, code, path, english, candidates_english)
             for rows in language.rows():
-                table = [{"language": code, "id": name, **asdict(found)} for name, found in rows]
+                table = [{"language": code, "id": name, **asdict(attributes)} for name, attributes in rows]
                 writer.write_table(pa.Table.from_pylist(table, SCHEMA))
             if code == ENGLISH:
                 english = _English(_digests(path, language.meta.kind), language.tokens)
@@ -200,12 +200,12 @@ class _Language:
             for text in example.own:
                 own = next(pieces)
                 spans = self._spans(example, text)
-                found = Segmented.of(text, own, spans, lacking)
-                segmented.append(found)
+                one = Segmented.of(text, own, spans, lacking)
+                segmented.append(one)
                 if text in self._english:
                     self._sums.untranslated += 1
                 else:
-                    self._sums.add(found, own)
+                    self._sums.add(one, own)
                     self._sums.add_words(text[start:end] for start, end in spans)
             length = sum(text.tokens for text in segmented)
             if self._translations:
@@ -233,13 +233,13 @@ class _Language:
 
 def _digests(path: Path, kind: str) -> frozenset[bytes]:
     """Return the digests of all texts of a language's data, candidates left out."""
-    found: set[bytes] = set()
+    digests: set[bytes] = set()
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(use_threads=False):
             for row in batch.to_pylist():
                 if row.get("side") != "candidate":
-                    found.update(map(_digest, texts.of(row, kind, {}).own))
-    return frozenset(found)
+                    digests.update(map(_digest, texts.of(row, kind, {}).own))
+    return frozenset(digests)
 
 
 def _digest(text: str) -> bytes:

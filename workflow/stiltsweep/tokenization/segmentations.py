@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, Boundaries]:
         raise UserError(f"{path}: not readable ({error.strerror}). Name a file that is there.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    found: dict[str, Boundaries] = {}
+    boundaries: dict[str, Boundaries] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -42,10 +42,10 @@ def read(path: Path) -> dict[str, Boundaries]:
         for morpheme in morphemes[:-1]:
             at += len(morpheme)
             cuts.add(at)
-        found[word] = frozenset(cuts)
-    if not found:
+        boundaries[word] = frozenset(cuts)
+    if not boundaries:
         raise UserError(f"{path}: holds no word. Each line is a word, a tab and its morphemes with spaces between.")
-    return found
+    return boundaries
 
 
 def agreement(tokenizer: Tokenizer, words: Mapping[str, Boundaries]) -> dict[str, float | int | None]:

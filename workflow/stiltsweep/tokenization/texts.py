@@ -53,8 +53,8 @@ def _tagging(row: Row, candidates: Mapping[str, str]) -> Texts:
     text, spans = text_and_spans(row)
     # Parts of speech are no spans.
     named = any(tag[:2] in ("B-", "I-") for tag in row["tags"])
-    found = chunks(row["tags"]) if named else ()
-    return Texts((text,), tuple(spans), answers=tuple((spans[a][0], spans[b][1]) for _, a, b in found))
+    names = chunks(row["tags"]) if named else ()
+    return Texts((text,), tuple(spans), answers=tuple((spans[a][0], spans[b][1]) for _, a, b in names))
 
 
 def _span_qa(row: Row, candidates: Mapping[str, str]) -> Texts:
@@ -90,11 +90,11 @@ def gold(path: Path, wanted: Collection[str]) -> dict[str, str]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     ids = pa.array(sorted(wanted), pa.string())
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=["id", "split", "side", "text"], use_threads=False):
             here = pc.and_(pc.equal(batch.column("side"), "candidate"), pc.equal(batch.column("split"), "test"))
             kept = batch.filter(pc.and_(here, pc.is_in(batch.column("id"), value_set=ids)))
-            found.update(zip(kept.column("id").to_pylist(), kept.column("text").to_pylist(), strict=True))
-    return found
+            texts.update(zip(kept.column("id").to_pylist(), kept.column("text").to_pylist(), strict=True))
+    return texts

@@ -32,7 +32,7 @@ def is_word(token: str) -> bool:
 
 def spans(text: str) -> list[Span]:
     """Return the words between white space, without punctuation at their ends; punctuation alone is none."""
-    return [found.span() for found in _WORD.finditer(text)]
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def types(text: str) -> set[str]:

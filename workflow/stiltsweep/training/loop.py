@@ -31,7 +31,9 @@ from ..models import frozen, unpadded
 from ..models.batches import Batch, Example
 from ..models.device import Device, choose, repeatable
 from ..models.directory import WEIGHTS
-from ..models.load import HEAD, Source, TaskModel, build, save_checkpoint, trainable, vocabulary
+from ..models.load import Source, build, save_checkpoint, trainable, vocabulary
+from ..models.task_model import TaskModel
+from ..models.tensors import HEAD
 from ..models.tokenizer import Tokenizer
 from ..prediction import run as predict_examples
 from ..records import read_meta
@@ -613,8 +615,8 @@ class _Trainer:
     @property
     def _metric(self) -> str:
         """Name of the dev score."""
-        found = {task.form.metric for task in self.tasks if task.scored}
-        return found.pop() if len(found) == 1 else "mean of " + ", ".join(sorted(found))
+        metrics = {task.form.metric for task in self.tasks if task.scored}
+        return metrics.pop() if len(metrics) == 1 else "mean of " + ", ".join(sorted(metrics))
 
     def _score(self, number: int) -> float:
         """Return a task's dev score in points."""
@@ -694,10 +696,10 @@ class _Trainer:
         log.info("training state saved after update %d", progress.update)
 
     def _restore(self) -> None:
-        found = self.state.load()
-        if found is None:
+        saved = self.state.load()
+        if saved is None:
             return
-        update, tensors, values = found
+        update, tensors, values = saved
         progress = values["progress"]
         # JSON has no infinity: the score of a run not yet evaluated is saved as null.
         best_score = -math.inf if progress["best_score"] is None else progress["best_score"]

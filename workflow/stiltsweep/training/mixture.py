@@ -153,18 +153,18 @@ def choices(files: Sequence[Path], mixture: Mixture | None, *, chance: float) ->
     Raises:
       UserError: data are missing, or do not fit together.
     """
-    found: dict[str, dict[str, tuple[Path, Meta]]] = {}
+    of_task: dict[str, dict[str, tuple[Path, Meta]]] = {}
     for path in files:
         meta = read_meta(path)
-        found.setdefault(meta.task, {})[meta.language] = path, meta
+        of_task.setdefault(meta.task, {})[meta.language] = path, meta
     if mixture is None:
         if len(files) != 1:
             raise UserError(f"--data: {len(files)} files; a run without --mixture reads one.")
-        ((language, about),) = next(iter(found.values())).items()
+        ((language, about),) = next(iter(of_task.values())).items()
         return [_choice({language: about}, Part((language,), None, chance), language, ())]
     chosen = []
     for name, part in mixture.tasks.items():
-        offered = found.get(name, {})
+        offered = of_task.get(name, {})
         missing = [language for language in part.languages if language not in offered]
         if missing:
             raise UserError(f"--data: no prepared data of {name} in {', '.join(missing)}, which --mixture asks for.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
@@ -14,7 +15,8 @@ from ..errors import UserError
 from ..files import digest_file, read_record, replacing, write_record
 from ..kinds import Representation
 from ..models.fetch import WEIGHTS, fetch
-from ..models.load import CHECKPOINT_FILE, Source, save_tensors, weights
+from ..models.load import Source, weights
+from ..models.tensors import CHECKPOINT_FILE, save_tensors
 from ..models.tokenizer import CONFIG, FILE, INDEX, MODEL_FILE
 from ..records import Row, write_rows
 from ..settings import TrainingSettings
@@ -30,11 +32,7 @@ def pretrain(
     output: Path,
     settings: TrainingSettings,
     threads: int = 1,
-    *,
-    save_minutes: float | None = None,
-    gradient_checkpointing: bool = False,
-    cuda_graphs: bool = True,
-    tracking: str | None = None,
+    **computing: Any,
 ) -> None:
     """Write the canonical directory of a model with `source: {type: pretrain}`; killed and started again, it goes on.
 
@@ -43,7 +41,7 @@ def pretrain(
       output: model.json, written last.
       settings: of training; `max_updates` is the source's number of updates.
       threads: CPU threads.
-      save_minutes, gradient_checkpointing, cuda_graphs, tracking: see `Run`.
+      computing: fields of `Run` that say how it computes.
 
     Raises:
       UserError: see `fetch` and `train`.
@@ -75,10 +73,7 @@ def pretrain(
             prune=False,
             chance=0.0,
             identity={"stage": "pretrain", "model": model.name},
-            save_minutes=save_minutes,
-            gradient_checkpointing=gradient_checkpointing,
-            cuda_graphs=cuda_graphs,
-            tracking=tracking,
+            **computing,
         ),
         threads,
     )

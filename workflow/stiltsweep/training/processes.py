@@ -147,12 +147,12 @@ class Team:
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """Return a model's tensors by name, whole; in memory of the first process alone."""
-        found = {}
+        tensors = {}
         for name, tensor in model.state_dict().items():
             whole = self.whole(tensor.detach())
             if self.size == 1 or self.first:
-                found[name] = whole if self.size == 1 else whole.cpu()
-        return found
+                tensors[name] = whole if self.size == 1 else whole.cpu()
+        return tensors
 
     def deal(self, parts: Sequence[Any]) -> list[tuple[Any, float]]:
         """Return this process's parts of an update, each with the factor of its loss.
@@ -221,10 +221,10 @@ class Team:
 
 def _layers(model: nn.Module) -> list[nn.Module]:
     """Return the layers of a transformer: what its outermost lists of modules hold."""
-    found: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for module in model.children():
-        found += list(module) if isinstance(module, nn.ModuleList) else _layers(module)
-    return found
+        layers += list(module) if isinstance(module, nn.ModuleList) else _layers(module)
+    return layers
 
 
 class Whole(torch.optim.Optimizer):

@@ -21,7 +21,8 @@ from ..files import digest
 from ..kinds import Form
 from ..models.batches import Example
 from ..models.device import Device, autocast
-from ..models.load import TaskModel, trainable
+from ..models.load import trainable
+from ..models.task_model import TaskModel
 from ..records import Meta, Row, read_rows
 from ..settings import MICRO_BATCH_TOKENS, TrainingSettings
 from .optimizer import build
@@ -67,20 +68,20 @@ class Shots:
         if meta.language in self.sources:
             return []
         split = "train" if meta.counts.get("train") else "dev"
-        found = read_rows(path, split)
-        if len(found) < self.examples:
+        read = read_rows(path, split)
+        if len(read) < self.examples:
             raise UserError(
-                f"{path}: {len(found)} rows of train or dev, fewer than the {self.examples} shots that are asked for."
+                f"{path}: {len(read)} rows of train or dev, fewer than the {self.examples} shots that are asked for."
             )
-        found.sort(key=lambda row: digest([self.seed, "shots", row["id"]]))
-        if meta.labels and "label" in found[0]:
+        read.sort(key=lambda row: digest([self.seed, "shots", row["id"]]))
+        if meta.labels and "label" in read[0]:
             # Of every label as many: what a few rows happen to hold more of would be answered more often.
             turn: Counter[str] = Counter()
-            for row in found:
+            for row in read:
                 row["turn"] = turn[row["label"]]
                 turn[row["label"]] += 1
-            found.sort(key=lambda row: row.pop("turn"))
-        return found[: self.examples]
+            read.sort(key=lambda row: row.pop("turn"))
+        return read[: self.examples]
 
     def attach(self, model: TaskModel) -> list[str]:
         """Have a model trained from what it is now; return the names of the backbone's parameters that will change."""

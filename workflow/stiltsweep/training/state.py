@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import digest, digest_file, read_json, write_json
 from ..lock import LOCKS
-from ..models.load import read_tensors, save_tensors
+from ..models.tensors import read_tensors, save_tensors
 from .plan import derived_seed
 from .processes import Team
 
@@ -111,8 +111,8 @@ class Tries:
         self.scores: list[float] = []
         """Dev scores of the tries so far."""
         if path.is_file():
-            found = read_json(path, rebuild=f"deleting {path.parent}")
-            self._run, self.scores = found["identity"], found["scores"]
+            content = read_json(path, rebuild=f"deleting {path.parent}")
+            self._run, self.scores = content["identity"], content["scores"]
 
     def seed(self, seed: int) -> int:
         """Return the seed of the next try; that of the first one is the run's own."""

@@ -1,7 +1,7 @@
 """Does the lift depend on morphology? Languages are the units: a meta-regression of their lifts.
 
-    found = levels(documents of scripts/significance.py)
-    tests, terms = compare_types(found, table, "family", Settings())
+    asked = levels(documents of scripts/significance.py)
+    tests, terms = compare_types(asked, table, "family", Settings())
 
 docs/statistics.md says what the model is, and what was measured of it.
 """

@@ -53,7 +53,7 @@ def levels(documents: Iterable[Mapping[str, Any]]) -> list[Level]:
       Of every model: each target and arm; each target over its arms; each arm over the targets; all targets and arms.
       Of several models also all of them together.
     """
-    found: list[Level] = []
+    asked: list[Level] = []
     means: list[Joint] = []
     documents = list(documents)
     models = list(dict.fromkeys(one["model"] for one in documents))
@@ -65,15 +65,15 @@ def levels(documents: Iterable[Mapping[str, Any]]) -> list[Level]:
             for arm, said in document["joint"]["arms"].items():
                 one = Joint.read(said)
                 arms.setdefault(arm, []).append(one)
-                found.append(Level(model, document["target"], arm, (one,)))
+                asked.append(Level(model, document["target"], arm, (one,)))
             over_arms.append(Joint.read(document["joint"]["mean"]))
-            found.append(Level(model, document["target"], ALL, (over_arms[-1],)))
-        found += [Level(model, ALL, arm, tuple(blocks)) for arm, blocks in arms.items()]
-        found.append(Level(model, ALL, ALL, tuple(over_arms)))
+            asked.append(Level(model, document["target"], ALL, (over_arms[-1],)))
+        asked += [Level(model, ALL, arm, tuple(blocks)) for arm, blocks in arms.items()]
+        asked.append(Level(model, ALL, ALL, tuple(over_arms)))
         means += over_arms
     if len(models) > 1:
-        found.append(Level(ALL, ALL, ALL, tuple(means)))
-    return found
+        asked.append(Level(ALL, ALL, ALL, tuple(means)))
+    return asked
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ def labellings(table: Languages, grouping: str, languages: Iterable[str]) -> lis
     def types(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
         return {code: group for group, members in groups.items() for code in members}
 
-    found = [Labelling(MAIN, types(table.groups(grouping, codes)))]
+    made = [Labelling(MAIN, types(table.groups(grouping, codes)))]
     for name, (groups, changed) in variants(table, grouping, codes).items():
-        found.append(Labelling(name, types(groups), tuple(changed)))
-    return found
+        made.append(Labelling(name, types(groups), tuple(changed)))
+    return made
 
 
 def lineages(table: Languages, languages: Iterable[str]) -> dict[str, str]:
@@ -121,21 +121,21 @@ class _Problems:
 
 
 def compare_types(
-    found: Sequence[Level], table: Languages, grouping: str, settings: Settings
+    asked: Sequence[Level], table: Languages, grouping: str, settings: Settings
 ) -> tuple[list[Row], list[Row]]:
     """Test every level under every labelling with both kinds of random effects.
 
     Returns:
       Rows of omnibus.csv and of types.csv.
     """
-    codes = {code for level in found for code in level.languages}
+    codes = {code for level in asked for code in level.languages}
     problems = _Problems(lineages(table, codes))
     tests: list[Row] = []
     terms: list[Row] = []
     # Most labels are the same under every labelling: what was asked once is not asked again.
     known: dict[tuple[int, str, frozenset[tuple[str, str]]], tuple[Row, list[Row]]] = {}
     for labelling in labellings(table, grouping, codes):
-        for place, level in enumerate(found):
+        for place, level in enumerate(asked):
             types = {code: name for code, name in labelling.types.items() if code in level.languages}
             for random in RANDOM:
                 key = (place, random, frozenset(types.items()))
@@ -154,7 +154,7 @@ def compare_types(
 
 
 def regress(
-    found: Sequence[Level],
+    asked: Sequence[Level],
     table: Languages,
     grouping: str,
     predictors: Sequence[Predictor],
@@ -164,7 +164,7 @@ def regress(
     """Regress the lift on every number about languages, by itself and beside the size of the model's own corpus.
 
     Args:
-      found: see `levels`; all models together are left out, since the numbers are of one model.
+      asked: see `levels`; all models together are left out, since the numbers are of one model.
       table: the languages.
       grouping: the column of types, which are also tried beside the size.
       predictors: numbers about languages.
@@ -174,11 +174,11 @@ def regress(
     Returns:
       Rows of predictors.csv.
     """
-    codes = {code for level in found for code in level.languages}
+    codes = {code for level in asked for code in level.languages}
     problems = _Problems(lineages(table, codes))
     types = labellings(table, grouping, codes)[0].types
     rows: list[Row] = []
-    for level in found:
+    for level in asked:
         if level.model == ALL:
             continue
         size = sizes.get(level.model)

@@ -220,7 +220,7 @@ class _Likelihood:
             # A component at 0 may be a local maximum only: look from where it has everything.
             for k in np.flatnonzero(best[1] == 0.0):
                 start = np.where(np.arange(len(self._parts)) == k, self._scale, 0.01 * even)
-                best = min(best, self._scored(start), key=lambda found: found[0])
+                best = min(best, self._scored(start), key=lambda peak: peak[0])
         return best[1]
 
     def _scored(self, sigma2: Array) -> tuple[float, Array]:
@@ -242,13 +242,13 @@ class _Likelihood:
                 return loss, np.maximum(0.0, sigma2 + step)
             for _ in range(40):
                 trial = np.maximum(0.0, sigma2 + step)
-                found = self._all(trial)
-                if found[0] < loss:
+                there = self._all(trial)
+                if there[0] < loss:
                     break
                 step /= 2.0
             else:
                 break
-            sigma2, (loss, gradient, curvature, information) = trial, found
+            sigma2, (loss, gradient, curvature, information) = trial, there
         return loss, sigma2
 
     def _single(self) -> float:

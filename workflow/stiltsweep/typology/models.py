@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from . import permutation
 from .mixed import Confounded, Fit, fit
 from .observations import Observations
-from .tables import LANGUAGES
+from .tables import LANGUAGES, MEAN
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
-MEAN = "mean"
 ESTIMATED = ("estimate", "standard_error", "ci_low", "ci_high")
 """Columns in the unit of an estimate: points, or points for one of a number."""
 _FEWEST_DEALS = 20
@@ -98,14 +97,14 @@ class Problem:
         if _rank(design / np.linalg.norm(design, axis=0)) < coefficients:
             raise Undetermined(_ALIKE)
         try:
-            found = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
+            fitted = fit(o.y, design, o.S, o.components(None if self.random == LANGUAGES else self.lineages))
         except np.linalg.LinAlgError:
             raise Undetermined(_UNWEIGHED) from None
         except Confounded:
             raise Undetermined(_UNTOLD) from None
-        if float(np.linalg.eigvalsh(found.V)[0]) < _SINGULAR * float(found.V.diagonal().max()):
+        if float(np.linalg.eigvalsh(fitted.V)[0]) < _SINGULAR * float(fitted.V.diagonal().max()):
             raise Undetermined(_UNWEIGHED)
-        return found
+        return fitted
 
     def told(self, X: Array) -> Fit:
         """Fit as `fitted` does, to test: residuals have to say what chance does.
@@ -113,26 +112,26 @@ class Problem:
         Raises:
           Undetermined: see `fitted`; or there are none (few languages whose lifts are counts of few examples can tie).
         """
-        found = self.fitted(X)
-        if self.scaled(found) and found.knapp_hartung < _EXACT:
+        fitted = self.fitted(X)
+        if self.scaled(fitted) and fitted.knapp_hartung < _EXACT:
             raise Undetermined(_UNVARIED)
-        return found
+        return fitted
 
     @cached_property
     def null(self) -> Fit:
         """The fit without types or numbers."""
         return self.fitted(np.ones((len(self.observations.languages), 1)))
 
-    def left(self, X: Array, found: Fit) -> int:
+    def left(self, X: Array, fitted: Fit) -> int:
         """Return the degrees of freedom that (languages, p) regressors leave.
 
         A target's own mean takes none where every language is in all targets, and one where it is in this one alone.
         """
-        return min(self.units - len(X.T), found.df)
+        return min(self.units - len(X.T), fitted.df)
 
-    def scaled(self, found: Fit) -> bool:
+    def scaled(self, fitted: Fit) -> bool:
         """Whether Knapp and Hartung's factor is used: it is made for one observation a language."""
-        return "observation" not in found.names
+        return "observation" not in fitted.names
 
 
 def _rank(columns: Array) -> int:
@@ -140,9 +139,9 @@ def _rank(columns: Array) -> int:
     return int(np.linalg.matrix_rank(columns, tol=1e-6))
 
 
-def spread(found: Fit) -> float:
+def spread(fitted: Fit) -> float:
     """Return tau squared: the variance between languages, their lineages' included, of what blocks have in common."""
-    return float(sum(v for name, v in zip(found.names, found.sigma2, strict=True) if name != "observation"))
+    return float(sum(v for name, v in zip(fitted.names, fitted.sigma2, strict=True) if name != "observation"))
 
 
 @dataclass(frozen=True)
@@ -224,12 +223,12 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         return row
     kinds = len(typed.names)
     try:
-        null, found = problem.null, typed.fit
+        null, fitted = problem.null, typed.fit
     except Undetermined as error:
         return row | {"reason": str(error)}
-    contrasts = np.eye(kinds, found.X.shape[1])[1:] - np.eye(kinds, found.X.shape[1])[0]
-    f = found.wald(contrasts, scaled=problem.scaled(found))
-    df = problem.left(typed.dummies, found)
+    contrasts = np.eye(kinds, fitted.X.shape[1])[1:] - np.eye(kinds, fitted.X.shape[1])[0]
+    f = fitted.wald(contrasts, scaled=problem.scaled(fitted))
+    df = problem.left(typed.dummies, fitted)
     number = {name: place for place, name in enumerate(typed.names)}
     dealt = permutation.types(
         permutation.Reduced.of(null, o.language),
@@ -238,7 +237,7 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         most=settings.permutations,
         seed=settings.seed,
     )
-    before, after = spread(null), spread(found)
+    before, after = spread(null), spread(fitted)
     row |= {
         "status": "ok",
         "p": dealt.p,
@@ -251,7 +250,7 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         "tau": math.sqrt(after),
         "tau_without": math.sqrt(before),
         "explained": None if before <= 1e-9 else 100.0 * max(0.0, 1.0 - after / before),
-        "i2": found.heterogeneity,
+        "i2": fitted.heterogeneity,
     }
     if dealt.deals < _FEWEST_DEALS:
         reason = f"only {dealt.deals} ways to deal the types out: p cannot be below {1.0 / dealt.deals:.2f}"
@@ -289,19 +288,19 @@ def type_terms(typed: Typed, covariate: Mapping[str, float] | None, settings: Se
     if reason := _untold(X, typed.problem, "types"):
         return empty(reason)
     try:
-        found = typed.fit if covariate is None else typed.problem.told(X)
+        fitted = typed.fit if covariate is None else typed.problem.told(X)
     except Undetermined as error:
         return empty(str(error))
-    p = found.X.shape[1]
+    p = fitted.X.shape[1]
     mean = np.zeros((1, p))
     mean[0, :kinds] = 1.0 / kinds
-    df = typed.problem.left(X, found)
+    df = typed.problem.left(X, fitted)
     level = np.eye(kinds, p)
-    rows = [_tested(typed.problem, found, mean, mean, df, settings) | {"term": MEAN, "languages": o.languages}]
+    rows = [_tested(typed.problem, fitted, mean, mean, df, settings) | {"term": MEAN, "languages": o.languages}]
     # Of the mean it is no question whether it is 0: that is what the first question's tests are for.
     rows[0] |= {"p": None}
     for place, name in enumerate(typed.names):
-        row = _tested(typed.problem, found, level[[place]] - mean, level[[place]], df, settings)
+        row = _tested(typed.problem, fitted, level[[place]] - mean, level[[place]], df, settings)
         row |= {"term": name, "languages": tuple(typed.of_type(name))}
         lineages = {typed.problem.lineages[code] for code in typed.of_type(name)}
         if typed.problem.random != LANGUAGES and len(lineages) == 1:
@@ -338,13 +337,13 @@ def slope_terms(
     if reason:
         return row | {"reason": reason}
     try:
-        found = problem.told(X)
+        fitted = problem.told(X)
         null = problem.null if covariate is None and problem.random == LANGUAGES else None
     except Undetermined as error:
         return row | {"reason": str(error)}
-    L = np.zeros((1, found.X.shape[1]))
+    L = np.zeros((1, fitted.X.shape[1]))
     L[0, 1] = 1.0
-    row |= _tested(problem, found, L, None, problem.left(X, found), settings)
+    row |= _tested(problem, fitted, L, None, problem.left(X, fitted), settings)
     row |= {key: row[key] / unit for key in ESTIMATED}
     if null is not None:
         reduced = permutation.Reduced.of(null, o.language)
@@ -358,14 +357,14 @@ _SAME = 1e-9
 
 def _centred(values: Mapping[str, float], languages: tuple[str, ...]) -> tuple[Array, float]:
     """Return (languages,) numbers less their mean, in the unit beside it, so that speakers go as well as millions."""
-    found = np.array([values[code] for code in languages], dtype=np.float64)
-    largest = float(np.abs(found).max(initial=0.0))
-    if largest == 0.0 or float(np.ptp(found / largest)) < _SAME:
-        return np.zeros(len(found)), 1.0
-    found /= largest
-    found -= found.mean()
-    unit = float(np.abs(found).max())
-    return found / unit, largest * unit
+    numbers = np.array([values[code] for code in languages], dtype=np.float64)
+    largest = float(np.abs(numbers).max(initial=0.0))
+    if largest == 0.0 or float(np.ptp(numbers / largest)) < _SAME:
+        return np.zeros(len(numbers)), 1.0
+    numbers /= largest
+    numbers -= numbers.mean()
+    unit = float(np.abs(numbers).max())
+    return numbers / unit, largest * unit
 
 
 _BLANK: Row = dict.fromkeys(
@@ -407,15 +406,15 @@ def _untold(X: Array, problem: Problem, name: str) -> str:
     return ""
 
 
-def _tested(problem: Problem, found: Fit, L: Array, level: Array | None, df: int, settings: Settings) -> Row:
+def _tested(problem: Problem, fitted: Fit, L: Array, level: Array | None, df: int, settings: Settings) -> Row:
     """Return the test of one combination L b, and of the level of a type what it is and where another language lies."""
     from scipy import stats
 
-    scaled = problem.scaled(found)
+    scaled = problem.scaled(fitted)
     reach = float(stats.t.ppf(0.5 + settings.confidence / 2.0, df))
-    (estimate,), ((variance,),) = found.combined(L, scaled=scaled)
+    (estimate,), ((variance,),) = fitted.combined(L, scaled=scaled)
     error = math.sqrt(variance)
-    tau2 = spread(found)
+    tau2 = spread(fitted)
     row = _empty(problem) | {
         "status": "ok",
         "estimate": float(estimate),
@@ -427,7 +426,7 @@ def _tested(problem: Problem, found: Fit, L: Array, level: Array | None, df: int
         "tau": math.sqrt(tau2),
     }
     if level is not None:
-        (lift,), ((variance,),) = found.combined(level, scaled=scaled)
+        (lift,), ((variance,),) = fitted.combined(level, scaled=scaled)
         own, other = reach * math.sqrt(variance), reach * math.sqrt(variance + tau2)
         row |= {"lift": float(lift), "lift_low": float(lift) - own, "lift_high": float(lift) + own}
         row |= {"prediction_low": float(lift) - other, "prediction_high": float(lift) + other}

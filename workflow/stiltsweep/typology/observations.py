@@ -70,11 +70,11 @@ class Observations:
 
     def components(self, lineages: Mapping[str, str] | None) -> dict[str, Levels]:
         """Return the random effects: lineages if given, languages, and, over several blocks, what is of one alone."""
-        found: dict[str, Levels] = {}
+        effects: dict[str, Levels] = {}
         if lineages is not None:
             names = np.array([lineages[code] for code in self.languages])
-            found["lineage"] = np.unique(names, return_inverse=True)[1][self.language]
-        found["language"] = self.language
+            effects["lineage"] = np.unique(names, return_inverse=True)[1][self.language]
+        effects["language"] = self.language
         if len(np.unique(self.language)) < len(self.y):
-            found["observation"] = np.arange(len(self.y))
-        return found
+            effects["observation"] = np.arange(len(self.y))
+        return effects

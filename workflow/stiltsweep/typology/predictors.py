@@ -38,16 +38,16 @@ class Predictor:
 
 def _verb_synthesis(text: str) -> float | None:
     """Read WALS 22A, `4-5 categories per word`: the middle of the range."""
-    found = re.match(r"(\d+)-(\d+) categor", text)
-    return (int(found[1]) + int(found[2])) / 2.0 if found else None
+    ends = re.match(r"(\d+)-(\d+) categor", text)
+    return (int(ends[1]) + int(ends[2])) / 2.0 if ends else None
 
 
 def _cases(text: str) -> float | None:
     """Read WALS 49A, `6-7 cases`: the middle; none count as 0, ten and more as 10."""
     if text == "No morphological case-marking":
         return 0.0
-    found = re.match(r"(\d+)(?:-(\d+))?(?: or more)? cases", text)
-    return (int(found[1]) + int(found[2] or found[1])) / 2.0 if found else None
+    ends = re.match(r"(\d+)(?:-(\d+))?(?: or more)? cases", text)
+    return (int(ends[1]) + int(ends[2] or ends[1])) / 2.0 if ends else None
 
 
 def _latin(text: str) -> float | None:
@@ -71,26 +71,26 @@ def of_languages(table: Languages, columns: Iterable[str] = ()) -> list[Predicto
       columns: numbers of the user's own, named by their columns.
     """
     names = dict.fromkeys(columns, "") | _NUMBERS
-    found = [
+    predictors = [
         Predictor(name or column, table.numbers(column)) for column, name in names.items() if column in table.columns
     ]
     for column, (name, read) in _READ.items():
         if column in table.columns:
             values = {code: read(row.get(column, "")) for code, row in table.rows.items()}
-            found.append(Predictor(name, {code: value for code, value in values.items() if value is not None}))
-    return found
+            predictors.append(Predictor(name, {code: value for code, value in values.items() if value is not None}))
+    return predictors
 
 
-def apart(found: Iterable[Predictor], taken: Iterable[str]) -> list[Predictor]:
+def apart(predictors: Iterable[Predictor], taken: Iterable[str]) -> list[Predictor]:
     """Return predictors with a name each: a column of the user's may be called as what is made here.
 
     Args:
-      found: the predictors; of two of one name the first is renamed, which is the user's.
+      predictors: the predictors; of two of one name the first is renamed, which is the user's.
       taken: names of what else the lift is regressed on.
     """
     named: list[Predictor] = []
     used = set(taken)
-    for one in reversed(list(found)):
+    for one in reversed(list(predictors)):
         name = one.name
         while name in used:
             name += " (column)"
@@ -106,12 +106,12 @@ def sizes(table: Languages, corpora: Mapping[str, str]) -> dict[str, Predictor]:
       table: the languages.
       corpora: model -> one of `CORPORA`; models with another corpus are left out.
     """
-    found = {}
+    predictors = {}
     for model, corpus in corpora.items():
         column, name = CORPORA.get(corpus, ("", ""))
         if column in table.columns:
-            found[model] = Predictor(name, {c: math.log10(size) for c, size in table.numbers(column).items()})
-    return found
+            predictors[model] = Predictor(name, {c: math.log10(size) for c, size in table.numbers(column).items()})
+    return predictors
 
 
 _MEASURED = {"fertility": "tokens per word", "word_length": "characters per word", "mattr": "type-token ratio (MATTR)"}
@@ -129,11 +129,11 @@ def of_texts(measures: Iterable[Path]) -> list[Predictor]:
     """
     held: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
     for document in map(read_json, measures):
-        for language, found in document["languages"].items():
+        for language, numbers in document["languages"].items():
             for measure in _MEASURED:
-                if found.get(measure) is not None:
-                    models = held.setdefault((measure, found["word_unit"]), {})
-                    models.setdefault(document["model"], {}).setdefault(language, []).append(float(found[measure]))
+                if numbers.get(measure) is not None:
+                    models = held.setdefault((measure, numbers["word_unit"]), {})
+                    models.setdefault(document["model"], {}).setdefault(language, []).append(float(numbers[measure]))
     return [
         Predictor(
             f"{_MEASURED[measure]} ({unit})",
@@ -163,13 +163,13 @@ def of_probes(paths: Iterable[Path], languages: Iterable[str]) -> list[Predictor
     kinds: dict[tuple[str, str, str], dict[str, list[Probe]]] = {}
     for row in rows:
         kinds.setdefault((row.task, row.feature, row.pooling), {}).setdefault(row.model, []).append(row)
-    found = []
+    predictors = []
     for (task, feature, pooling), models in sorted(kinds.items()):
         of_model = {model: _above_majority(mine) for model, mine in models.items()}
         of_model = {model: values for model, values in of_model.items() if 2 * len(values) >= len(wanted)}
         if of_model:
-            found.append(Predictor(f"probe of {feature}, above majority ({task}, {pooling})", of_model=of_model))
-    return found
+            predictors.append(Predictor(f"probe of {feature}, above majority ({task}, {pooling})", of_model=of_model))
+    return predictors
 
 
 def _above_majority(rows: Sequence[Probe]) -> dict[str, float]:
@@ -177,11 +177,11 @@ def _above_majority(rows: Sequence[Probe]) -> dict[str, float]:
     gains: dict[str, dict[int, float]] = {}
     for row in rows:
         gains.setdefault(row.language, {})[row.layer] = row.accuracy - row.majority
-    found = {}
+    best_gains = {}
     for language, own in gains.items():
         others = [theirs for code, theirs in gains.items() if code != language]
         layers = [layer for layer in sorted(own) if all(layer in theirs for theirs in others)]
         if others and layers:
             best = max(layers, key=lambda layer: fmean(theirs[layer] for theirs in others))
-            found[language] = own[best]
-    return found
+            best_gains[language] = own[best]
+    return best_gains

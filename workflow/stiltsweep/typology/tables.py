@@ -10,6 +10,8 @@ ALL = "all"
 """All targets, all arms or all models together."""
 LANGUAGES, LINEAGES = "languages", "lineages+languages"
 """Which random effects a model has: languages alone, or lineages and languages within them."""
+MEAN = "mean"
+"""The term that is the mean of the types."""
 MAIN = "as labelled"
 """The labelling of languages.csv itself; the others are those of `significance.sensitivity`."""
 

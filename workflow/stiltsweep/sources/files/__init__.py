@@ -123,7 +123,7 @@ def missing(definition: Mapping[str, Any], language: str) -> list[str]:
       UserError: the definition is wrong, or says no folder.
     """
     folder, beside = root(definition), links(definition)
-    found = []
+    lacking = []
     for part in for_language(check(definition), definition, language) if folder is not None else []:
         assert folder is not None
         for template in _templates(part):
@@ -132,16 +132,16 @@ def missing(definition: Mapping[str, Any], language: str) -> list[str]:
             try:
                 _matches(folder, beside, part.fill(template), part.place)
             except UserError:
-                found.append(str(path))
-    return list(dict.fromkeys(found))
+                lacking.append(str(path))
+    return list(dict.fromkeys(lacking))
 
 
 def origin(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return what to record: the format and file names of each split; the rows' own digest says the rest."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    splits: dict[str, list[dict[str, Any]]] = {}
     for part in check(definition):
-        found.setdefault(part.split, []).append({key: part.settings[key] for key in ("format", "path")})
-    return {"type": "files", "splits": found}
+        splits.setdefault(part.split, []).append({key: part.settings[key] for key in ("format", "path")})
+    return {"type": "files", "splits": splits}
 
 
 def _templates(part: Part) -> list[str]:
@@ -158,20 +158,22 @@ def _groups(part: Part, definition: Mapping[str, Any]) -> list[list[Path]]:
             "task's YAML; scripts take --data-root."
         )
     beside = links(definition)
-    found = [_matches(folder, beside, part.fill(template), part.place) for template in _templates(part)]
+    columns = [_matches(folder, beside, part.fill(template), part.place) for template in _templates(part)]
     if not FORMATS[part.settings["format"]].joined:
-        return [[path] for path in found[0]]
-    if len({len(matches) for matches in found}) != 1:
-        raise UserError(f"{part.place}.path: the patterns match different numbers of files: {[len(m) for m in found]}.")
-    return [list(group) for group in zip(*found, strict=True)]
+        return [[path] for path in columns[0]]
+    if len({len(matches) for matches in columns}) != 1:
+        raise UserError(
+            f"{part.place}.path: the patterns match different numbers of files: {[len(m) for m in columns]}."
+        )
+    return [list(group) for group in zip(*columns, strict=True)]
 
 
 def _matches(folder: Path, beside: str | None, relative: str, place: str) -> list[Path]:
     path = inside(folder, relative, links=beside)
     if "*" in relative or "?" in relative:
-        found = sorted(match for match in folder.glob(relative) if match.is_file())
-        if found:
-            return [inside(folder, str(match.relative_to(folder)), links=beside) for match in found]
+        matches = sorted(match for match in folder.glob(relative) if match.is_file())
+        if matches:
+            return [inside(folder, str(match.relative_to(folder)), links=beside) for match in matches]
     elif path.is_file():
         return [path]
     raise UserError(

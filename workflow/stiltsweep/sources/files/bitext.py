@@ -32,8 +32,8 @@ def rows(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tuple[i
     for path, side in ((queries, "query"), (candidates, "candidate")):
         for identity, text in _columns(path):
             number += 1
-            found = gold.pop(identity, []) if side == "query" else []
-            yield number, {"id": identity, "side": side, "text": text, "gold": found}
+            right = gold.pop(identity, []) if side == "query" else []
+            yield number, {"id": identity, "side": side, "text": text, "gold": right}
         if gold and side == "query":
             raise UserError(f"{pairs}: the query {next(iter(gold))!r} is not in {queries}.")
 

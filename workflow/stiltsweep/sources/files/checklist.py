@@ -226,11 +226,11 @@ def _properties(test: _Test, draw: _Draw) -> list[tuple[_Entry, _Entry]]:
         return []
     first = draw.below(len(names))
     second = (first + 1 + draw.below(len(names) - 1)) % len(names)
-    found = []
+    chosen = []
     for name in (names[first], names[second]):
         values = test.slots[name.english]
-        found.append((name, values[draw.below(len(values))]))
-    return found
+        chosen.append((name, values[draw.below(len(values))]))
+    return chosen
 
 
 def _pick(entry: _Entry, facts: Mapping[str, set[str]], known: Mapping[str, set[str]]) -> str:
@@ -242,6 +242,6 @@ def _pick(entry: _Entry, facts: Mapping[str, set[str]], known: Mapping[str, set[
     for text, condition in entry.variants:
         wanted = {condition, *_SEPARATOR.split(condition)} - {""}
         named = ((key, wanted & words) for key, words in known.items())
-        if all(found & facts[key] for key, found in named if found):
+        if all(values & facts[key] for key, values in named if values):
             return text
     raise _UnfitError

@@ -123,8 +123,8 @@ def _fused(
     for start, end, token in spans:
         tokens += [_token(w, _space(w[9]), False) for w in words[done : start - 1]]
         head = min(range(start - 1, end), key=lambda i: (above[i], ranks.get(words[i][3], len(ranks)), i))
-        found = _features(words[start - 1 : end], above[start - 1 : end])
-        tokens.append((token[1], words[head][3], words[head][4], found, _space(token[9]), True))
+        features = _features(words[start - 1 : end], above[start - 1 : end])
+        tokens.append((token[1], words[head][3], words[head][4], features, _space(token[9]), True))
         done = end
     return tokens + [_token(w, _space(w[9]), False) for w in words[done:]]
 
@@ -164,7 +164,7 @@ def _ancestors(words: Sequence[list[str]]) -> list[int]:
     node, empty nodes are none.
     """
     heads = [{word[6], *(one.partition(":")[0] for one in word[8].split("|"))} for word in words]
-    over = [{int(head) for head in found if head.isdecimal() and int(head) <= len(words)} for found in heads]
+    over = [{int(head) for head in row if head.isdecimal() and int(head) <= len(words)} for row in heads]
     counts = []
     for index in range(1, len(words) + 1):
         seen: set[int] = set()

@@ -62,13 +62,13 @@ def _field(fields: Sequence[str], position: int, path: Path, number: int) -> str
 
 def _from_iob1(tags: Sequence[str]) -> list[str]:
     """IOB1 writes B- only between neighbouring entities of one type; IOB2 begins each entity with it."""
-    found = []
+    renamed = []
     before = "O"
     for tag in tags:
         begins = tag.startswith("I-") and before[2:] != tag[2:]
-        found.append(f"B-{tag[2:]}" if begins else tag)
+        renamed.append(f"B-{tag[2:]}" if begins else tag)
         before = tag
-    return found
+    return renamed
 
 
 def _from_iobes(tags: Sequence[str]) -> list[str]:

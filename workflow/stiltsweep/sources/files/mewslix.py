@@ -28,8 +28,8 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
                 for mention in line["mentions"]:
                     yield number, _mention(line["context"], mention)
             elif "contextual_mention" in line:
-                found = line["contextual_mention"]
-                yield number, {**_mention(found["context"], found["mention"]), "description": _entity(line["entity"])}
+                within = line["contextual_mention"]
+                yield number, {**_mention(within["context"], within["mention"]), "description": _entity(line["entity"])}
             else:
                 yield number, {"entity_id": line["entity_id"], "description": _entity(line)}
         except KeyError as error:

@@ -30,13 +30,13 @@ def spans(text: str) -> list[tuple[int, int]]:
 
     Initials and common abbreviations end nothing. Every character but white space between sentences is in one span.
     """
-    found = []
+    sentences = []
     start = 0
     for match in _END.finditer(text):
         if not _NO_END.search(text, start, match.end()):
-            found.append((start, start + len(text[start : match.end()].rstrip())))
+            sentences.append((start, start + len(text[start : match.end()].rstrip())))
             start = match.end()
-    return [*found, (start, len(text))]
+    return [*sentences, (start, len(text))]
 
 
 def of_answer(question: Mapping[str, Any], place: str) -> tuple[int, str]:
@@ -103,8 +103,8 @@ def xquad_r(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tupl
                     gold.setdefault(question["id"], []).append(identity)
     number = 0
     for number, question in squad.rows(paths[0], {}):
-        found = gold.get(question["id"], [])
-        row = {"id": question["id"], "side": "query", "text": question["question"], "gold": found}
+        right = gold.get(question["id"], [])
+        row = {"id": question["id"], "side": "query", "text": question["question"], "gold": right}
         yield number, row | {"cluster": question["context"]}
     for extra, (identity, text) in enumerate(candidates.items(), start=1):
         yield number + extra, {"id": identity, "side": "candidate", "text": text, "gold": [], "cluster": None}

@@ -49,7 +49,7 @@ def rows(path: Path, settings: Mapping[str, Any]) -> Iterator[tuple[int, dict[st
 
 
 def _list(value: Any, key: str, path: Path, place: str) -> list[Any]:
-    found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, list):
+    items = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(items, list):
         raise UserError(f"{path}: {place} lacks the list {key!r}. SQuAD JSON is data[].paragraphs[].qas[].")
-    return found
+    return items

@@ -121,16 +121,16 @@ def parallel(paths: Sequence[Path], settings: Mapping[str, Any]) -> Iterator[tup
     readers = [lines(path) for path in paths]
     number = 0
     while True:
-        found = [next(reader, None) for reader in readers]
-        if all(item is None for item in found):
+        items = [next(reader, None) for reader in readers]
+        if all(item is None for item in items):
             return
-        for path, item in zip(paths, found, strict=True):
+        for path, item in zip(paths, items, strict=True):
             if item is None:
                 raise UserError(
                     f"{path}: ends after line {number}, but belongs line by line to {_others(paths, path)}."
                 )
         number += 1
-        yield number, {name: item[1] for name, item in zip(names, found, strict=True) if item is not None}
+        yield number, {name: item[1] for name, item in zip(names, items, strict=True) if item is not None}
 
 
 def _others(paths: Sequence[Path], path: Path) -> str:

@@ -69,12 +69,12 @@ def origin(definition: Definition) -> dict[str, Any]:
     packages: Mapping[str, str] = definition["source"].get("packages") or {}
     for name, wanted in packages.items():
         try:
-            found = metadata.version(name)
+            installed = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found = "not installed"
-        if found != wanted:
+            installed = "not installed"
+        if installed != wanted:
             raise UserError(
-                f"source.packages: {name} is {found}, this task is made from {wanted}. "
+                f"source.packages: {name} is {installed}, this task is made from {wanted}. "
                 f"Hint: pip install {name}=={wanted}"
             )
     return {"type": "package", "builder": definition["source"]["builder"], "packages": dict(packages)}

@@ -86,15 +86,15 @@ def tag(text: str, spans: Sequence[Span], spaced: bool) -> Row:
     tells where the text had a space, so that the tokens give the text back exactly.
     """
     pattern = TOKEN if spaced else GRAPHEME
-    found = [m for m in pattern.finditer(text) if not m.group().isspace()]
+    tokens = [m for m in pattern.finditer(text) if not m.group().isspace()]
     tags = []
-    for token in found:
+    for token in tokens:
         span = next((s for s in spans if s[0] < token.end() and token.start() < s[1]), None)
         tags.append("O" if span is None else f"{'B' if token.start() <= span[0] else 'I'}-{span[2]}")
     return {
-        "tokens": [m.group() for m in found],
+        "tokens": [m.group() for m in tokens],
         "tags": tags,
-        "space_after": [a.end() < b.start() for a, b in pairwise(found)] + [False],
+        "space_after": [a.end() < b.start() for a, b in pairwise(tokens)] + [False],
     }
 
 
@@ -139,14 +139,14 @@ def questions(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
 
 
 def _fits_too(source: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    found: Mapping[str, Sequence[str]] = source.get("fits_too") or {}
+    stated: Mapping[str, Sequence[str]] = source.get("fits_too") or {}
     intents = source["intents"]
-    if not isinstance(found, Mapping) or not all(isinstance(names, list) for names in found.values()):
-        raise UserError(f"source.fits_too: {found!r:.60} is not: intent -> list of intents, as in the catalogue's qa.")
-    for name in [*found, *(name for names in found.values() for name in names)]:
+    if not isinstance(stated, Mapping) or not all(isinstance(names, list) for names in stated.values()):
+        raise UserError(f"source.fits_too: {stated!r:.60} is not: intent -> list of intents, as in the catalogue's qa.")
+    for name in [*stated, *(name for names in stated.values() for name in names)]:
         if name not in intents:
             raise UserError(f"source.fits_too: {name!r} is not one of source.intents.{nearest(str(name), intents)}")
-    return found
+    return stated
 
 
 def _said_once(text: str, span: Span) -> bool:
@@ -195,7 +195,7 @@ def _forms(g: Grammar, kind: str, answer: str) -> set[str]:
                 rows.setdefault((head, number), set()).add(inside[1] if inside else phrase)
     held = [(word, forms) for forms in rows.values() for word in forms if word in answer]
     # By the word as well: sets have no order that two processes share.
-    return max(held, key=lambda found: (len(found[0]), found[0]), default=("", set()))[1]
+    return max(held, key=lambda one: (len(one[0]), one[0]), default=("", set()))[1]
 
 
 def _log(sentence: Sentence, span: Span, others: Sequence[Sentence], question: str, rng: random.Random) -> Row:

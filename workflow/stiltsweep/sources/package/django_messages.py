@@ -70,10 +70,10 @@ def texts(definition: Mapping[str, Any], language: str) -> Iterator[Row]:
     table = catalogue(source["locales"].get(language, language))
     floor = int(source["digests_from"] * 2**64)
     pool = [key for key in table if least <= len(key.split()) <= most and digest(key) >= floor]
-    found: dict[str, str] = {}
+    key_of: dict[str, str] = {}
     for key in sorted(pool, key=digest):
-        found.setdefault(_clean(table[key]), key)
-    rows = [(_name(key), text) for text, key in found.items() if text]
+        key_of.setdefault(_clean(table[key]), key)
+    rows = [(_name(key), text) for text, key in key_of.items() if text]
     sizes = source["sizes"]
     for split, chosen in (("train", rows[sizes["dev"] :][: sizes["train"]]), ("dev", rows[: sizes["dev"]])):
         for name, text in chosen:
@@ -101,11 +101,11 @@ def catalogue(locale: str) -> Mapping[str, str]:
     spec = importlib.util.find_spec("django")
     assert spec is not None and spec.origin is not None  # the version was checked before
     root = Path(spec.origin).parent
-    found: dict[str, str] = {}
+    messages: dict[str, str] = {}
     for path in sorted(root.glob(f"**/locale/{locale}/LC_MESSAGES/*.mo")):
         with path.open("rb") as handle:
             entries: Mapping[Any, Any] = gettext.GNUTranslations(handle)._catalog  # type: ignore[attr-defined]
         for key, value in entries.items():
             if isinstance(key, str) and isinstance(value, str) and key and value:
-                found.setdefault(key.rpartition("\x04")[2], value)
-    return found
+                messages.setdefault(key.rpartition("\x04")[2], value)
+    return messages

@@ -164,12 +164,12 @@ def _chosen(definition: Mapping[str, Any], language: str, split: str) -> list[It
     for group in groups:
         if group not in known:
             raise UserError(f"source.groups: {group!r} is unknown; known: {', '.join(known)}.{nearest(group, known)}")
-    found = sorted(
+    ranked = sorted(
         (item for item in items(language) if item.part == split), key=lambda item: digest(f"{split} {item.id}")
     )
     each = source["sizes"][split] // len(groups)
-    kept = {item.id for group in groups for item in [one for one in found if one.group == group][:each]}
-    return [item for item in found if item.id in kept]
+    kept = {item.id for group in groups for item in [one for one in ranked if one.group == group][:each]}
+    return [item for item in ranked if item.id in kept]
 
 
 def _shown(item: Item, most: int) -> str | None:

@@ -163,18 +163,18 @@ def _fillable(text: str, fillers: Mapping[str, Sequence[str]]) -> bool:
 
 def _fillers(lists: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Read filler lists: "a, b, c", or {forms: "base, other", words: ["a, a-other", ...]} for a list with forms."""
-    found: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     for name, spec in lists.items():
         if isinstance(spec, str):
-            found[name] = tuple(word.strip() for word in spec.split(","))
+            columns[name] = tuple(word.strip() for word in spec.split(","))
             continue
         forms = [form.strip() for form in spec["forms"].split(",")]
         rows = [[cell.strip() for cell in row.split(",")] for row in spec["words"]]
         for row in rows:
             assert len(row) == len(forms), f"{name}: {row} does not have the forms {forms}"
         for form, column in zip(forms, zip(*rows, strict=True), strict=True):
-            found[name if form == "base" else f"{name}.{form}"] = column
-    return found
+            columns[name if form == "base" else f"{name}.{form}"] = column
+    return columns
 
 
 _parse = functools.cache(parse_sentence)
@@ -276,14 +276,14 @@ def template_splits(language: str) -> Mapping[tuple[str, str], str]:
     groups: dict[tuple[str, str], set[str]] = {}
     for template in templates:
         groups.setdefault((template.intent, " ".join(template.domains)), set()).add(skeleton(template.text))
-    found: dict[tuple[str, str], str] = {}
+    split_of: dict[tuple[str, str], str] = {}
     dealt: Counter[str] = Counter()
     for (intent, _), texts in sorted(groups.items()):
         for text in sorted(texts, key=_order):
-            if (intent, text) not in found:
-                found[intent, text] = _DEAL[dealt[intent] % len(_DEAL)]
+            if (intent, text) not in split_of:
+                split_of[intent, text] = _DEAL[dealt[intent] % len(_DEAL)]
                 dealt[intent] += 1
-    return found
+    return split_of
 
 
 def _order(text: str) -> tuple[int, list[str], int]:
@@ -320,7 +320,7 @@ def sample(language: str, intents: Sequence[str], split: str, size: int, salt: s
     g = grammar(language)
     splits = template_splits(language)
     rng = random.Random(f"{salt} {language} {split}")
-    found: dict[str, Sentence] = {}
+    chosen: dict[str, Sentence] = {}
     for index, label in enumerate(intents):
         about = intent_about(label)
         wanted = size // len(intents) + (index < size % len(intents))
@@ -339,14 +339,14 @@ def sample(language: str, intents: Sequence[str], split: str, size: int, salt: s
             named = f"{template.intent} {digest(skeleton(template.text)):016x}"
             sentence = fill(g, pattern, label, (template.intent, template.response), rng, named)
             text = sentence.text
-            if text in taken or text in found or not _SHORTEST <= len(text) <= _LONGEST:
+            if text in taken or text in chosen or not _SHORTEST <= len(text) <= _LONGEST:
                 continue
             if any(refused.search(text) for refused in g.refuse):
                 continue
-            found[text] = sentence
+            chosen[text] = sentence
             wanted -= 1
-    taken |= found.keys() | {sentence.pattern for sentence in found.values()}
-    sentences = list(found.values())
+    taken |= chosen.keys() | {sentence.pattern for sentence in chosen.values()}
+    sentences = list(chosen.values())
     rng.shuffle(sentences)
     return sentences
 

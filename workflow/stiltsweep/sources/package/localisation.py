@@ -60,11 +60,11 @@ def _names(language: str, kind: str) -> dict[str, str]:
 
     locale = Locale.parse(language)
     if kind == "city":
-        found = _cities(language)
+        names = _cities(language)
     else:
         table: Mapping[str, str] = getattr(locale, _TABLES[kind])
-        found = {key: name for key, name in table.items() if "_" not in key and not key.isdigit()}
-    return {key: name for key, name in found.items() if isinstance(name, str) and name != key and "(" not in name}
+        names = {key: name for key, name in table.items() if "_" not in key and not key.isdigit()}
+    return {key: name for key, name in names.items() if isinstance(name, str) and name != key and "(" not in name}
 
 
 def _cities(language: str) -> dict[str, str]:

@@ -56,14 +56,14 @@ def choices(
             f"capabilities.{capability}: {most:,} combinations of words in each case, more than {MOST:,}. "
             "Shorten its lists."
         )
-    found = []
+    made = []
     for case in range(cases):
         every = list(_combinations(capability, case, slots, lengths))
         if sample is not None:
             wanted = sample // cases + (case < sample % cases)
             every = sorted(sorted(every, key=_digest)[:wanted], key=lambda choice: tuple(choice.items.values()))
-        found += every
-    return found
+        made += every
+    return made
 
 
 def _combinations(capability: str, case: int, slots: Mapping[str, str], lengths: Mapping[str, int]) -> Iterator[Choice]:

@@ -118,10 +118,10 @@ def compare(texts: Texts, reference: Texts) -> None:
       UserError: a list or a capability has another number of items.
     """
     for name, words in reference.slots.items():
-        found = len(texts.slots.get(name, ()))
-        if found != len(words):
+        count = len(texts.slots.get(name, ()))
+        if count != len(words):
             raise UserError(
-                f"{texts.path} ({texts.language}): slots.{name}: has {found} words, {len(words)} in {reference.path} "
+                f"{texts.path} ({texts.language}): slots.{name}: has {count} words, {len(words)} in {reference.path} "
                 f"({reference.language}); word for word they have to be the same."
             )
     for name, cases in reference.cases.items():
@@ -152,7 +152,7 @@ def rows(texts: Texts, kind: str, slots: Mapping[str, str], chosen: list[Choice]
         cluster = f"{choice.capability}/{choice.case}"
         row: Row = {"id": choice.id, "split": "test", "place": place, "cluster": cluster}
         if kind == "classification":
-            yield row | {key: found[0][0] for key, found in filled.items()}
+            yield row | {key: fillings[0][0] for key, fillings in filled.items()}
             continue
         context, fields = filled["context"][0]
         answers = []
