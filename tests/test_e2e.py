@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import entries
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from running import command, snakemake
 
 import tiny
 from stiltsweep.files import digest_file, read_json
@@ -38,27 +38,9 @@ PATTERNS = {
 ROOMS = ["kitchen", "Küche", "keittiö", "المطبخ", "garage", "office"]
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    text = found.stdout + found.stderr
-    assert not check or found.returncode == 0, text + failed_logs(folder)
-    return text
-
-
-def failed_logs(folder: Path) -> str:
-    logs = sorted((folder / "results" / "logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)
-    return "".join(f"\n--- {path}\n{path.read_text()[-1500:]}" for path in logs[-2:])
-
-
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     # Targets first: --quiet would swallow them.
-    text = snakemake(folder, *arguments, "-n", "--quiet", "rules")
+    text = snakemake(folder, *arguments, "-n", "--quiet", "rules").text
     return {rule: int(count) for rule, count in re.findall(r"^([a-z_]+) +(\d+)$", text, re.MULTILINE)}
 
 
@@ -204,7 +186,7 @@ def test_every_cell_and_the_report_are_there(sweep: Path) -> None:
 
 
 def test_running_again_does_nothing(sweep: Path) -> None:
-    assert "Nothing to be done" in snakemake(sweep)
+    assert "Nothing to be done" in snakemake(sweep).text
 
 
 def test_one_deleted_cell_is_one_job(sweep: Path) -> None:
@@ -297,7 +279,7 @@ def test_ended_and_started_again_the_cells_are_the_same_bytes(
         ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake"),
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"],
+        command(),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

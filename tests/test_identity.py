@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from running import snakemake
 from safetensors.torch import load_file, save_file
-from test_e2e import make, planned, snakemake
+from test_e2e import make, planned
 
 import tiny
 from stiltsweep import identity
@@ -319,7 +320,7 @@ def test_flipped_weights_are_refused_and_mended_by_the_command_that_is_named(fol
     flip(weights)
     shutil.rmtree(results / "predictions/tiny/none/commands/seed0")
     shutil.rmtree(results / "cells/tiny/none/commands/seed0")
-    text = snakemake(folder, check=False)
+    text = snakemake(folder, check=False).text
     assert "model.safetensors: not what was written there" in text
     snakemake(folder, "--force", "results/finetune/tiny/none/commands/seed0/checkpoint.json")
     assert digest_file(weights) == kept

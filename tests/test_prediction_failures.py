@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_e2e import make, planned, snakemake
+from running import snakemake
+from test_e2e import make, planned
 
 import tiny
 from stiltsweep import config, sources
@@ -154,7 +155,7 @@ def test_the_next_run_predicts_only_the_language_that_failed(tmp_path: Path) -> 
         return {path: path.stat().st_mtime_ns for path in (folder / "results" / "predictions").rglob("??.json")}
 
     replace(b"")
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False).text
     assert "could not be predicted in fi" in text
     cells = folder / "results" / "cells" / "tiny"
     assert sorted(path.stem for path in cells.rglob("*.json")) == ["de", "de", "en", "en"]
@@ -172,7 +173,7 @@ def test_the_next_run_predicts_only_the_language_that_failed(tmp_path: Path) -> 
     assert {path: after[path] for path in before} == before
     assert {path: digest_file(path) for path in scored} == scored
     assert len(list(cells.rglob("*.json"))) == 6
-    assert "Nothing to be done" in snakemake(folder, *wanted)
+    assert "Nothing to be done" in snakemake(folder, *wanted).text
 
 
 @pytest.mark.e2e
@@ -188,10 +189,10 @@ def test_a_language_that_cannot_be_prepared_costs_only_itself(tmp_path: Path) ->
     whole = source.read_text()
     source.write_text(whole.replace('"warm"', '"wram"', 1))
 
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False).text
     assert "label 'wram' is not one of" in text and "tried again by the next run" in text
     assert not cells.exists()
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False).text
     assert "1 job failed; cells that are not there for it: 1." in text
     assert sorted(path.stem for path in cells.glob("*.json")) == ["de", "en"]
     scored = {path: digest_file(path) for path in cells.glob("*.*")}

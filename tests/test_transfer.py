@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from running import snakemake
 from test_e2e import make as make_sweep
-from test_e2e import planned, snakemake
+from test_e2e import planned
 from test_sweep import make
 
 import tiny
