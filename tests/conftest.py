@@ -1,4 +1,4 @@
-"""Models that several test modules read, and the order of tests that share a sweep.
+"""Models that several test modules read, and what holds for all tests: their order, byte code, threads.
 
 Models import torch, so only where a test asks for one.
 """
@@ -22,9 +22,17 @@ sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+_LONG = (
+    *("test_e2e", "test_identity", "test_prediction_failures", "test_hub_sweeps", "test_transfer", "test_slurm"),
+    *("test_benchmarks", "test_robustness", "test_graph", "test_causal", "test_docs", "test_hub", "test_bad_input"),
+)
+"""Modules that take long, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long groups of tests (those that share a sweep or a cluster run in one process)."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Begin with the long modules: each is one worker's (`--dist loadfile`), and the last one decides when it ends."""
+    place = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(_LONG)))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -57,15 +58,18 @@ def snakemake(
     cores: int | None = 2,
     snakefile: Path | None = SNAKEFILE,
     environment: Mapping[str, str] | None = None,
+    shared: bool = False,
 ) -> Ended:
     """Run Snakemake in a folder, on this project's Snakefile unless told otherwise (None: the folder's own).
 
     `environment` is added to that of the tests. With `check` it has to end well; else the end of the last logs is shown.
+    `shared`: jobs are forks of one warm process for all such calls, where each run would start one of its own.
     """
     # Python itself reads these, once.
     assert not any(name.startswith("PYTHON") for name in environment or ())
     words = command(*arguments, cores=cores, snakefile=snakefile)[3:]
-    ended = _server().run(folder, words, {**os.environ, **(environment or {})})
+    warmed = {"STILTSWEEP_WARM": warm_socket()} if shared else {}
+    ended = _server().run(folder, words, {**os.environ, **warmed, **(environment or {})})
     assert not check or ended.returncode == 0, ended.text[-12_000:] + last_logs(folder)
     return ended
 
@@ -117,6 +121,26 @@ class _Server:
 
 _servers: dict[int, _Server] = {}
 """Of this process alone: one that it forks starts its own."""
+
+
+_sockets: dict[int, str] = {}
+
+
+def warm_socket() -> str:
+    """Return the socket of a warm process that lives as long as the tests, as `onstart` in Snakefile starts it."""
+    from stiltsweep import warm
+
+    if os.getpid() not in _sockets:
+        before = os.environ.pop(warm.VARIABLE, None)
+        warm.start()
+        _sockets[os.getpid()] = os.environ.pop(warm.VARIABLE)
+        if before is not None:
+            os.environ[warm.VARIABLE] = before
+        deadline = time.monotonic() + 300
+        while not Path(_sockets[os.getpid()]).exists():
+            assert time.monotonic() < deadline, "the warm process has not come up"
+            time.sleep(0.05)
+    return _sockets[os.getpid()]
 
 
 def _server() -> _Server:

@@ -527,7 +527,7 @@ def test_an_edited_template_prepares_its_language_again(tmp_path: Path) -> None:
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     data = ["results/data/mine/en.parquet", "results/data/mine/tr.parquet"]
 
-    done = snakemake(tmp_path, *data).text
+    done = snakemake(tmp_path, *data, shared=True).text
     assert all((tmp_path / path).is_file() for path in data), done
     assert "Nothing to be done" in snakemake(tmp_path, *data, "-n").text
     edited = own / "target" / "texts" / "tr.yaml"

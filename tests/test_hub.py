@@ -33,8 +33,6 @@ from stiltsweep.records import read_meta, read_rows
 from stiltsweep.resources import Needs
 from stiltsweep.sweep import Sweep
 
-pytestmark = pytest.mark.xdist_group("hub")
-
 
 class Worker:
     """Runs the scripts `fetch` and `prepare` against a hub; see hub_worker.py."""

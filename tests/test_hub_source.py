@@ -346,7 +346,7 @@ def test_the_configurations_data_folder_is_that_of_hub_copies_too(tmp_path, monk
     wanted = "results/data/copied/el.parquet"
 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
-    snakemake(tmp_path, wanted)
+    snakemake(tmp_path, wanted, shared=True)
     assert [row["text_a"] for row in records.read_rows(tmp_path / wanted)] == ["π0", "π2"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**configuration, "data_root": "second"}))
     assert "Nothing to be done" in snakemake(tmp_path, wanted, "--dry-run").text

@@ -351,7 +351,6 @@ def test_the_documentation_holds_the_same_table() -> None:
     }
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_a_finished_sweep_has_nothing_to_do(finished: Path) -> None:
     """The records are written from the plan's own graph, so this is also where Snakemake agrees with it, job by job."""
@@ -378,7 +377,6 @@ OFTEN = {
 """Keys that are edited in every run of the tests; the others take as long and are with the slow ones."""
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     "key", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in {**EDITS, **WITHIN}]
@@ -411,7 +409,6 @@ def test_the_graph_of_every_shipped_configuration_is_snakemakes(name: str, tmp_p
     assert to_do(plan(tmp_path)) == expected
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_damage_is_repaired(finished: Path) -> None:
     """Cells that are gone or changed, predictions of another kind, times that say nothing, no .snakemake at all."""
@@ -443,7 +440,6 @@ def test_damage_is_repaired(finished: Path) -> None:
             path.write_bytes(content)
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("what", "expected"),
@@ -466,7 +462,6 @@ def test_what_was_deleted_is_missing(finished: Path, what: str, expected: dict[s
         aside.rename(path)
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     locks = finished / ".snakemake" / "locks"

@@ -894,7 +894,7 @@ def test_a_sweep_with_probes(nouns: Source, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
 
     assert re.search(r"^\| probe +\| 2 ", snakemake(tmp_path, "plan").text, re.MULTILINE)
-    snakemake(tmp_path, "results/probes/probes.csv")
+    snakemake(tmp_path, "results/probes/probes.csv", shared=True)
     probes = table.read(tmp_path / "results" / "probes" / "probes.csv")
     assert Counter((p.stage, p.intermediate, p.training, p.seed) for p in probes) == {
         ("pretrained", "none", "", None): 2 * 2 * 3,  # languages x features x layers

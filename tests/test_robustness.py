@@ -592,7 +592,7 @@ def sweep_process(folder: Path, *more: str) -> subprocess.Popen[str]:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed tiny sweep."""
     folder = test_e2e.make(tmp_path_factory.mktemp("sweep"))
-    snakemake(folder)
+    snakemake(folder, shared=True)
     return folder
 
 
@@ -631,13 +631,13 @@ def test_a_killed_controller_leaves_jobs_that_the_next_one_waits_for(sweep: Path
     controller.kill()
     controller.wait()
     os.kill(pid, 0)  # it is still at it
-    text = snakemake(folder, output).text
+    text = snakemake(folder, output, shared=True).text
     assert f"The run of process {controller.pid} on " in text
     # Whether it was still at it, or done in the meantime: nothing is trained twice.
     log = (folder / "results/logs/finetune/tiny/none/commands/seed0.log").read_text()
     assert "already there, made with the same settings" in log or "Nothing to be done" in text
     whole = anew(folder, tmp_path / "whole")
-    snakemake(whole, output)
+    snakemake(whole, output, shared=True)
     for name in ("checkpoint.json", "model.safetensors", "head.safetensors"):
         assert digest_file(folder / Path(output).with_name(name)) == digest_file(whole / Path(output).with_name(name))
 

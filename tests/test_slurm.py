@@ -25,7 +25,7 @@ from test_e2e import make
 
 ROOT = Path(__file__).parents[1]
 SLURM = ROOT / "tests" / "slurm"
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.e2e
 
 GPU = "gres:gpu:1"
 
