@@ -26,10 +26,12 @@ def main() -> None:
     import torch
     import transformers
 
-    # Names of transformers are imported when they are asked for, with much of torch behind them: once, and not in every fork.
-    assert torch.__version__ and safetensors and pyarrow.parquet and scipy.optimize and sklearn.metrics
-    assert transformers.XLMRobertaModel and transformers.DebertaV2Model and transformers.MT5ForConditionalGeneration
-    assert transformers.T5ForConditionalGeneration and transformers.AutoModel and transformers.PreTrainedTokenizerFast
+    # Names of transformers are imported when they are asked for, with much of torch behind them: once, not in every fork.
+    _ = (
+        *(pyarrow.parquet, safetensors, scipy.optimize, sklearn.metrics, torch, transformers.AutoModel),
+        *(transformers.XLMRobertaModel, transformers.DebertaV2Model, transformers.T5ForConditionalGeneration),
+        *(transformers.MT5ForConditionalGeneration, transformers.PreTrainedTokenizerFast),
+    )
     torch.set_num_threads(1)
     # What has arrived is kept by pieces of this size: 10 MB would be more than all these files.
     constants.DOWNLOAD_CHUNK_SIZE = 4096
