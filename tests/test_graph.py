@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shlex
 import subprocess
@@ -31,6 +32,25 @@ def test_every_shipped_configuration_plans(name: str, folder: Path) -> None:
     arguments = ("--configfile", str(ROOT / name), "--config", "seeds=[0]")
     found = snakemake(folder, "-n", "--quiet", "rules", *arguments)
     assert re.search(r"^evaluate +\d+$", found.text, re.MULTILINE)
+
+
+@functools.cache
+def helped(script: str) -> tuple[str, set[str]]:
+    """Return what `--help` of a script prints, and the modules that it has imported by then."""
+    path = ROOT / "workflow" / "scripts" / f"{script}.py"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(path)!r}, '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(path)!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    environment = {"PATH": "", "PYTHONPATH": str(path.parent)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return found.stdout, set(found.stderr.split())
 
 
 def test_every_command_names_a_script_that_takes_its_options(folder: Path) -> None:
@@ -65,8 +85,7 @@ def test_every_command_names_a_script_that_takes_its_options(folder: Path) -> No
     for script, options in commands.items():
         path = (folder / script).resolve()
         assert path.is_file(), script
-        text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
-        offered = set(re.findall(r"--[a-z][a-z-]*", text))
+        offered = set(re.findall(r"--[a-z][a-z-]*", helped(path.stem)[0]))
         assert options <= offered, f"{script}: {sorted(options - offered)}"
 
 
@@ -131,19 +150,7 @@ def test_planning_imports_nothing_heavy() -> None:
     ],
 )
 def test_cheap_stages_start_without_torch(script: str) -> None:
-    path = ROOT / "workflow" / "scripts" / f"{script}.py"
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = [{str(path)!r}, '--help']\n"
-        "try:\n"
-        f"    runpy.run_path({str(path)!r}, run_name='__main__')\n"
-        "except SystemExit:\n"
-        "    pass\n"
-        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], env={"PATH": "", "PYTHONPATH": str(path.parent)}, check=True, capture_output=True
-    )
+    assert not {"torch", "transformers"} & helped(script)[1]
 
 
 def test_a_wrong_name_is_no_rule_to_produce(folder: Path) -> None:
