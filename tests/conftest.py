@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 _LONG = (
-    *("test_e2e", "test_identity", "test_prediction_failures", "test_hub_sweeps", "test_transfer", "test_slurm"),
-    *("test_benchmarks", "test_robustness", "test_graph", "test_causal", "test_docs", "test_hub", "test_bad_input"),
+    *("test_e2e", "test_hub_sweeps", "test_transfer", "test_identity", "test_robustness", "test_benchmarks"),
+    *("test_prediction_failures", "test_graph", "test_bad_input", "test_docs", "test_hub", "test_causal"),
 )
 """Modules that take long, the longest first."""
 
