@@ -44,11 +44,14 @@ lint: $(VENV)/.checks
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+# What a module's tests share is made once: a module is one worker's. tests/conftest.py has the order.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+
 unit: $(VENV)/.checks
-	$(BIN)/python -m pytest tests -n 2 -m "not slow and not e2e"
+	$(BIN)/python -m pytest tests $(SPREAD) -m "not slow and not e2e"
 
 e2e: $(VENV)/.checks
-	$(BIN)/python -m pytest tests -n 2 --dist loadgroup -m "e2e and not slow"
+	$(BIN)/python -m pytest tests $(SPREAD) -m "e2e and not slow"
 
 # As root, on Debian: installs SLURM if it is not there, and tests on it what takes too long for `make test` too.
 test-slurm: $(VENV)/.checks

@@ -5,15 +5,13 @@ The sweep files themselves are read; what is reduced is their languages, updates
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import published
 import yaml
 from local_hub import Hub
+from running import snakemake
 
 ROOT = Path(__file__).parents[1]
 SHORT: dict[str, Any] = {
@@ -45,17 +43,7 @@ class Place:
 
     def snakemake(self, *arguments: str, environment: dict[str, str] | None = None, check: bool = True) -> str:
         keys = {"HF_ENDPOINT": self.hub.url, "HF_HOME": str(self.folder / "hf"), **(environment or {})}
-        found = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments],
-            cwd=self.folder,
-            env={**os.environ, **keys},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        text = found.stdout + found.stderr
-        assert not check or found.returncode == 0, text[-6000:]
-        return text
+        return snakemake(self.folder, *arguments, check=check, environment=keys).text
 
 
 def place(folder: Path, hub: Hub, name: str, **more: Any) -> Place:

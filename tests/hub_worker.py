@@ -1,7 +1,7 @@
 """One process that fetches models and prepares data against a hub, a fork for each: `HF_ENDPOINT` is read at import.
 
-Reads JSON lines {"script": "fetch" or "prepare", "arguments": [...], "cache": folder, "offline": bool} and answers each with
-{"status": of the script, "text": what it wrote}.
+Reads JSON lines {"script": "fetch" or "prepare", "arguments": [...], "cache": folder, "offline": bool,
+"token": string or null} and answers each with {"status": of the script, "text": what it wrote}.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ def main() -> None:
     sys.path[:0] = [str(Path(__file__).parents[1] / "workflow" / part) for part in ("", "scripts")]
     import datasets
     import huggingface_hub.constants as constants
+    import pyarrow.parquet
     import safetensors.torch
+    import scipy.optimize
+    import sklearn.metrics
     import torch
     import transformers
 
-    assert torch.__version__ and safetensors and transformers
+    # Names of transformers are imported when they are asked for, with much of torch behind them: once, not in every fork.
+    _ = (
+        *(pyarrow.parquet, safetensors, scipy.optimize, sklearn.metrics, torch, transformers.AutoModel),
+        *(transformers.XLMRobertaModel, transformers.DebertaV2Model, transformers.T5ForConditionalGeneration),
+        *(transformers.MT5ForConditionalGeneration, transformers.PreTrainedTokenizerFast),
+    )
     torch.set_num_threads(1)
     # What has arrived is kept by pieces of this size: 10 MB would be more than all these files.
     constants.DOWNLOAD_CHUNK_SIZE = 4096
@@ -36,6 +44,8 @@ def main() -> None:
                 os.dup2(log.fileno(), 2)
                 constants.HF_HUB_CACHE = asked["cache"]
                 datasets.config.HF_DATASETS_CACHE = Path(asked["cache"]) / "datasets"
+                if asked.get("token"):
+                    os.environ["HF_TOKEN"] = asked["token"]
                 if asked.get("offline"):
                     os.environ["HF_HUB_OFFLINE"] = "1"
                     constants.HF_HUB_OFFLINE = True

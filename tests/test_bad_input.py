@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ import entries
 import pytest
 import yaml
 from local_hub import Hub
+from running import snakemake
 from snakemake.cli import parse_config
 
 from stiltsweep import config, preflight
@@ -484,25 +482,12 @@ def test_a_cache_of_the_hub_that_cannot_be_written_to(folder: Path, monkeypatch:
 # What a user sees.
 
 
-def snakemake(folder: Path, *arguments: str) -> tuple[int, str]:
+def seen(folder: Path, *arguments: str) -> tuple[int, str, float]:
+    """Return status and text of a command, and the processor's seconds that it took once Snakemake was imported."""
     (folder / "workflow").symlink_to(ROOT / "workflow")
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = (found.stdout + found.stderr).splitlines()
-    return found.returncode, "\n".join(line for line in lines if "specific profile" not in line)
-
-
-def costs(folder: Path, *arguments: str) -> tuple[float, tuple[int, str]]:
-    """Return the processor's seconds that a command took, and its outcome."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    outcome = snakemake(folder, *arguments)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, outcome
+    found = snakemake(folder, *arguments, check=False)
+    lines = [line for line in found.text.splitlines() if "specific profile" not in line]
+    return found.returncode, "\n".join(lines), found.seconds
 
 
 @pytest.fixture(scope="module")
@@ -510,7 +495,7 @@ def accepted_by_snakemake(tmp_path_factory: pytest.TempPathFactory) -> float:
     """What a dry run of the sweep that is fine costs."""
     folder = tmp_path_factory.mktemp("accepted")
     make(folder)
-    spent, (status, text) = costs(folder, "-n")
+    status, text, spent = seen(folder, "-n")
     assert status == 0, text
     return spent
 
@@ -534,7 +519,7 @@ def test_it_is_all_that_snakemake_prints(
         (folder / name).unlink()
     else:
         write(folder / name, content)
-    spent, (status, text) = costs(folder, "-n", *(["--configfile", "config.yaml"] if named else []))
+    status, text, spent = seen(folder, "-n", *(["--configfile", "config.yaml"] if named else []))
     assert spent < TIMES * accepted_by_snakemake
     assert status == 1
     assert re.fullmatch(message, text), text
@@ -542,7 +527,7 @@ def test_it_is_all_that_snakemake_prints(
 
 def test_what_only_a_run_can_see_is_said_before_its_first_job(folder: Path) -> None:
     (folder / "data" / "de.test.jsonl").unlink()
-    status, text = snakemake(folder)
+    status, text, _ = seen(folder)
     assert status == 1
     assert "error: commands: no file data/de.test.jsonl." in text
     assert "Traceback" not in text and "rule prepare" not in text

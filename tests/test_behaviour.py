@@ -7,8 +7,6 @@ import itertools
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from running import snakemake
 
 from stiltsweep import behaviour, catalog, config, preflight, sources
 from stiltsweep.errors import UserError
@@ -528,21 +527,16 @@ def test_an_edited_template_prepares_its_language_again(tmp_path: Path) -> None:
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     data = ["results/data/mine/en.parquet", "results/data/mine/tr.parquet"]
 
-    def snakemake(*arguments: str) -> str:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", *data]
-        found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-        return found.stdout + found.stderr
-
-    done = snakemake()
+    done = snakemake(tmp_path, *data, shared=True).text
     assert all((tmp_path / path).is_file() for path in data), done
-    assert "Nothing to be done" in snakemake("-n")
+    assert "Nothing to be done" in snakemake(tmp_path, *data, "-n").text
     edited = own / "target" / "texts" / "tr.yaml"
     edited.write_text(edited.read_text().replace("uzun", "kısa"))
-    assert re.search(r"^prepare +1$", snakemake("-n", "--quiet", "rules"), re.MULTILINE)
+    assert re.search(r"^prepare +1$", snakemake(tmp_path, *data, "-n", "--quiet", "rules").text, re.MULTILINE)
     english = own / "target" / "texts" / "en.yaml"
     english.write_text(english.read_text().replace("Anna", "Annie"))
-    assert re.search(r"^prepare +2$", snakemake("-n", "--quiet", "rules"), re.MULTILINE)
+    assert re.search(r"^prepare +2$", snakemake(tmp_path, *data, "-n", "--quiet", "rules").text, re.MULTILINE)
     edited.write_text(edited.read_text().replace("{one.than} k", "{oen.than} k"))
-    text = snakemake("-n")
+    text = snakemake(tmp_path, *data, "-n", check=False).text
     assert "target/mine.yaml" in text and "tr.yaml (tr): capabilities.taller[0].context: {oen.than}" in text
     assert "Traceback" not in text

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import snakemake
 
 from stiltsweep import config
 from stiltsweep.catalog import Task
@@ -63,14 +64,7 @@ def test_snakemake_commands_plan(command: str, tmp_path: Path) -> None:
         extra += ["--executor", "dryrun"]
     if "--quiet" not in words:
         extra += ["--quiet", "rules"]
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", *extra, "--nolock", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
+    snakemake(ROOT, *extra, "--nolock", *words, cores=None, snakefile=None)
 
 
 def test_make_commands_are_targets() -> None:

@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,13 @@ import entries
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from running import command, snakemake, warm_socket
 
 import tiny
 from stiltsweep.files import digest_file, read_json
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 PATTERNS = {
     "en": {"on": "turn on the {}", "off": "turn off the {}", "time": "what time in {}", "warm": "how warm is {}"},
@@ -38,27 +38,9 @@ PATTERNS = {
 ROOMS = ["kitchen", "Küche", "keittiö", "المطبخ", "garage", "office"]
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    text = found.stdout + found.stderr
-    assert not check or found.returncode == 0, text + failed_logs(folder)
-    return text
-
-
-def failed_logs(folder: Path) -> str:
-    logs = sorted((folder / "results" / "logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)
-    return "".join(f"\n--- {path}\n{path.read_text()[-1500:]}" for path in logs[-2:])
-
-
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     # Targets first: --quiet would swallow them.
-    text = snakemake(folder, *arguments, "-n", "--quiet", "rules")
+    text = snakemake(folder, *arguments, "-n", "--quiet", "rules").text
     return {rule: int(count) for rule, count in re.findall(r"^([a-z_]+) +(\d+)$", text, re.MULTILINE)}
 
 
@@ -204,7 +186,7 @@ def test_every_cell_and_the_report_are_there(sweep: Path) -> None:
 
 
 def test_running_again_does_nothing(sweep: Path) -> None:
-    assert "Nothing to be done" in snakemake(sweep)
+    assert "Nothing to be done" in snakemake(sweep, shared=True).text
 
 
 def test_one_deleted_cell_is_one_job(sweep: Path) -> None:
@@ -212,7 +194,7 @@ def test_one_deleted_cell_is_one_job(sweep: Path) -> None:
     before = digests(sweep)
     (sweep / name).unlink()
     assert planned(sweep, name) == {"evaluate": 1, "total": 1}
-    snakemake(sweep, name)
+    snakemake(sweep, name, shared=True)
     assert digests(sweep) == before
 
 
@@ -228,7 +210,7 @@ def test_a_language_added_is_predicted_alone(sweep: Path, tmp_path: Path) -> Non
     predictions = folder / "results" / "predictions" / "tiny" / "half" / "commands" / "seed0"
     before = {path.name: path.stat().st_mtime_ns for path in predictions.glob("??.json")}
     old = digests(folder)
-    snakemake(folder, "results/cells/tiny/half/commands/seed0/ar.json")
+    snakemake(folder, "results/cells/tiny/half/commands/seed0/ar.json", shared=True)
     after = {path.name: path.stat().st_mtime_ns for path in predictions.glob("??.json")}
     assert after.keys() - before.keys() == {"ar.json"}
     assert {name: after[name] for name in before} == before
@@ -284,11 +266,16 @@ def test_an_edit_reruns_what_uses_it(sweep: Path, change: dict[str, Any], rules:
         (sweep / "config.yaml").write_text(original)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP], ids=["killed", "its terminal closed"])
+@pytest.mark.parametrize(
+    ("sign", "warm"), [(signal.SIGKILL, False), (signal.SIGHUP, True)], ids=["killed", "its terminal closed"]
+)
 def test_ended_and_started_again_the_cells_are_the_same_bytes(
-    sweep: Path, tmp_path: Path, sign: signal.Signals
+    sweep: Path, tmp_path: Path, sign: signal.Signals, warm: bool
 ) -> None:
-    """A signal to everything in the middle of training, in a copy that still has all of it to do; then the same command."""
+    """A signal to everything in the middle of training, in a copy that still has all of it to do; then the same command.
+
+    Jobs are processes of the group that gets the signal, or forks of a warm process outside of it, as on a user's machine.
+    """
     folder = tmp_path / "copy"
     shutil.copytree(
         sweep,
@@ -297,17 +284,17 @@ def test_ended_and_started_again_the_cells_are_the_same_bytes(
         ignore=shutil.ignore_patterns("finetune", "predictions", "cells", "report", ".snakemake"),
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"],
+        command(),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "STILTSWEEP_WARM": "off"},
+        env={**os.environ, "STILTSWEEP_WARM": warm_socket() if warm else "off"},
     )
     deadline = time.monotonic() + 120
     while not list((folder / "results" / "finetune").rglob("checkpoint.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, sign)
     process.wait()
-    snakemake(folder)
+    snakemake(folder, shared=True)
     assert digests(folder) == digests(sweep)

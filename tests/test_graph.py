@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shlex
 import subprocess
@@ -11,41 +12,54 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import snakemake
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATIONS = ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "sweeps").glob("*.yaml"))]
 
 
-def snakemake(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    if cwd != ROOT and not (cwd / "workflow").exists():
-        for folder in ("workflow", "sweeps"):
-            (cwd / folder).symlink_to(ROOT / folder)
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder from which scripts and sweeps are reached as from the project's."""
+    for name in ("workflow", "sweeps"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_shipped_configuration_plans(name: str, tmp_path: Path) -> None:
+def test_every_shipped_configuration_plans(name: str, folder: Path) -> None:
     """In an empty folder, where neither data nor weights are there yet; with one seed, since all are alike."""
     arguments = ("--configfile", str(ROOT / name), "--config", "seeds=[0]")
-    found = snakemake("-n", "--quiet", "rules", *arguments, cwd=tmp_path)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert re.search(r"^evaluate +\d+$", found.stdout + found.stderr, re.MULTILINE)
+    found = snakemake(folder, "-n", "--quiet", "rules", *arguments)
+    assert re.search(r"^evaluate +\d+$", found.text, re.MULTILINE)
 
 
-def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> None:
+@functools.cache
+def helped(script: str) -> tuple[str, set[str]]:
+    """Return what `--help` of a script prints, and the modules that it has imported by then."""
+    path = ROOT / "workflow" / "scripts" / f"{script}.py"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(path)!r}, '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(path)!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    environment = {"PATH": "", "PYTHONPATH": str(path.parent)}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return found.stdout, set(found.stderr.split())
+
+
+def test_every_command_names_a_script_that_takes_its_options(folder: Path) -> None:
     """A dry run does not notice a script or an option that is not there; this does."""
     commands: dict[str, set[str]] = {}
     text = ""
     for name in ("config.yaml", "sweeps/behaviour.yaml"):
-        found = snakemake("-n", "--printshellcmds", "--configfile", str(ROOT / name), cwd=tmp_path)
-        assert found.returncode == 0, found.stderr
-        text += (found.stdout + found.stderr).replace("\\\n", " ")
+        found = snakemake(folder, "-n", "--printshellcmds", "--configfile", str(ROOT / name))
+        text += found.text.replace("\\\n", " ")
     for line in text.splitlines():
         match = re.search(r"python (workflow/scripts/\w+\.py)(.*)&>", line)
         if match:
@@ -69,24 +83,22 @@ def test_every_command_names_a_script_that_takes_its_options(tmp_path: Path) -> 
         "report",
     } <= names
     for script, options in commands.items():
-        path = (tmp_path / script).resolve()
+        path = (folder / script).resolve()
         assert path.is_file(), script
-        text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
-        offered = set(re.findall(r"--[a-z][a-z-]*", text))
+        offered = set(re.findall(r"--[a-z][a-z-]*", helped(path.stem)[0]))
         assert options <= offered, f"{script}: {sorted(options - offered)}"
 
 
 @pytest.mark.parametrize("limit", [[], ["--resources", "gpu=1"]])
-def test_a_printed_line_is_the_job(limit: list[str], tmp_path: Path) -> None:
+def test_a_printed_line_is_the_job(limit: list[str], folder: Path) -> None:
     """What a training does is all in its command, so that a pasted line does the same; Snakemake's limit of GPUs too."""
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings |= {"models": ["e5-small", "mt5-nano"], "intermediates": ["none", "name-typing"], "seeds": [0]}
     settings |= {"targets": {"intent": ["en", "fi"]}, "resources": {"gpus": 2, "gradient_checkpointing": True}}
     settings["training"] = {"save_minutes": 3, "intermediate": {"save_minutes": 4.5}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    found = snakemake("-n", "--printshellcmds", *limit, cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    lines = re.findall(r"python (workflow/scripts/(?:pre)?train\.py .*)&>", found.stdout + found.stderr)
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    found = snakemake(folder, "-n", "--printshellcmds", *limit)
+    lines = re.findall(r"python (workflow/scripts/(?:pre)?train\.py .*)&>", found.text)
     gpus = "1" if limit else "2"
     told = {"intermediate": f"--gpus {gpus} --save-minutes 4.5", "target": f"--gpus {gpus} --save-minutes 3"}
     assert len(lines) == 2 * 3 + 1
@@ -154,51 +166,33 @@ def test_planning_imports_nothing_heavy() -> None:
     ],
 )
 def test_cheap_stages_start_without_torch(script: str) -> None:
-    path = ROOT / "workflow" / "scripts" / f"{script}.py"
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = [{str(path)!r}, '--help']\n"
-        "try:\n"
-        f"    runpy.run_path({str(path)!r}, run_name='__main__')\n"
-        "except SystemExit:\n"
-        "    pass\n"
-        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], env={"PATH": "", "PYTHONPATH": str(path.parent)}, check=True, capture_output=True
-    )
+    assert not {"torch", "transformers"} & helped(script)[1]
 
 
-def test_a_wrong_name_is_no_rule_to_produce(tmp_path: Path) -> None:
-    found = snakemake(
-        "-n",
-        "results/cells/e5-small/none/intent/seed9/zh.json",
-        "--configfile",
-        str(ROOT / "config.yaml"),
-        cwd=tmp_path,
-    )
+def test_a_wrong_name_is_no_rule_to_produce(folder: Path) -> None:
+    wanted = "results/cells/e5-small/none/intent/seed9/zh.json"
+    found = snakemake(folder, "-n", wanted, "--configfile", str(ROOT / "config.yaml"), check=False)
     assert found.returncode != 0
-    assert "MissingRuleException" in found.stdout + found.stderr
+    assert "MissingRuleException" in found.text
 
 
-def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text("models: [e5-smal]\nintermediates: [none]\ntargets: {intent: all}\n")
-    found = snakemake("-n", "--configfile", "c.yaml", cwd=tmp_path)
-    text = found.stdout + found.stderr
+def test_a_wrong_configuration_is_one_sentence(folder: Path) -> None:
+    (folder / "c.yaml").write_text("models: [e5-smal]\nintermediates: [none]\ntargets: {intent: all}\n")
+    found = snakemake(folder, "-n", "--configfile", "c.yaml", check=False)
     assert found.returncode != 0
-    assert "c.yaml: models: 'e5-smal' is unknown" in text
-    assert "Did you mean 'e5-small'" in text
-    assert "Traceback" not in text
+    assert "c.yaml: models: 'e5-smal' is unknown" in found.text
+    assert "Did you mean 'e5-small'" in found.text
+    assert "Traceback" not in found.text
 
 
-def test_a_configuration_stands_alone(tmp_path: Path) -> None:
+def test_a_configuration_stands_alone(folder: Path) -> None:
     """Snakemake merges --configfile into the workflow's own; two sweeps must not mix."""
-    (tmp_path / "c.yaml").write_text(
+    (folder / "c.yaml").write_text(
         "models: [e5-small]\nintermediates: [none]\ntargets: {intent: [en, zh]}\nseeds: [0]\n"
     )
-    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
-    found = snakemake("-n", "--quiet", "rules", "--configfile", "c.yaml", cwd=tmp_path)
-    assert re.search(r"^evaluate +2$", found.stdout + found.stderr, re.MULTILINE)
+    (folder / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    found = snakemake(folder, "-n", "--quiet", "rules", "--configfile", "c.yaml")
+    assert re.search(r"^evaluate +2$", found.text, re.MULTILINE)
 
 
 def test_imports_run_downward() -> None:
@@ -229,15 +223,13 @@ def test_imports_run_downward() -> None:
     assert not rising
 
 
-def test_an_own_column_that_is_empty_for_english_reaches_the_script(tmp_path: Path) -> None:
+def test_an_own_column_that_is_empty_for_english_reaches_the_script(folder: Path) -> None:
     """README's `dialect`: every English cell once failed with 'expected one argument'."""
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "languages.csv").write_text("language,dialect\nde,yes\n", encoding="utf-8")
+    (folder / "own").mkdir()
+    (folder / "own" / "languages.csv").write_text("language,dialect\nde,yes\n", encoding="utf-8")
     sweep = {"catalog": ["own"], "families": "dialect", "models": ["e5-small"], "intermediates": ["none"], "seeds": [0]}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**sweep, "targets": {"intent": ["en", "de"]}}))
-    found = snakemake("-n", "--printshellcmds", cwd=tmp_path)
-    assert found.returncode == 0, found.stdout + found.stderr
-    lines = (found.stdout + found.stderr).replace("\\\n", " ").splitlines()
+    (folder / "config.yaml").write_text(yaml.safe_dump({**sweep, "targets": {"intent": ["en", "de"]}}))
+    lines = snakemake(folder, "-n", "--printshellcmds").text.replace("\\\n", " ").splitlines()
     said = {}
     for line in lines:
         if match := re.search(r"python workflow/scripts/evaluate\.py (.*)&>", line):

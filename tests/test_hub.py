@@ -33,35 +33,36 @@ from stiltsweep.records import read_meta, read_rows
 from stiltsweep.resources import Needs
 from stiltsweep.sweep import Sweep
 
-pytestmark = pytest.mark.xdist_group("hub")
-
 
 class Worker:
     """Runs the scripts `fetch` and `prepare` against a hub; see hub_worker.py."""
 
-    def __init__(self, hub: Hub, **environment: str) -> None:
-        keys = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **environment}
+    def __init__(self, hub: Hub) -> None:
+        keys = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("hub_worker.py"))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **keys},
         )  # fmt: skip
 
-    def run(self, script: str, cache: Path, offline: bool, arguments: list[str]) -> tuple[int, str]:
+    def run(
+        self, script: str, cache: Path, offline: bool, arguments: list[str], token: str | None = None
+    ) -> tuple[int, str]:
         assert self.process.stdin and self.process.stdout
-        asked = {"script": script, "arguments": arguments, "cache": str(cache), "offline": offline}
+        asked = {"script": script, "arguments": arguments, "cache": str(cache), "offline": offline, "token": token}
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         return answer["status"], answer["text"]
 
     def fetch(
-        self, folder: Path, repo: str, *, offline: bool = False, cache: str = "cache", **source: Any
+        self, folder: Path, repo: str, *, offline: bool = False, token: str | None = None, **source: Any
     ) -> tuple[int, str]:
         about = {"interface": source.pop("interface", "encoder")}
         about["source"] = {"type": "hub", "repo": repo, "revision": "main", **source}
         return self.run(
-            "fetch", folder / cache, offline,
+            "fetch", folder / "cache", offline,
             ["--model", "m", "--definition", json.dumps(about), "--output", str(folder / "model" / "model.json")],
+            token,
         )  # fmt: skip
 
     def prepare(self, folder: Path, language: str, *, offline: bool = False, **source: Any) -> tuple[int, str]:
@@ -273,16 +274,13 @@ def test_a_data_set_whose_file_is_damaged_or_gated_is_refused(hub: Hub, worker: 
     assert status == 1 and "Did you mean 'test'?" in text.splitlines()[-1]
 
 
-def test_a_token_opens_what_is_gated_and_goes_to_the_hub_alone(hub: Hub, tmp_path: Path) -> None:
+def test_a_token_opens_what_is_gated_and_goes_to_the_hub_alone(hub: Hub, worker: Worker, tmp_path: Path) -> None:
     """And large files come by HTTP although hf_xet is installed, whose client would try nothing again."""
-    let_in = Worker(hub, HF_TOKEN="hf_let_in")
     hub.xet = True
     try:
-        status, text = let_in.fetch(tmp_path, "x/closed")
+        status, text = worker.fetch(tmp_path, "x/closed", token="hf_let_in")
     finally:
         hub.xet = False
-        let_in.process.stdin.close()  # type: ignore[union-attr]
-        let_in.process.wait()
     assert status == 0, text
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import published
 import pyarrow as pa
 import pytest
 import yaml
+from running import snakemake
 
 from stiltsweep import records, sources
 from stiltsweep.catalog import Task
@@ -346,14 +345,8 @@ def test_the_configurations_data_folder_is_that_of_hub_copies_too(tmp_path, monk
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     wanted = "results/data/copied/el.parquet"
 
-    def snakemake(*arguments: str) -> str:
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", wanted]
-        found = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert found.returncode == 0, found.stdout + found.stderr
-        return found.stdout + found.stderr
-
-    snakemake()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
+    snakemake(tmp_path, wanted, shared=True)
     assert [row["text_a"] for row in records.read_rows(tmp_path / wanted)] == ["π0", "π2"]
-    configuration["data_root"] = "second"
-    assert "Nothing to be done" in snakemake("--dry-run")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**configuration, "data_root": "second"}))
+    assert "Nothing to be done" in snakemake(tmp_path, wanted, "--dry-run").text

@@ -14,7 +14,7 @@ from local_hub import Hub
 
 from stiltsweep.files import read_json
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hub sweeps")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from running import snakemake
 from safetensors.torch import load_file, save_file
-from test_e2e import make, planned, snakemake
+from test_e2e import make, planned
 
 import tiny
 from stiltsweep import identity
@@ -241,7 +242,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configuration = yaml.safe_load((folder / "config.yaml").read_text())
     configuration |= {"targets": {"commands": ["en", "de", "fi"]}}
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
-    snakemake(folder)
+    snakemake(folder, shared=True)
     return folder
 
 
@@ -260,7 +261,6 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("identity")
 def test_what_an_edit_runs_in_a_copied_folder(folder: Path) -> None:
     """A copied folder is worth what it holds; each edit runs what it decides, and taking it back runs nothing."""
     assert planned(folder) == {}
@@ -287,7 +287,6 @@ def test_what_an_edit_runs_in_a_copied_folder(folder: Path) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("identity")
 def test_swapped_and_damaged_results_are_made_again(folder: Path) -> None:
     results = folder / "results"
     before = {path: digest_file(path) for path in sorted((results / "cells").rglob("*.*"))}
@@ -305,13 +304,12 @@ def test_swapped_and_damaged_results_are_made_again(folder: Path) -> None:
     lift = results / "significance" / "lift.csv"
     lift.write_text(lift.read_text().replace("none", "nine"))
     shutil.rmtree(results / "cells/tiny/half/commands/seed1")
-    snakemake(folder)
+    snakemake(folder, shared=True)
     assert {path: digest_file(path) for path in before} == before
     assert planned(folder) == {}
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("identity")
 def test_flipped_weights_are_refused_and_mended_by_the_command_that_is_named(folder: Path) -> None:
     results = folder / "results"
     weights = results / "finetune/tiny/none/commands/seed0/model.safetensors"
@@ -319,11 +317,11 @@ def test_flipped_weights_are_refused_and_mended_by_the_command_that_is_named(fol
     flip(weights)
     shutil.rmtree(results / "predictions/tiny/none/commands/seed0")
     shutil.rmtree(results / "cells/tiny/none/commands/seed0")
-    text = snakemake(folder, check=False)
+    text = snakemake(folder, check=False, shared=True).text
     assert "model.safetensors: not what was written there" in text
-    snakemake(folder, "--force", "results/finetune/tiny/none/commands/seed0/checkpoint.json")
+    snakemake(folder, "--force", "results/finetune/tiny/none/commands/seed0/checkpoint.json", shared=True)
     assert digest_file(weights) == kept
-    snakemake(folder)
+    snakemake(folder, shared=True)
     assert planned(folder) == {}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import snakemake
 
 ROOT = Path(__file__).parents[1]
 SNAKEFILE = f"""
@@ -56,15 +57,17 @@ def test_a_line_run_as_printed_asks_for_the_same(tmp_path: Path, options: list[s
     where = ["--snakefile", str(folder / "Snakefile"), "--directory", str(folder)] if elsewhere else []
     if elsewhere:  # files of the command line are relative to where it was typed
         options = [str(folder / one) if one.endswith(".yaml") else one for one in options]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *where]
+    here = tmp_path if elsewhere else folder
 
     def read(process: Any) -> dict[str, Any]:
         assert process.returncode == 0, process.stderr
         return dict(json.loads(log.read_text().splitlines()[-1]))
 
-    call: dict[str, Any] = {"cwd": tmp_path if elsewhere else folder, "capture_output": True, "text": True}
-    first = read(subprocess.run([*command, "results/b.json", *options], **call, check=False))
+    first = read(snakemake(here, *where, "results/b.json", *options, cores=1, snakefile=None))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    again = read(subprocess.run(first["again"], shell=True, **call, env=environment, check=False))
+    line = subprocess.run(
+        first["again"], shell=True, cwd=here, env=environment, capture_output=True, text=True, check=False
+    )
+    again = read(line)
     assert again == first  # the same configuration, the same folder, and the same line once more
     assert (folder / "results" / "a cell.json").read_text() == "made\n"

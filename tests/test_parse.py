@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import snakemake
 
 from stiltsweep import catalog, config
 from stiltsweep.errors import UserError
@@ -55,14 +54,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for name in ("workflow", "sweeps", "profiles"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "Snakefile").write_text(WATCHED.format(root=ROOT))
-    ended = subprocess.run(
-        [sys.executable, "-m", "snakemake", "all", "--cores", "1", "--configfile", str(ROOT / request.param)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    ended = snakemake(folder, "all", "--configfile", str(ROOT / request.param), cores=1, snakefile=None)
     value: dict[str, Any] = json.loads(ended.stdout.partition("FOUND")[2].splitlines()[0])
     return {**value, "configuration": str(ROOT / request.param)}
 

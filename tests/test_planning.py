@@ -16,6 +16,7 @@ from typing import Any
 import entries
 import pytest
 import yaml
+from running import snakemake
 
 from stiltsweep import config, keep
 from stiltsweep import lock as locks
@@ -190,28 +191,16 @@ def write(folder: Path, configuration: dict[str, Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration))
 
 
-def snakemake(folder: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile") -> str:
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout + found.stderr
-
-
 def finish(folder: Path) -> Path:
     path = folder / "finish.smk"
     path.write_text(FINISH.format(root=ROOT))
-    snakemake(folder, "all", snakefile=path)
+    snakemake(folder, "all", cores=None, snakefile=path)
     return folder
 
 
 def planned(folder: Path) -> dict[str, int]:
     """Return the jobs of every rule that Snakemake would run."""
-    text = snakemake(folder, "-n", "--quiet", "rules")
+    text = snakemake(folder, "-n", "--quiet", "rules", cores=None).text
     return {
         rule: int(count)
         for rule, count in re.findall(r"^([a-z_]+) +(\d+)$", text, re.MULTILINE)
@@ -220,7 +209,7 @@ def planned(folder: Path) -> dict[str, int]:
 
 
 def plan(folder: Path) -> dict[str, Any]:
-    snakemake(folder, "plan")
+    snakemake(folder, "plan", cores=None)
     results = yaml.safe_load((folder / "config.yaml").read_text()).get("results", "results")
     made: dict[str, Any] = json.loads((folder / results / "plan" / "plan.json").read_text())
     return made
@@ -362,7 +351,6 @@ def test_the_documentation_holds_the_same_table() -> None:
     }
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_a_finished_sweep_has_nothing_to_do(finished: Path) -> None:
     """The records are written from the plan's own graph, so this is also where Snakemake agrees with it, job by job."""
@@ -389,7 +377,6 @@ OFTEN = {
 """Keys that are edited in every run of the tests; the others take as long and are with the slow ones."""
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     "key", [k if k in OFTEN else pytest.param(k, marks=pytest.mark.slow) for k in {**EDITS, **WITHIN}]
@@ -422,7 +409,6 @@ def test_the_graph_of_every_shipped_configuration_is_snakemakes(name: str, tmp_p
     assert to_do(plan(tmp_path)) == expected
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_damage_is_repaired(finished: Path) -> None:
     """Cells that are gone or changed, predictions of another kind, times that say nothing, no .snakemake at all."""
@@ -454,7 +440,6 @@ def test_damage_is_repaired(finished: Path) -> None:
             path.write_bytes(content)
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("what", "expected"),
@@ -477,7 +462,6 @@ def test_what_was_deleted_is_missing(finished: Path, what: str, expected: dict[s
         aside.rename(path)
 
 
-@pytest.mark.xdist_group("planning")
 @pytest.mark.e2e
 def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     locks = finished / ".snakemake" / "locks"
@@ -485,7 +469,7 @@ def test_status_touches_no_lock_and_writes_nothing(finished: Path) -> None:
     (locks / "0.output.lock").write_text("results/report/index.html\n")
     before = sorted(str(path) for path in finished.rglob("*") if ".snakemake/log" not in str(path))
     try:
-        text = snakemake(finished, "status")
+        text = snakemake(finished, "status", cores=None).text
         assert "80 cells: 80 done." in text
         assert "Locked since" in text
         # Snakemake keeps a log of every call.
@@ -850,7 +834,7 @@ def test_profiles_are_dry_run(name: str, plugin: str, tmp_path: Path) -> None:
     for linked in ("workflow", "profiles", name):
         (tmp_path / linked).symlink_to(ROOT / linked)
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
-    text = snakemake(tmp_path, "-n", "--quiet", "rules", "--profile", name)
+    text = snakemake(tmp_path, "-n", "--quiet", "rules", "--profile", name, cores=None).text
     assert re.search(r"^finetune +15$", text, re.MULTILINE)  # three arms and five seeds, on topic
 
 
@@ -865,7 +849,7 @@ def test_what_users_write_is_neither_wildcard_nor_code(tmp_path: Path) -> None:
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     settings |= {"title": "A {model} in {x}", "catalog": ["mine"], "significance": {"predictors": [column]}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-    text = snakemake(tmp_path, "-n", "-p", "--cores", "1")
+    text = snakemake(tmp_path, "-n", "-p", cores=1).text
     (command,) = re.findall(r"python workflow/scripts/typology.py .*?&>", text, re.DOTALL)
     words = shlex.split(command.removesuffix("&>").replace("\\\n", " "))
     assert words[words.index("--predictors") + 1] == column

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_e2e import make, planned, snakemake
+from running import snakemake
+from test_e2e import make, planned
 
 import tiny
 from stiltsweep import config, sources
@@ -143,7 +144,7 @@ def test_the_next_run_predicts_only_the_language_that_failed(tmp_path: Path) -> 
         for code in ("en", "de", "fi")
     ]
     data = folder / "results" / "data" / "commands" / "fi.parquet"
-    snakemake(folder, str(data.relative_to(folder)))
+    snakemake(folder, str(data.relative_to(folder)), shared=True)
     kept, times = data.read_bytes(), data.stat()
 
     def replace(content: bytes) -> None:
@@ -154,25 +155,25 @@ def test_the_next_run_predicts_only_the_language_that_failed(tmp_path: Path) -> 
         return {path: path.stat().st_mtime_ns for path in (folder / "results" / "predictions").rglob("??.json")}
 
     replace(b"")
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False, shared=True).text
     assert "could not be predicted in fi" in text
     cells = folder / "results" / "cells" / "tiny"
     assert sorted(path.stem for path in cells.rglob("*.json")) == ["de", "de", "en", "en"]
     scored = {path: digest_file(path) for path in cells.rglob("*.*")}
     # It is tried again, and so it is after the same failure once more.
     assert planned(folder, *wanted)["predict"] == 2
-    snakemake(folder, "--keep-going", *wanted, check=False)
+    snakemake(folder, "--keep-going", *wanted, check=False, shared=True)
     assert planned(folder, *wanted)["predict"] == 2
     replace(kept)
     before = written()
     assert {path.stem for path in before} == {"en", "de"}
-    snakemake(folder, *wanted)
+    snakemake(folder, *wanted, shared=True)
     after = written()
     assert {path.stem for path in after.keys() - before.keys()} == {"fi"}
     assert {path: after[path] for path in before} == before
     assert {path: digest_file(path) for path in scored} == scored
     assert len(list(cells.rglob("*.json"))) == 6
-    assert "Nothing to be done" in snakemake(folder, *wanted)
+    assert "Nothing to be done" in snakemake(folder, *wanted, shared=True).text
 
 
 @pytest.mark.e2e
@@ -188,10 +189,10 @@ def test_a_language_that_cannot_be_prepared_costs_only_itself(tmp_path: Path) ->
     whole = source.read_text()
     source.write_text(whole.replace('"warm"', '"wram"', 1))
 
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False, shared=True).text
     assert "label 'wram' is not one of" in text and "tried again by the next run" in text
     assert not cells.exists()
-    text = snakemake(folder, "--keep-going", *wanted, check=False)
+    text = snakemake(folder, "--keep-going", *wanted, check=False, shared=True).text
     assert "1 job failed; cells that are not there for it: 1." in text
     assert sorted(path.stem for path in cells.glob("*.json")) == ["de", "en"]
     scored = {path: digest_file(path) for path in cells.glob("*.*")}
@@ -200,8 +201,8 @@ def test_a_language_that_cannot_be_prepared_costs_only_itself(tmp_path: Path) ->
 
     # Mended: the command of the failure table, and then the same run as before.
     source.write_text(whole)
-    snakemake(folder, "results/data/commands/fi.parquet")
-    snakemake(folder, *wanted)
+    snakemake(folder, "results/data/commands/fi.parquet", shared=True)
+    snakemake(folder, *wanted, shared=True)
     assert len(list(cells.glob("*.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before  # neither was predicted again
     assert {path: digest_file(path) for path in scored} == scored

@@ -6,8 +6,6 @@ import json
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -20,6 +18,7 @@ import pytest
 import threadpoolctl
 import torch
 import yaml
+from running import snakemake
 
 import tiny
 from stiltsweep import config, feats, keep, records
@@ -894,15 +893,8 @@ def test_a_sweep_with_probes(nouns: Source, tmp_path: Path) -> None:
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(configuration))
 
-    def snakemake(*arguments: str) -> str:
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-        logs = "".join(path.read_text()[-800:] for path in (tmp_path / "results" / "logs").rglob("*.log"))
-        assert done.returncode == 0, done.stdout + done.stderr + logs
-        return done.stdout + done.stderr
-
-    assert re.search(r"^\| probe +\| 2 ", snakemake("plan"), re.MULTILINE)
-    snakemake("results/probes/probes.csv")
+    assert re.search(r"^\| probe +\| 2 ", snakemake(tmp_path, "plan").text, re.MULTILINE)
+    snakemake(tmp_path, "results/probes/probes.csv", shared=True)
     probes = table.read(tmp_path / "results" / "probes" / "probes.csv")
     assert Counter((p.stage, p.intermediate, p.training, p.seed) for p in probes) == {
         ("pretrained", "none", "", None): 2 * 2 * 3,  # languages x features x layers
@@ -911,5 +903,5 @@ def test_a_sweep_with_probes(nouns: Source, tmp_path: Path) -> None:
     assert {(p.language, p.family) for p in probes} == {("en", "fusional"), ("fi", "agglutinative")}
     assert len(curves.gains(probes)) == 2
     # Another family column changes the table alone.
-    text = snakemake("-n", "--config", "families=script", "--", "results/probes/probes.csv")
+    text = snakemake(tmp_path, "-n", "--config", "families=script", "--", "results/probes/probes.csv").text
     assert dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)) == {"probes": "1", "total": "1"}

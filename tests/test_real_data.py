@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from running import snakemake
 
 from stiltsweep.files import read_json
 from stiltsweep.probing import table
@@ -42,11 +41,7 @@ def test_treebanks_and_sentence_pairs_are_scored_far_above_chance(tmp_path: Path
         },
     }
     (tmp_path / "reduced.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    done = subprocess.run(
-        [*command, "--configfile", "reduced.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    snakemake(tmp_path, "--configfile", "reduced.yaml")
     cells = tmp_path / "results" / "cells" / "e5-small" / "none"
     # The most frequent tag is about 17% of the words; one sentence pair among 205 (Javanese) and 234 (Telugu).
     for name, counted, least in (

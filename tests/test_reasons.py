@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import snakemake
 
 LIBRARY = Path(__file__).parents[1] / "workflow"
 WORKFLOW = f"""
@@ -53,9 +52,9 @@ onerror:
 @pytest.mark.e2e
 def test_every_way_to_fail_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(WORKFLOW)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", "--latency-wait", "1", "-q", "all"]
-    text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    seen = {line.split()[1]: line.split(maxsplit=2)[2] for line in text.stdout.splitlines() if line.startswith("SEEN")}
+    options = ["--keep-going", "--latency-wait", "1", "-q", "all"]
+    found = snakemake(tmp_path, *options, cores=1, snakefile=None, check=False)
+    seen = {line.split()[1]: line.split(maxsplit=2)[2] for line in found.stdout.splitlines() if line.startswith("SEEN")}
     assert seen == {
         "missing.txt": "True it ended without an error, but missing.txt was not there 1 s later: deleted, or not yet "
         "shown by a slow file system (--latency-wait)",

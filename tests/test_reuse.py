@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import SNAKEFILE, snakemake
 
 ROOT = Path(__file__).parents[1]
 HOST = """
@@ -27,18 +28,6 @@ rule mine:
 """
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
-    found = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout + found.stderr
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
     """A workflow with scripts of its own in the usual place, whose path has a blank."""
@@ -51,7 +40,7 @@ def host(tmp_path: Path) -> Path:
 
 def test_another_workflow_uses_it_as_a_module(host: Path) -> None:
     """Its jobs are those of the configuration handed over, its scripts its own; the other's rules stay as they are."""
-    text = snakemake(host, "-n", "--printshellcmds")
+    text = snakemake(host, "-n", "--printshellcmds", snakefile=None).text
     counts = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
     assert counts == {
         **dict.fromkeys(("fetch", "predict", "significance", "lift", "mine"), "1"),
@@ -63,7 +52,7 @@ def test_another_workflow_uses_it_as_a_module(host: Path) -> None:
     assert "python workflow/scripts/mine.py results/significance/lift.csv" in text
     assert text.count("python workflow/scripts") == 1
     # A job is run as it is printed.
-    snakemake(host, "results/data/retrieval/fi.parquet")
+    snakemake(host, "results/data/retrieval/fi.parquet", snakefile=None)
     made = json.loads((host / "results" / "data" / "retrieval" / "fi.json").read_text())
     task = yaml.safe_load((ROOT / "workflow" / "catalog" / "target" / "retrieval.yaml").read_text())
     assert made["counts"] == {"test": task["languages"]["fi"]["test"]}
@@ -79,8 +68,8 @@ def test_the_catalogues_layout_is_the_same_workflow(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text('configfile: "config.yaml"\n' + module.format(ROOT / "workflow" / "Snakefile"))
     (tmp_path / "config.yaml").write_text("models: [e5-small]\nintermediates: [none]\ntargets: {retrieval: [fi]}\n")
     counts = [
-        dict(re.findall(r"^(\w+) +(\d+)$", snakemake(tmp_path, "-n", "--quiet", "rules", *of), re.MULTILINE))
-        for of in ([], ["--snakefile", str(ROOT / "Snakefile")])
+        dict(re.findall(r"^(\w+) +(\d+)$", snakemake(tmp_path, "-n", "--quiet", "rules", snakefile=of).text, re.M))
+        for of in (None, SNAKEFILE)
     ]
     assert counts[0].pop("everything") == counts[1].pop("all") == "1"
     assert counts[0] == counts[1]
@@ -136,9 +125,7 @@ def test_rules_run_in_an_environment_of_their_own(method: str, tmp_path: Path, m
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / "config.yaml").write_text("models: [e5-small]\nintermediates: [none]\ntargets: {retrieval: [fi]}\n")
-    snakemake(
-        folder, "--snakefile", str(ROOT / "Snakefile"), "--sdm", method, "--", "results/data/retrieval/fi.parquet"
-    )
+    snakemake(folder, "--sdm", method, "--", "results/data/retrieval/fi.parquet")
     assert "prepare.py" in log.read_text()
     assert (folder / "results" / "data" / "retrieval" / "fi.parquet").is_file()
 

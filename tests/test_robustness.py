@@ -22,6 +22,7 @@ import pytest
 import test_e2e
 import torch
 import yaml
+from running import command, snakemake
 from test_training import SETTINGS, TRAIN, a_run
 
 from stiltsweep.errors import UserError, run_script
@@ -313,7 +314,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
 def test_results_that_cannot_be_written_to(tmp_path: Path) -> None:
     folder = test_e2e.make(tmp_path)
     with small_disk(folder / "results", "size=1m,ro"):
-        text = test_e2e.snakemake(folder, check=False)
+        text = snakemake(folder, check=False).text
     assert "error: results: the folder results cannot be written to (Read-only file system). Name another one" in text
     assert "Traceback" not in text and "rule " not in text
 
@@ -578,7 +579,7 @@ def test_a_second_try_that_is_killed_is_not_a_first_one_again(tmp_path: Path, mo
 
 def sweep_process(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *more],
+        command(*more),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -592,7 +593,7 @@ def sweep_process(folder: Path, *more: str) -> subprocess.Popen[str]:
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed tiny sweep."""
     folder = test_e2e.make(tmp_path_factory.mktemp("sweep"))
-    test_e2e.snakemake(folder)
+    snakemake(folder, shared=True)
     return folder
 
 
@@ -608,7 +609,7 @@ def test_two_sweeps_in_one_directory(sweep: Path, tmp_path: Path) -> None:
     folder = anew(sweep, tmp_path / "sweep")
     first = sweep_process(folder, "-q", "all")
     until(lambda: list((folder / ".snakemake" / "locks").glob("*")))
-    text = test_e2e.snakemake(folder, check=False)
+    text = snakemake(folder, check=False).text
     assert f"error: process {first.pid} on " in text and "is making files here that this run needs" in text
     assert "Traceback" not in text
     output, _ = first.communicate()
@@ -631,13 +632,13 @@ def test_a_killed_controller_leaves_jobs_that_the_next_one_waits_for(sweep: Path
     controller.kill()
     controller.wait()
     os.kill(pid, 0)  # it is still at it
-    text = test_e2e.snakemake(folder, output)
+    text = snakemake(folder, output, shared=True).text
     assert f"The run of process {controller.pid} on " in text
     # Whether it was still at it, or done in the meantime: nothing is trained twice.
     log = (folder / "results/logs/finetune/tiny/none/commands/seed0.log").read_text()
     assert "already there, made with the same settings" in log or "Nothing to be done" in text
     whole = anew(folder, tmp_path / "whole")
-    test_e2e.snakemake(whole, output)
+    snakemake(whole, output, shared=True)
     for name in ("checkpoint.json", "model.safetensors", "head.safetensors"):
         assert digest_file(folder / Path(output).with_name(name)) == digest_file(whole / Path(output).with_name(name))
 

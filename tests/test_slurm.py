@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from running import command, snakemake
 from test_e2e import make
 
 ROOT = Path(__file__).parents[1]
 SLURM = ROOT / "tests" / "slurm"
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.e2e
 
 GPU = "gres:gpu:1"
 
@@ -181,7 +182,7 @@ def test_a_jobs_shell_waits_for_the_state_to_be_saved(tmp_path: Path) -> None:
     )
     with (tmp_path / "out").open("w") as out:
         job = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "1"],
+            command(cores=1, snakefile=None),
             cwd=tmp_path,
             stdout=out,
             stderr=out,
@@ -372,9 +373,7 @@ def test_a_controller_killed_its_job_is_not_done_twice(
         os.kill(first, signal.SIGSTOP)
         run.process.kill()
         run.process.wait()
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--unlock"], cwd=folder, check=True
-    )
+    snakemake(folder, "--unlock", cores=None)
     with Run(folder, CHECKPOINT) as run:
         run.until(lambda: "is at it; waiting for it" in training_log(folder))
         os.kill(first, signal.SIGCONT)

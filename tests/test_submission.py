@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import submission as submission_script
-from test_graph import ROOT, snakemake
+from running import snakemake
+from test_graph import ROOT
 
 from plain_means import entry
 from stiltsweep import catalog
@@ -225,15 +226,6 @@ def test_the_official_script_gives_our_numbers(tmp_path: Path) -> None:
 
 
 def test_the_target_is_there() -> None:
-    found = snakemake(
-        "predictions",
-        "-n",
-        "--quiet",
-        "rules",
-        "--config",
-        'targets={"xnli":["de"]}',
-        "models=[mbert]",
-        "intermediates=[none]",
-        cwd=ROOT,
-    )
-    assert "submission" in found.stdout + found.stderr
+    settings = ('targets={"xnli":["de"]}', "models=[mbert]", "intermediates=[none]")
+    found = snakemake(ROOT, "predictions", "-n", "--nolock", "--quiet", "rules", "--config", *settings)
+    assert "submission" in found.text

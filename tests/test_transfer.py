@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from running import snakemake
 from test_e2e import make as make_sweep
-from test_e2e import planned, snakemake
+from test_e2e import planned
 from test_sweep import make
 
 import tiny
@@ -354,7 +355,6 @@ def test_a_loss_that_is_not_finite_costs_its_language_alone(tmp_path: Path, monk
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("e2e")
 def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     make_sweep(tmp_path)
     path = next(
@@ -369,7 +369,7 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     settings = yaml.safe_load((tmp_path / "config.yaml").read_text())
     settings = {**settings, "targets": {"commands": ["en", "de"]}, "results": "results"}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
-    snakemake(tmp_path)
+    snakemake(tmp_path, shared=True)
     english = (tmp_path / "results" / "report" / "index.html").read_text()
     assert "English (zero-shot)" in english and planned(tmp_path) == {}
     # Another source trains the targets anew, and nothing else but what follows from it.
@@ -377,7 +377,7 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
     again = planned(tmp_path)
     assert {"finetune", "predict", "report"} <= set(again) and not {"fetch", "intermediate"} & set(again)
-    snakemake(tmp_path)
+    snakemake(tmp_path, shared=True)
     page = (tmp_path / "results" / "report" / "index.html").read_text()
     assert (
         "German (zero-shot)" in page and "Targets are trained in German, and on nothing of any other language." in page
@@ -389,7 +389,7 @@ def test_a_sweep_from_german_and_with_shots(tmp_path: Path) -> None:
     # Shots change predictions and what follows; going back finds what was there.
     settings.update(source_language="en", shots=8)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
-    snakemake(tmp_path)
+    snakemake(tmp_path, shared=True)
     page = (tmp_path / "results" / "report" / "index.html").read_text()
     assert "English (8-shot)" in page and "help few-shot transfer" in page
     assert re.search(r"then on 8 examples of every other language", page)
