@@ -48,12 +48,16 @@ gc.set_threshold(100_000, 50, 100)
 shell.prefix("set -euo pipefail; trap : TERM; ")
 
 
+# What to type to ask for this sweep again, from here.
+AGAIN = invocation(workflow, sys.argv)
+
+
 def checked(function, *arguments):
     """Call; end Snakemake with one sentence where it refuses (an exception would get the place in this file added)."""
     try:
         return function(*arguments)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {AGAIN.completed(str(error))}")
 
 
 # A module is handed its configuration by the workflow that uses it, or takes the default sweep's.
@@ -84,7 +88,6 @@ SETTINGS, CATALOG = checked(
 SWEEP = Sweep(SETTINGS, CATALOG)
 LAYOUT = SWEEP.layout
 JOBS = Jobs(SWEEP)
-AGAIN = invocation(workflow, sys.argv)
 REASONS = Reasons()
 NEEDS = Needs(JOBS)
 

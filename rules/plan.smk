@@ -52,7 +52,7 @@ def answer_power():
 def answer(question):
     """Print plan or status and end."""
     made = make_plan()
-    page = plan_text.page(made, question.capitalize())
+    page = AGAIN.completed(plan_text.page(made, question.capitalize()))
     print(page)
     if question == "plan":
         keep_answer("plan_page", page, "plan", made.to_json())
@@ -67,7 +67,7 @@ def print_failures():
         outputs = [str(file) for file in job.output]
         failed |= dict.fromkeys(outputs, REASONS.of(workflow.dag.jobid(job), outputs))
     if found := plan_text.failures(make_plan(failed)):
-        print(f"\n{found}")
+        print(f"\n{AGAIN.completed(found)}")
     print("\nRun the same command again to go on.")
 
 

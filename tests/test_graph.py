@@ -112,8 +112,8 @@ def test_trainings_that_share_a_card_take_the_option(tmp_path: Path) -> None:
     """That of a model made from nothing once ended with: unrecognized arguments."""
     settings = {"models": ["mt5-nano"], "intermediates": ["none"], "seeds": [0], "targets": {"intent": ["en", "fi"]}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**settings, "resources": {"share": 2}}))
-    found = snakemake("-n", "--printshellcmds", cwd=tmp_path)
-    lines = re.findall(r"python (workflow/scripts/\w+\.py .*--share 2.*)&>", found.stdout + found.stderr)
+    found = snakemake(tmp_path, "-n", "--printshellcmds")
+    lines = re.findall(r"python (workflow/scripts/\w+\.py .*--share 2.*)&>", found.text)
     assert {Path(line.split()[0]).stem for line in lines} == {"pretrain", "train", "predict"}
     for line in lines:
         script, *words = shlex.split(line)

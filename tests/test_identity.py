@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -317,9 +318,13 @@ def test_flipped_weights_are_refused_and_mended_by_the_command_that_is_named(fol
     flip(weights)
     shutil.rmtree(results / "predictions/tiny/none/commands/seed0")
     shutil.rmtree(results / "cells/tiny/none/commands/seed0")
-    text = snakemake(folder, check=False, shared=True).text
+    shutil.copy(folder / "config.yaml", folder / "own.yaml")
+    text = snakemake(folder, "--configfile", "own.yaml", check=False, shared=True).text
     assert "model.safetensors: not what was written there" in text
-    snakemake(folder, "--force", "results/finetune/tiny/none/commands/seed0/checkpoint.json", shared=True)
+    wanted = weights.with_name("checkpoint.json").relative_to(folder)
+    named = re.search(rf"-m snakemake (--force {wanted} .*--configfile own\.yaml)$", text, re.MULTILINE)
+    assert named, text
+    snakemake(folder, *named[1].split(), cores=None, snakefile=None, shared=True)
     assert digest_file(weights) == kept
     snakemake(folder, shared=True)
     assert planned(folder) == {}

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 from running import snakemake
 
+from stiltsweep.errors import remake
+from stiltsweep.invocation import Invocation
+
 ROOT = Path(__file__).parents[1]
 SNAKEFILE = f"""
 import json, sys
@@ -71,3 +74,13 @@ def test_a_line_run_as_printed_asks_for_the_same(tmp_path: Path, options: list[s
     again = read(line)
     assert again == first  # the same configuration, the same folder, and the same line once more
     assert (folder / "results" / "a cell.json").read_text() == "made\n"
+
+
+@pytest.mark.parametrize("end", ["", ".", "; then go on", ") and more", "\nnext line", " (`snakemake plan` names it)"])
+def test_commands_in_errors_ask_for_the_sweep_at_hand(end: str) -> None:
+    again = Invocation("snakemake", "--cores 1 --configfile 'my sweep.yaml'")
+    text = f"results/m.json: cut short. Rebuild it with: {remake('results/m.json')}{end}"
+    assert again.completed(text) == (
+        "results/m.json: cut short. Rebuild it with: "
+        f"snakemake --force results/m.json --cores 1 --configfile 'my sweep.yaml'{end}"
+    )

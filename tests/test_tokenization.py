@@ -391,7 +391,7 @@ def test_type_token_ratio_is_the_mean_over_all_windows():
     sums = Sums()
     for start in range(0, 260, 7):  # texts of seven words, one stream
         sums.add_words(words[start : start + 7])
-        sums.words += len(words[start : start + 7])
+    sums.words = 250  # of which a tokenizer has pieces: it drops the others
     found = sums.measures(10, ())
     ratios = [len(set(words[i : i + 100])) / 100 for i in range(260 - 99)]
     assert found["mattr"] == round(sum(ratios) / len(ratios), 6)

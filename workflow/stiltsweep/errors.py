@@ -28,9 +28,15 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
+REMAKE = "snakemake --cores 1 --force"
+
+
 def remake(path: object) -> str:
-    """Return the command that makes a file of a sweep again."""
-    return f"snakemake --cores 1 --force {path}"
+    """Return the command that makes a file of a sweep again.
+
+    A job does not know how Snakemake was called; who prints its errors does (`Invocation.completed`).
+    """
+    return f"{REMAKE} {path}"
 
 
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

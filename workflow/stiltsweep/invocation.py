@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -11,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .errors import REMAKE
+
+_REMADE = re.compile(rf"{REMAKE} (\S+?)(?=[).,;:]*(?:\s|$))")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,10 @@ class Invocation:
         """Return the command with these targets and flags."""
         # Words come first: behind --configfile or --config each would be read as one more of these.
         return " ".join([self.program, *map(shlex.quote, words), *([self.options] if self.options else [])])
+
+    def completed(self, text: str) -> str:
+        """Return a text in which commands that make a file again (`errors.remake`) ask for this sweep, from here."""
+        return _REMADE.sub(lambda found: self.command("--force", found[1]), text)
 
 
 def invocation(workflow: Any, arguments: Sequence[str]) -> Invocation:

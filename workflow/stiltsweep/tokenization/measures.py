@@ -35,6 +35,8 @@ class Sums:
     unknown: int = 0
     lost: int = 0
     used: set[int] = field(default_factory=set)
+    whole_words: int = 0
+    """Words whose length counts; `words` lacks those that a tokenizer drops."""
     word_characters: int = 0
     windows: int = 0
     distinct: int = 0
@@ -58,6 +60,7 @@ class Sums:
     def add_words(self, words: Iterable[str]) -> None:
         """Add a text's words, for their length and the moving-average type-token ratio (Covington & McFall 2010)."""
         for word in words:
+            self.whole_words += 1
             self.word_characters += len(word)
             self._window.append(word.lower())
             self._held[word.lower()] += 1
@@ -79,7 +82,7 @@ class Sums:
         """
         return {
             "fertility": _share(self.word_tokens, self.words),
-            "word_length": _share(self.word_characters, self.words),
+            "word_length": _share(self.word_characters, self.whole_words),
             "mattr": _share(self.distinct, self.windows * WINDOW),
             "split_words": _share(self.split, self.words),
             "characters_per_token": _share(self.characters, self.tokens),
