@@ -106,7 +106,9 @@ def with_uv(folder: Path, build: str) -> bool:
         ):
             return False
         uv = folder / "bin" / "uv"
-    install = [uv, "pip", "install", "--quiet", "--python", python(folder), "--no-deps"]
+    # Byte code, as pip writes it: where Python writes none itself (PYTHONDONTWRITEBYTECODE, an environment of somebody
+    # else's) every process would compile what it imports.
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python(folder), "--no-deps"]
     environment, links = for_uv(pip_options())
     locked = [*install, *links, "--require-hashes", "--requirement"]
     wheel = (*install, *links, "--no-index", f"torch=={TORCH}+cpu")
