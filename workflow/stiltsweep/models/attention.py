@@ -49,10 +49,10 @@ def attend(
     half = q_NAD.dtype in (torch.bfloat16, torch.float16)
     if bias is None and window is None and q_NAD.is_cuda and half and q_NAD.shape[-1] <= _WIDEST_HEAD:
         # torch.nn.attention.varlen, which is public, calls the same kernel, but cannot drop weights.
-        found = torch.ops.aten._flash_attention_forward(
+        attended = torch.ops.aten._flash_attention_forward(
             q_NAD, k_MAD, v_MAD, at.starts, of.starts, at.longest, of.longest, dropout, causal, False, scale=scale
         )
-        mixed_NAD: Tensor = found[0]
+        mixed_NAD: Tensor = attended[0]
         return mixed_NAD.flatten(1)
     q, k, v = (places.spread(x).transpose(1, 2) for x, places in ((q_NAD, at), (k_MAD, of), (v_MAD, of)))
     mask = of.mask_BL[:, None, None, :] if bias is None else bias.to(q.dtype)

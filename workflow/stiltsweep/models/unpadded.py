@@ -179,7 +179,7 @@ class Unpadded:
         before = config._attn_implementation
         config._attn_implementation = _ATTENTION
         try:
-            found = reader(
+            states = reader(
                 input_ids=ids_N[None],
                 position_ids=at.positions_N[None] + first,
                 output_hidden_states=layers < self.depth,
@@ -188,7 +188,7 @@ class Unpadded:
             )
         finally:
             config._attn_implementation = before
-        whole: Tensor = found.last_hidden_state if layers == self.depth else found.hidden_states[layers]
+        whole: Tensor = states.last_hidden_state if layers == self.depth else states.hidden_states[layers]
         return whole[0]
 
     def _bert_layer(self, layer: Any, x_NH: Tensor, at: Places, scoring: bert.Scoring) -> Tensor:
