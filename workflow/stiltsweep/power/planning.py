@@ -11,6 +11,7 @@ from typing import Any
 
 from ..arms import BASELINE
 from ..significance.controls import is_control
+from ..significance.corrections import alpha as level_of
 from ..sweep import Sweep
 from ..typology.levels import lineages as lineages_of
 from . import sources
@@ -105,7 +106,7 @@ class Power:
 def make(sweep: Sweep) -> Power:
     """Work out what a sweep can see: of every target's lift, of types on a target, and of types over all of them."""
     settings = sweep.config["power"]
-    alpha = 1.0 - float(sweep.config["significance"]["confidence"])
+    alpha = level_of(float(sweep.config["significance"]["confidence"]))
     variances = known(sweep)
     pairs = [(target, arm) for target in sweep.languages for arm in _arms(sweep, target)]
     wanted, effects = float(settings["power"]), [float(value) for value in settings["effects"]]
