@@ -333,10 +333,15 @@ def test_a_large_sweep_ranks_arms_and_names_the_largest(tmp_path):
 
 def test_tests_of_types_that_could_not_be_made_are_not_made_again() -> None:
     row = Omnibus(**{field.name: "" for field in fields(Omnibus)})  # type: ignore[arg-type]
-    row = replace(row, labelling="all-relabelled", random="languages", p=0.2, flips=False)
-    results: Any = SimpleNamespace(omnibus=[row, replace(row, flips=True), replace(row, p=None)], types=[])
+    row = replace(row, labelling="as labelled", random="languages", p=0.2, flips=False)
+    first, second = row, replace(row, target="slots")
+    row = replace(row, labelling="all-relabelled", relabelled=("fi",))
+    # A target whose languages all keep their labels, and one whose test could not be made with the first labels.
+    same, new = replace(row, target="slots", relabelled=()), replace(row, target="qa")
+    made = [first, second, row, replace(row, flips=True), replace(row, p=None), same, new]
+    results: Any = SimpleNamespace(omnibus=made, types=[])
     assert morphology.details(results) == [
         ("Disputed labels", "2 tests made again (all relabelled); 1 conclusion changed.")
     ]
-    results.omnibus = [replace(row, p=None)]
+    results.omnibus = [first, second, replace(row, p=None), same]
     assert morphology.details(results) == []

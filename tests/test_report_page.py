@@ -33,6 +33,7 @@ from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.report import figures, scatters, score_tables, tables
+from stiltsweep.report.answer import answer
 from stiltsweep.report.canvas import STYLE, _slim, scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
@@ -336,6 +337,26 @@ def test_unavailable_groups_say_why(tmp_path):
     assert "n/a: no language of this group" in forest.svg
     (heat,) = [figure for figure in drawn["lift"] if figure.name.endswith("introflexive")]
     assert ">n/a<" in heat.svg
+
+
+def test_captions_count_the_comparisons_that_could_be_tested(tmp_path):
+    write_json(tmp_path / "report/run.json", description(intermediates=("pairs", "typing", "nli")))
+    rows = [positive(), comparison(intermediate="typing"), not_available("no run counts", intermediate="nli")]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    drawn = figures.draw(read(tmp_path))
+    for figure in (drawn["lift"][0], drawn["forest"][0]):
+        assert "1 of 2 comparisons significant after Holm" in figure.caption
+
+
+def test_a_pair_is_contaminated_once_in_several_models(folder):
+    """Which data a task holds is no matter of the model."""
+    one = read(folder)
+    models = {**one.run.models, "other": one.run.models["tiny"]}
+    cells = {dataclasses.replace(cell, model=model): value for cell, value in one.cells.items() for model in models}
+    both = Results(dataclasses.replace(one.run, models=models), [], cells)
+    assert one.contaminated == both.contaminated == 1
+    (point,) = [point for point in answer(both).points if "keep in mind" in point.question]
+    assert "1 pair of intermediate and target is contaminated" in " ".join(detail.text for detail in point.details)
 
 
 def test_marks_of_significance_and_contamination(tmp_path):

@@ -177,8 +177,7 @@ def test_everything_measured_is_shown(folder):
     assert "gain of the probe" in explained
     assert [row["lift"] for row in tables["bucket_contrasts"]] == ["8.75"]
     assert len(tables["buckets"]) == 4
-    # In long inputs the family with the lift of 9 has an interval above that of the one with 0.25; after Holm, too.
-    assert "families differ in 1 bucket" in page
+    assert "within a bucket that hold after Holm: 1, the largest first" in page
     assert "intent after pairs, length 6-9: +9.0 in agglutinative, +0.2 in fusional languages" in page
     drawn = (folder / "report/figures/tiny/intent/buckets.svg").read_text()
     assert "pairs · length" in drawn
@@ -215,3 +214,19 @@ def test_no_section_without_measures(tmp_path):
     page, tables = report(tmp_path)
     assert 'id="why"' not in page
     assert tables["tokenization"] == []
+
+
+def test_a_contrast_that_holds_counts_although_intervals_overlap(folder):
+    """Families share examples and runs, so their difference is known better than either lift."""
+    place = folder / "diagnosis/tiny"
+    wide = {"bucket": "6-9", "lift": 9.0, "ci_low": -5.0, "ci_high": 22.0}
+    other = wide | {"group": "fusional", "lift": -1.0, "ci_low": -15.0, "ci_high": 12.0}
+    write_rows(place / "intent.csv", [bucket(**wide), bucket(**other)])
+    apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=10.0, p=0.001, p_holm=0.002)
+    open_ = apart | {"bucket": "1-5", "lift": 12.0, "p_holm": 0.05}
+    write_rows(place / "intent.contrasts.csv", [apart, open_])
+    page, _ = report(folder)
+    assert "hold after Holm: 1, the largest" in page
+    assert "intent after pairs, length 6-9: +9.0 in agglutinative, −1.0 in fusional languages" in page
+    write_rows(place / "intent.contrasts.csv", [open_])
+    assert "In no bucket do the lifts of two families differ after Holm." in report(folder)[0]

@@ -506,7 +506,7 @@ class _Writer:
                 f"{count(number, 'run')} learned the target after an intermediate training that learned nothing, and "
                 + (f"{'counts' if number == 1 else 'count'}." if kept else f"{_is(number)} in no average.")
             )
-        if number := kinds["contaminated"]:
+        if number := self.results.contaminated:
             texts.append(
                 f"{count(number, 'pair')} of intermediate and target {_is(number)} contaminated (marked †): the "
                 "intermediate task holds the target's data."

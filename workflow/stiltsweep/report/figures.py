@@ -142,12 +142,19 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
 
     languages = sorted({code for row in rows for code in row.languages})
     over = "all transfer languages" if group == ALL else f"{group} languages ({len(languages)})"
-    marked = sum(row.significant(results.run.alpha) for row in rows)
-    caption = f"Lift of {model} over {over}. {marked} of {count(len(rows), 'comparison')} significant after Holm."
+    caption = f"Lift of {model} over {over}. {_marked(rows, results.run.alpha)}"
     caption += _absent(results, by_place)
     suffix = "" if group == ALL else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', group)}"
     return finish(
         figure, f"{model}/lift{suffix}", f"{model}, {over}" if len(results.run.models) > 1 else upper(over), caption
+    )
+
+
+def _marked(rows: Sequence[Comparison], alpha: float) -> str:
+    """Say how many of the comparisons that could be tested are significant."""
+    tested = [row for row in rows if row.tested]
+    return (
+        f"{sum(row.significant(alpha) for row in tested)} of {count(len(tested), 'comparison')} significant after Holm."
     )
 
 
@@ -340,8 +347,7 @@ def _forest(
             y += ROW
         y += 4
     _whiskers(axes, drawn, alpha)
-    marked = sum(line.row.significant(alpha) for line in lines)
-    caption = f"{what}. {marked} of {count(len(lines), 'comparison')} significant after Holm."
+    caption = f"{what}. {_marked([line.row for line in lines], alpha)}"
     return finish(figure, name, title, caption)
 
 

@@ -209,6 +209,13 @@ class Results:
         )
 
     @cached_property
+    def contaminated(self) -> int:
+        """How many pairs of intermediate and target are contaminated; a pair is one, whatever the number of models."""
+        return len(
+            {(cell.intermediate, cell.target) for cell, value in self.cells.items() if value.get("contaminated")}
+        )
+
+    @cached_property
     def exclusions(self) -> list[Exclusion]:
         """Missing cells, what was not built, runs that learned nothing, and contaminated pairs, in this order."""
         return [*self._missing(), *self._omitted(), *self._unlearned(), *self._contaminated()]

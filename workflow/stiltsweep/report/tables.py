@@ -142,7 +142,7 @@ def compared(results: Results) -> Table:
     columns = [*IDENTITY, against, GROUP, *scores, *difference, *_MORE_TESTS, *_SIZES, *_REMARKS]
     note = (
         "difference: score of the arm less that of the one it is held against, which is the difference of their lifts; "
-        "in points. Bold: significant after Holm, within one model and target."
+        "in points. Bold: significant after Holm, over the sweep for all languages, else within one model and target."
     )
     return Table.of("controls", "Arms against their controls", columns, rows, note=note, marks=_marks(results, rows))
 
