@@ -227,6 +227,13 @@ def test_seed_spread(folder):
     assert at_chance == []
 
 
+def test_a_mean_over_fewer_languages_is_marked(folder, html):
+    """Arabic lacks a run of typing: its mean is over eight languages, that of none over nine."""
+    rows = {row["intermediate"]: row["intent"] for row in rows_of(folder, "paper")}
+    assert rows["typing"].endswith(" ‡") and "‡" not in rows["none"] + rows["pairs"]
+    assert "‡: over fewer languages than none has" in html
+
+
 def test_same_input_same_bytes(folder, html, tmp_path):
     build_report(read(folder), tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == html

@@ -16,6 +16,7 @@ from stiltsweep.probing.table import Probe
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
+from synthetic import write_sweep
 
 CODES = ("fi", "hu", "tr", "ko", "de", "ru", "es", "ar", "zh")
 
@@ -230,3 +231,19 @@ def test_a_contrast_that_holds_counts_although_intervals_overlap(folder):
     assert "intent after pairs, length 6-9: +9.0 in agglutinative, −1.0 in fusional languages" in page
     write_rows(place / "intent.contrasts.csv", [open_])
     assert "In no bucket do the lifts of two families differ after Holm." in report(folder)[0]
+
+
+def test_behavioural_tests_leave_out_the_source_and_runs_that_count_nowhere(folder):
+    """English is of a family, too, and is what the target was trained in; a run at chance is in no average."""
+
+    def row(code: str, seed: int, failures: int) -> Failures:
+        family = TABLE.value(code, "family")
+        return Failures("tiny", "none", "intent", seed, code, family, "negation", failures, 4, 0.0, 0.0, 0.0, "needed")
+
+    rows = [row("en", 0, 0), row("de", 0, 3), row("de", 1, 4), row("fi", 0, 2), row("fi", 1, 4)]
+    write_rows(folder / "behaviour/failures.csv", [vars(one) for one in rows])
+    write_sweep(folder, intermediates=("none",), unlearned=[("none", "intent", 1)])
+    _, tables = report(folder)
+    by_family = {one["group"]: (one["failures"], one["n"], one["failure_rate"]) for one in tables["behaviour"]}
+    assert by_family == {"fusional": ("3", "4", "75.0"), "agglutinative": ("2", "4", "50.0")}
+    assert {one["language"]: one["n"] for one in tables["behaviour_languages"]} == {"en": "4", "de": "4", "fi": "4"}

@@ -209,6 +209,14 @@ class Results:
         )
 
     @cached_property
+    def left_out(self) -> set[tuple[str, str, str, int]]:
+        """(Model, intermediate, target, seed) of the runs that are in no average (see `counting`)."""
+        runs: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = {}
+        for cell, value in self.cells.items():
+            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(value)
+        return {run for run, values in runs.items() if counting.left_out(values, self.run.failed_intermediates)}
+
+    @cached_property
     def contaminated(self) -> int:
         """How many pairs of intermediate and target are contaminated; a pair is one, whatever the number of models."""
         return len(

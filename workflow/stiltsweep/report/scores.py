@@ -236,7 +236,10 @@ def _best(
         if is_control(arm) or reader.contaminated(model, arm, task):
             continue
         level = reader.level(model, arm, task, metrics, codes)
-        by_seed = dev.get((model, arm, trainings[-1]), {})
+        # The choice is between what is scored: a run that does not count has no say in it.
+        levels_of = reader.levels(model, task, metrics[0])
+        counted = levels_of.seeds.get(arm, ()) if levels_of else ()
+        by_seed = {s: score for s, score in dev.get((model, arm, trainings[-1]), {}).items() if s in counted}
         if level and by_seed:
             levels[arm], scores[arm] = level, by_seed
     if not levels:
