@@ -622,3 +622,19 @@ def test_deals_that_targets_explain_explain_nothing() -> None:
     confounded, told = reduced.explained(np.stack([within, other], axis=1)[:, None, :])
     assert confounded == 0.0
     assert told == pytest.approx(reduced.explained(other[:, None, None])[0]) and told > 0.0
+
+
+@pytest.mark.parametrize("between", [0.0, 2.0])
+def test_i2_of_several_targets_is_the_share_of_tau_squared_alone(between: float) -> None:
+    """With independent errors of one variance a typical lift's variance is tau squared, the target's own part, and it."""
+    rng = np.random.default_rng(3)
+    codes = tuple("abcdefghij")
+    types = {code: "xy"[place % 2] for place, code in enumerate(codes)}
+    common = rng.normal(0.0, between, 10)
+    blocks = [Joint(codes, common + rng.normal(0.0, 2.0, 10), 0.25 * np.eye(10)) for _ in range(3)]
+    typed = Typed(Problem(Observations.of(blocks, types), LANGUAGES, dict(zip(codes, codes, strict=True))), types)
+    found = omnibus(typed, Settings(permutations=199))
+    (tau2, own) = typed.fit.sigma2
+    assert own > 1.0 and found["tau"] == pytest.approx(np.sqrt(tau2))
+    assert found["i2"] == pytest.approx(100.0 * tau2 / (tau2 + own + 0.25))
+    assert (found["i2"] == 0.0) == (found["tau"] == 0.0) == (between == 0.0)
