@@ -346,6 +346,16 @@ def test_unavailable_groups_say_why(tmp_path):
     assert ">n/a<" in heat.svg
 
 
+def test_the_head_counts_the_groups_that_have_a_language(tmp_path):
+    """Every type of languages.csv has rows in lift.csv, those without a language here too."""
+    write_json(tmp_path / "report/run.json", description(languages=("en", "fi", "hu", "de")))
+    rows = [in_group(comparison(), group) for group in ("agglutinative", "fusional")]
+    rows += [in_group(not_available("no language of it"), group) for group in ("introflexive", "isolating")]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    build_report(read(tmp_path), tmp_path / "report/index.html")
+    assert "<dd>3 in 2 groups</dd>" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
+
+
 def test_captions_count_the_comparisons_that_could_be_tested(tmp_path):
     write_json(tmp_path / "report/run.json", description(intermediates=("pairs", "typing", "nli")))
     rows = [positive(), comparison(intermediate="typing"), not_available("no run counts", intermediate="nli")]

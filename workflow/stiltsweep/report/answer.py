@@ -403,11 +403,17 @@ class _Writer:
         return [Detail(_reasons(tally.untested), "Not tested")] if tally.untested else []
 
     def labels(self) -> list[Point]:
-        """Say where the conclusions depend on disputed labels of languages."""
+        """Say where the conclusions depend on disputed labels of languages.
+
+        A group that has the same languages under both labellings has the same test, which is not made again; Holm's
+        correction may still change what it says.
+        """
+        main = {_place(row): set(row.languages) for row in self.results.comparisons}
         rows = [
             row
             for row in self.results.relabelled
             if row.main_p_holm is not None and row.tested and not row.contaminated
+            if row.flips or main.get(_place(row)) != set(row.languages)
         ]
         if not rows:
             return []
@@ -555,6 +561,10 @@ class _Writer:
                 for note in [notes] if isinstance(notes, str) else notes:
                     names_of.setdefault(note, []).append(name)
         return names_of
+
+
+def _place(row: Comparison) -> tuple[str, ...]:
+    return row.model, row.target, row.intermediate, row.scope, row.grouping, row.group
 
 
 def _first(details: Sequence[Detail]) -> list[Detail]:

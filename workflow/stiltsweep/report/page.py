@@ -99,7 +99,7 @@ def render(results: Results, said: Answer, figures: Mapping[str, Sequence[Figure
         script_digest=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
         languages=results.transfer_languages,
         group_of=results.group_of,
-        groups=results.groups,
+        groups_held=len(set(results.group_of.values()) - {""}),
         cells=len(results.cells),
         excluded=Counter(entry.what for entry in results.exclusions),
         missing=len(results.missing),
