@@ -113,6 +113,16 @@ def test_contaminated_gain_does_not_count(tmp_path):
     assert "Not counted, contaminated: 1 comparison, marked † in the tables." in details(found, "over all")
 
 
+def test_what_is_corrected_over_is_what_was_tested(tmp_path):
+    """Holm's family has the contaminated pairs and the controls, too, which the answer does not count."""
+    rows = [positive(), comparison(intermediate="typing", contaminated="true")]
+    rows += [comparison(intermediate="pairs+steps_matched"), not_available("no run", intermediate="nli")]
+    arms = ("pairs", "typing", "pairs+steps_matched", "nli")
+    said = answered(tmp_path, rows, intermediates=arms).summary
+    assert "Holm-corrected over 3 tests, those of controls and contaminated pairs among them, at the 5% level" in said
+    assert "Holm-corrected over all of them at the 5% level" in answered(tmp_path, rows[:1]).summary
+
+
 def test_nothing_tested_says_why(tmp_path):
     found = answered(tmp_path, [not_available("every run is at chance")])
     assert found.headline == "No comparison over all transfer languages could be tested. every run is at chance."

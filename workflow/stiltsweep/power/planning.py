@@ -109,6 +109,8 @@ def make(sweep: Sweep) -> Power:
     alpha = level_of(float(sweep.config["significance"]["confidence"]))
     variances = known(sweep)
     pairs = [(target, arm) for target in sweep.languages for arm in _arms(sweep, target)]
+    # Holm runs over what is tested, controls and arms that hold a target's data among it; types are asked of the rest.
+    tested = sum(arm != BASELINE for target in sweep.languages for arm in sweep.arms_of(target)) * len(sweep.models)
     wanted, effects = float(settings["power"]), [float(value) for value in settings["effects"]]
     lifts, types = [], []
     for target in sweep.languages:
@@ -116,7 +118,7 @@ def make(sweep: Sweep) -> Power:
             continue
         about = variances.targets[target]
         design = _design(sweep, target, about)
-        lifts.append(_lift(target, about, design, alpha, len(pairs) * len(sweep.models), wanted, effects))
+        lifts.append(_lift(target, about, design, alpha, tested, wanted, effects))
         types.append(_types(sweep, target, about, design, alpha, len(pairs), wanted, effects))
     if len(pairs) > 1:
         types.insert(0, _pooled(sweep, variances, alpha, wanted, effects))

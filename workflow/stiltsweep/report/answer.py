@@ -286,9 +286,12 @@ class _Writer:
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
         rest = self._others(tally) if tally.up or tally.down or tally.within else ""
+        every = sum(row.tested for row in self.results.select(ALL))
+        more = f"{every} tests, those of controls and contaminated pairs among them,"
+        corrected = more if every > len(tally.tested) else "all of them"
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
-            f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level).{rest}"
+            f"mean score over {languages} ({seeds}; Holm-corrected over {corrected} at the {self.level} level).{rest}"
         ) + ("" if self.run.usual else f" {self.run.setting}")
 
     def overall(self, tally: _Tally) -> list[Point]:
