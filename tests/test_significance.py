@@ -382,7 +382,9 @@ def test_the_measured_correlation_of_pairs():
     one, other = [0.5, 0.56, 0.61, 0.58], [0.4, 0.47, 0.5, 0.49]
     found = only(runs_of({"none": one, "i": other}, 1000))
     assert found["seed_correlation"] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
-    assert only(runs_of({"none": [0.5, 0.5], "i": [0.4, 0.5]}))["seed_correlation"] is None
+    assert only(runs_of({"none": [0.5, 0.5, 0.5], "i": [0.4, 0.5, 0.45]}))["seed_correlation"] is None
+    # Two points lie on a line, whatever they are.
+    assert only(runs_of({"none": [0.5, 0.6], "i": [0.4, 0.5]}))["seed_correlation"] is None
 
 
 # Clusters of examples
