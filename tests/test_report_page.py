@@ -208,6 +208,11 @@ def test_provenance_is_complete(folder, page):
         assert text in page.text
 
 
+def test_memory_is_in_the_unit_that_it_was_measured_in(html):
+    """A job's record counts 2**20 bytes, see `device.peak_memory_mb`."""
+    assert "the largest job used 910 MiB" in html and "peak memory (MiB)" in html
+
+
 def test_cost_adds_up(folder):
     rows = {(r["stage"], r["target"], r["intermediate"]): r for r in rows_of(folder, "cost")}
     assert float(rows["finetune", "intent", "none"]["seconds"]) == 3 * 12.5

@@ -260,7 +260,7 @@ def cost(results: Results) -> Table:
         Column("gpu_seconds", "GPU seconds", "count", of=lambda spent: round(spent.gpu_seconds, 3)),
         Column("tokens", "tokens", "count"),
         Column("tokens_per_second", "tokens/s", "count"),
-        Column("peak_memory_mb", "peak memory (MB)", "count"),
+        Column("peak_memory_mb", "peak memory (MiB)", "count"),
         Column("device", "device", of=lambda spent: spent.devices),
     ]
     note = "Summed over the seeds whose timing is known. A prediction that was resumed counts its last part."
