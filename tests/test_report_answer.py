@@ -202,6 +202,18 @@ def test_conditional_results_are_called_so(tmp_path):
     )
 
 
+def test_with_one_seed_no_seeds_are_said_to_be_drawn(tmp_path):
+    """Asked for were examples and seeds; of one run there is nothing to draw, and the rows say so."""
+    rows = [positive(n_seeds=1, resampling="examples"), comparison(n_seeds=1, resampling="examples", target="slots")]
+    said = details(answered(tmp_path, rows, seeds=(0,), targets=("intent", "slots")), "How sure")
+    assert "paired bootstrap over examples (500 resamples)" in said and "seeds resampled" not in said
+    assert "Every result is conditional on the models that were trained" in said
+    # Where some rows draw seeds, the comparison of the two levels is of these.
+    both = details(answered(tmp_path, [positive(), rows[1]], targets=("intent", "slots")), "How sure")
+    assert "over examples and seeds (500 resamples)" in both
+    assert "in 1 of 1 comparison over all languages and by group; with examples and seeds resampled" in both
+
+
 def test_one_seed_is_a_warning(tmp_path):
     assert "rest on one seed" in details(answered(tmp_path, [positive(n_seeds=1)], seeds=(0,)), "How sure")
 

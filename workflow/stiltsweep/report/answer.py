@@ -439,7 +439,7 @@ class _Writer:
     def certainty(self) -> Point:
         """Say what was resampled, and what that leaves out."""
         tests = self.run.significance
-        how = str(tests["resampling"]).split("+")
+        how = self.results.resampled
         texts = []
         seeds = [row.n_seeds for row in self.results.comparisons if row.tested]
         if how == ["examples"]:
@@ -478,6 +478,7 @@ class _Writer:
             row
             for row in self.results.comparisons
             if row.scope in (ALL, "group") and row.tested and row.p is not None and row.examples_p is not None
+            if row.resampling != "examples"
         ]
         if how == ["examples"] or not rows:
             return []

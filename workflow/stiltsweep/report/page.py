@@ -104,6 +104,7 @@ def render(results: Results, said: Answer, figures: Mapping[str, Sequence[Figure
         excluded=Counter(entry.what for entry in results.exclusions),
         missing=len(results.missing),
         contaminated=results.contaminated,
+        resampled=results.resampled,
         spent=spent,
         partings=why.partings(results),
         why=any(tables[name].rows for name in ("probes", "tokenization", "buckets", "behaviour")),

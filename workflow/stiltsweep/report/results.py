@@ -209,6 +209,13 @@ class Results:
         )
 
     @cached_property
+    def resampled(self) -> list[str]:
+        """What the tests drew anew (`examples`, `seeds`, `languages`): of one run of each arm no seeds are drawn."""
+        asked = str(self.run.significance["resampling"]).split("+")
+        drawn = {what for row in self.comparisons if row.tested for what in row.resampling.split("+")}
+        return [what for what in asked if what in drawn] or asked
+
+    @cached_property
     def left_out(self) -> set[tuple[str, str, str, int]]:
         """(Model, intermediate, target, seed) of the runs that are in no average (see `counting`)."""
         runs: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = {}
