@@ -361,6 +361,14 @@ def test_the_head_counts_the_groups_that_have_a_language(tmp_path):
     assert "<dd>3 in 2 groups</dd>" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
 
 
+def test_the_baseline_of_a_heat_map_is_over_most_languages(tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    rows = [comparison(n_languages=8, baseline_score=61.2), comparison(intermediate="typing", baseline_score=58.4)]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    (heat, *_) = figures.draw(read(tmp_path))["lift"]
+    assert ">58.4<" in heat.svg and ">61.2<" not in heat.svg
+
+
 def test_captions_count_the_comparisons_that_could_be_tested(tmp_path):
     write_json(tmp_path / "report/run.json", description(intermediates=("pairs", "typing", "nli")))
     rows = [positive(), comparison(intermediate="typing"), not_available("no run counts", intermediate="nli")]

@@ -161,10 +161,13 @@ def _marked(rows: Sequence[Comparison], alpha: float) -> str:
 def _baseline(
     by_place: Mapping[tuple[str, str], Comparison], intermediates: Sequence[str], target: str
 ) -> float | None:
-    """Return the baseline's score; an arm without a usable run may hold it for fewer languages, so it comes last."""
+    """Return the baseline's score over most languages: an arm that lacks one has the baseline's without it, too.
+
+    An arm without a usable run may hold it for fewer languages than it says, so it comes last.
+    """
     rows = sorted(
         (by_place[name, target] for name in intermediates if (name, target) in by_place),
-        key=lambda row: row.lift is None,
+        key=lambda row: (row.lift is None, -row.n_languages),
     )
     return next((row.baseline_score for row in rows if row.baseline_score is not None), None)
 
