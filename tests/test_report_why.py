@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,23 @@ def test_behavioural_tests_leave_out_the_source_and_runs_that_count_nowhere(fold
     by_family = {one["group"]: (one["failures"], one["n"], one["failure_rate"]) for one in tables["behaviour"]}
     assert by_family == {"fusional": ("3", "4", "75.0"), "agglutinative": ("2", "4", "50.0")}
     assert {one["language"]: one["n"] for one in tables["behaviour_languages"]} == {"en": "4", "de": "4", "fi": "4"}
+
+
+def test_probes_of_trainings_at_chance_are_in_no_mean(folder):
+    """The page says that such runs are in no average; so are the probes of what they trained."""
+    path = folder / "probes/probes.csv"
+    target = [
+        replace(probe(code, layer, accuracy + (4.0 if arm == "pairs" else 0.0), "pairs", seed), stage="target")
+        for arm in ("none", "pairs")
+        for seed, accuracy in ((0, 60.0), (1, 10.0))
+        for code in ("fi", "hu", "tr", "ko")
+        for layer in range(2)
+    ]
+    arms = ["none"] * (len(target) // 2) + ["pairs"] * (len(target) // 2)
+    found = [replace(one, intermediate=arm, training="intent") for one, arm in zip(target, arms, strict=True)]
+    probe_table.write(path, found)
+    write_sweep(folder, seeds=(0, 1), unlearned=[("none", "intent", 1), ("pairs", "intent", 1)])
+    _, tables = report(folder)
+    rows = {row["intermediate"]: row for row in tables["probes"] if row["group"] == "all"}
+    assert (float(rows["none"]["accuracy"]), float(rows["pairs"]["accuracy"])) == (60.0, 64.0)
+    assert {row["n_seeds"] for row in tables["probe_gains"]} == {"1"}

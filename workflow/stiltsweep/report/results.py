@@ -13,6 +13,7 @@ from ..errors import UserError, remake
 from ..files import read_record
 from ..layout import Cell as CellId
 from ..layout import Layout
+from ..probing.table import Probe
 from ..significance.comparison import Comparison
 from ..significance.controls import Control
 from ..significance.runs import RunScore
@@ -222,6 +223,17 @@ class Results:
         for cell, value in self.cells.items():
             runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(value)
         return {run for run, values in runs.items() if counting.left_out(values, self.run.failed_intermediates)}
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """The sweep's probes, without those of targets' trainings that are in no average."""
+        last = {name: about["trainings"][-1] for name, about in self.run.targets.items() if about["trainings"]}
+        lost = {(model, arm, last.get(target, ""), seed) for model, arm, target, seed in self.left_out}
+        return [
+            one
+            for one in self.measured.probes
+            if one.stage != "target" or (one.model, one.intermediate, one.training, one.seed) not in lost
+        ]
 
     @cached_property
     def contaminated(self) -> int:

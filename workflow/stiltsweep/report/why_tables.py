@@ -76,7 +76,7 @@ class _Peak:
 
 def probes(results: Results) -> Table:
     """Where probes find most, of every checkpoint and family."""
-    rows = results.measured.probes
+    rows = results.probes
 
     def by_place(value: str) -> dict[tuple[Any, ...], curves.Curve]:
         return {
@@ -160,9 +160,7 @@ def _shares(what: str, counts: Iterable[tuple[str, int, int | None]]) -> str:
 
 def probe_gains(results: Results) -> Table:
     """What training added to what probes find, tested."""
-    gains = gaining.mean_gains(
-        results.measured.probes, float(results.run.significance["confidence"]), results.run.source
-    )
+    gains = gaining.mean_gains(results.probes, float(results.run.significance["confidence"]), results.run.source)
     tested = [row for row in gains if row.p is not None]
     corrected = dict(zip(map(id, tested), holm([row.p or 0.0 for row in tested]), strict=True))
 
