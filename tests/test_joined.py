@@ -172,6 +172,22 @@ def test_lifts_are_paired_by_seed_over_the_languages_of_all_runs(tmp_path: Path)
     ]
 
 
+def test_runs_that_count_in_no_lift_of_the_page_count_in_none_of_these(tmp_path: Path) -> None:
+    lifts = {0: 2.0, 1: 4.0, 2: -60.0}
+    folder = sweep(tmp_path, [0, 1, 2], lambda cell: 50.0 + (lifts[cell.seed] if cell.intermediate == "pairs" else 0.0))
+    cells = dict(comparing.read(folder))
+
+    def first(failed: str, **about: object) -> float:
+        odd = {c: {**v, **(about if (c.intermediate, c.seed) == ("pairs", 2) else {})} for c, v in cells.items()}
+        (found,) = comparing.lifts(odd, odd, failed=(failed, failed))
+        return found.first
+
+    assert first("keep", learned=True) == first("keep", failed_stages=["intermediate/pairs"]) == pytest.approx(-18.0)
+    assert first("keep", learned=False) == pytest.approx(3.0)
+    assert first("leave_out", failed_stages=["intermediate/pairs"]) == pytest.approx(3.0)
+    assert comparing.failed_intermediates({"significance.failed_intermediates": '"leave_out"'}) == "leave_out"
+
+
 def test_the_scripts(tmp_path: Path) -> None:
     one, other = sweep(tmp_path / "one", [0, 1]), sweep(tmp_path / "other", [2], score=lambda cell: 40.0)
 

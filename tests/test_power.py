@@ -15,7 +15,7 @@ from stiltsweep.config import resolve
 from stiltsweep.power import planning, sources, text
 from stiltsweep.power.lineages import stand
 from stiltsweep.power.tests import Design, LiftTest, TypesTest, _kept, least, pooled_variance, smallest
-from stiltsweep.significance import Settings, Statistics, compare, components, estimands, resample
+from stiltsweep.significance import Settings, Statistics, compare, components, estimands, read, resample
 from stiltsweep.significance.components import Components
 from stiltsweep.sweep import Sweep
 
@@ -184,6 +184,27 @@ def test_of_the_default_sweep(tmp_path):
     assert "Worth most here" in page and "nan" not in page
     one = planning.make(Sweep({**made.config, "seeds": [0]}, catalog))
     assert "one seed" in one.lifts[0].absent
+
+
+def test_lifts_are_corrected_for_all_that_is_tested(tmp_path: Path) -> None:
+    """A control's lift is in Holm's family, and in no test of types."""
+    settings, catalog = resolve(
+        {
+            "models": ["e5-small"],
+            "intermediates": ["none", "reply-choice", "reply-choice+steps_matched"],
+            "targets": {"intent": ["en", "de", "ru", "fi", "hu", "zh", "vi"]},
+        },
+        "here",
+    )
+    found = planning.make(Sweep({**settings, "results": str(tmp_path / "results"), "seeds": [0, 1, 2]}, catalog))
+    arms, seeds, codes = ("none", "pairs", "pairs+steps_matched"), (0, 1, 2), ("en", "de", "fi")
+    synthetic.write_sweep(tmp_path, intermediates=arms, seeds=seeds, languages=codes, n=40)
+    statistics = read(tmp_path, "tiny", "intent", intermediates=arms, seeds=seeds, languages=codes)
+    asked = estimands(statistics.languages, {"family": {}}, "family")
+    rows = compare(resample(statistics, Settings(resamples=200)), asked)
+    smallest_p = min((row for row in rows if row["scope"] == "all"), key=lambda row: row["p"])
+    assert round(smallest_p["p_holm"] / smallest_p["p"]) == found.lifts[0].tests == 2
+    assert found.types[0].tests == 1
 
 
 def test_packaged_kinds_have_both_rows():

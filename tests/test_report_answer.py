@@ -113,6 +113,16 @@ def test_contaminated_gain_does_not_count(tmp_path):
     assert "Not counted, contaminated: 1 comparison, marked † in the tables." in details(found, "over all")
 
 
+def test_what_is_corrected_over_is_what_was_tested(tmp_path):
+    """Holm's family has the contaminated pairs and the controls, too, which the answer does not count."""
+    rows = [positive(), comparison(intermediate="typing", contaminated="true")]
+    rows += [comparison(intermediate="pairs+steps_matched"), not_available("no run", intermediate="nli")]
+    arms = ("pairs", "typing", "pairs+steps_matched", "nli")
+    said = answered(tmp_path, rows, intermediates=arms).summary
+    assert "Holm-corrected over 3 tests, those of controls and contaminated pairs among them, at the 5% level" in said
+    assert "Holm-corrected over all of them at the 5% level" in answered(tmp_path, rows[:1]).summary
+
+
 def test_nothing_tested_says_why(tmp_path):
     found = answered(tmp_path, [not_available("every run is at chance")])
     assert found.headline == "No comparison over all transfer languages could be tested. every run is at chance."
@@ -192,6 +202,18 @@ def test_conditional_results_are_called_so(tmp_path):
     )
 
 
+def test_with_one_seed_no_seeds_are_said_to_be_drawn(tmp_path):
+    """Asked for were examples and seeds; of one run there is nothing to draw, and the rows say so."""
+    rows = [positive(n_seeds=1, resampling="examples"), comparison(n_seeds=1, resampling="examples", target="slots")]
+    said = details(answered(tmp_path, rows, seeds=(0,), targets=("intent", "slots")), "How sure")
+    assert "paired bootstrap over examples (500 resamples)" in said and "seeds resampled" not in said
+    assert "Every result is conditional on the models that were trained" in said
+    # Where some rows draw seeds, the comparison of the two levels is of these.
+    both = details(answered(tmp_path, [positive(), rows[1]], targets=("intent", "slots")), "How sure")
+    assert "over examples and seeds (500 resamples)" in both
+    assert "in 1 of 1 comparison over all languages and by group; with examples and seeds resampled" in both
+
+
 def test_one_seed_is_a_warning(tmp_path):
     assert "rest on one seed" in details(answered(tmp_path, [positive(n_seeds=1)], seeds=(0,)), "How sure")
 
@@ -232,8 +254,11 @@ def test_flipped_conclusions(tmp_path):
     row = in_group(comparison(), "agglutinative") | {"variant": "all-relabelled", "relabelled": "et fa"}
     flipped = row | {"main_lift": 3.3, "main_p_holm": 0.01, "flips": "true"}
     same = row | {"main_lift": 0.4, "main_p_holm": 0.9, "flips": "false", "intermediate": "typing"}
-    write_lift(tmp_path / "significance/sensitivity.csv", [flipped, same], fields)
-    said = details(answered(tmp_path, [comparison()]), "disputed labels")
+    # A group with the same languages under both labellings has one test, and it is not made again.
+    untouched = in_group(comparison(languages="ar he"), "introflexive")
+    kept = untouched | {"variant": "all-relabelled", "relabelled": "et fa", "main_lift": 0.5, "main_p_holm": 1.0}
+    write_lift(tmp_path / "significance/sensitivity.csv", [flipped, same, kept | {"flips": "false"}], fields)
+    said = details(answered(tmp_path, [comparison(), untouched]), "disputed labels")
     assert "Of 2 tests made again with disputed labels left out or changed (et fa), 1 changes its conclusion" in said
     assert "pairs → intent, agglutinative: +0.5 points (p = 1.000 after Holm) instead of +3.3 (p = 0.010)" in said
 
@@ -333,10 +358,15 @@ def test_a_large_sweep_ranks_arms_and_names_the_largest(tmp_path):
 
 def test_tests_of_types_that_could_not_be_made_are_not_made_again() -> None:
     row = Omnibus(**{field.name: "" for field in fields(Omnibus)})  # type: ignore[arg-type]
-    row = replace(row, labelling="all-relabelled", random="languages", p=0.2, flips=False)
-    results: Any = SimpleNamespace(omnibus=[row, replace(row, flips=True), replace(row, p=None)], types=[])
+    row = replace(row, labelling="as labelled", random="languages", p=0.2, flips=False)
+    first, second = row, replace(row, target="slots")
+    row = replace(row, labelling="all-relabelled", relabelled=("fi",))
+    # A target whose languages all keep their labels, and one whose test could not be made with the first labels.
+    same, new = replace(row, target="slots", relabelled=()), replace(row, target="qa")
+    made = [first, second, row, replace(row, flips=True), replace(row, p=None), same, new]
+    results: Any = SimpleNamespace(omnibus=made, types=[])
     assert morphology.details(results) == [
         ("Disputed labels", "2 tests made again (all relabelled); 1 conclusion changed.")
     ]
-    results.omnibus = [replace(row, p=None)]
+    results.omnibus = [first, second, replace(row, p=None), same]
     assert morphology.details(results) == []

@@ -33,6 +33,7 @@ from stiltsweep.catalog import Catalog, Model, Task
 from stiltsweep.errors import UserError
 from stiltsweep.files import read_json, write_json, write_record
 from stiltsweep.report import figures, scatters, score_tables, tables
+from stiltsweep.report.answer import answer
 from stiltsweep.report.canvas import STYLE, _slim, scale
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import ALL, Results
@@ -207,6 +208,11 @@ def test_provenance_is_complete(folder, page):
         assert text in page.text
 
 
+def test_memory_is_in_the_unit_that_it_was_measured_in(html):
+    """A job's record counts 2**20 bytes, see `device.peak_memory_mb`."""
+    assert "the largest job used 910 MiB" in html and "peak memory (MiB)" in html
+
+
 def test_cost_adds_up(folder):
     rows = {(r["stage"], r["target"], r["intermediate"]): r for r in rows_of(folder, "cost")}
     assert float(rows["finetune", "intent", "none"]["seconds"]) == 3 * 12.5
@@ -224,6 +230,13 @@ def test_seed_spread(folder):
     assert sum(s.lift for s in runs) == pytest.approx(0.0, abs=1e-9)
     at_chance = [s for s in results.seed_scores if (s.target, s.intermediate, s.seed) == ("slots", "pairs", 2)]
     assert at_chance == []
+
+
+def test_a_mean_over_fewer_languages_is_marked(folder, html):
+    """Arabic lacks a run of typing: its mean is over eight languages, that of none over nine."""
+    rows = {row["intermediate"]: row["intent"] for row in rows_of(folder, "paper")}
+    assert rows["typing"].endswith(" ‡") and "‡" not in rows["none"] + rows["pairs"]
+    assert "‡: over fewer languages than none has" in html
 
 
 def test_same_input_same_bytes(folder, html, tmp_path):
@@ -336,6 +349,44 @@ def test_unavailable_groups_say_why(tmp_path):
     assert "n/a: no language of this group" in forest.svg
     (heat,) = [figure for figure in drawn["lift"] if figure.name.endswith("introflexive")]
     assert ">n/a<" in heat.svg
+
+
+def test_the_head_counts_the_groups_that_have_a_language(tmp_path):
+    """Every type of languages.csv has rows in lift.csv, those without a language here too."""
+    write_json(tmp_path / "report/run.json", description(languages=("en", "fi", "hu", "de")))
+    rows = [in_group(comparison(), group) for group in ("agglutinative", "fusional")]
+    rows += [in_group(not_available("no language of it"), group) for group in ("introflexive", "isolating")]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    build_report(read(tmp_path), tmp_path / "report/index.html")
+    assert "<dd>3 in 2 groups</dd>" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
+
+
+def test_the_baseline_of_a_heat_map_is_over_most_languages(tmp_path):
+    write_json(tmp_path / "report/run.json", description())
+    rows = [comparison(n_languages=8, baseline_score=61.2), comparison(intermediate="typing", baseline_score=58.4)]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    (heat, *_) = figures.draw(read(tmp_path))["lift"]
+    assert ">58.4<" in heat.svg and ">61.2<" not in heat.svg
+
+
+def test_captions_count_the_comparisons_that_could_be_tested(tmp_path):
+    write_json(tmp_path / "report/run.json", description(intermediates=("pairs", "typing", "nli")))
+    rows = [positive(), comparison(intermediate="typing"), not_available("no run counts", intermediate="nli")]
+    write_lift(tmp_path / "significance/lift.csv", rows)
+    drawn = figures.draw(read(tmp_path))
+    for figure in (drawn["lift"][0], drawn["forest"][0]):
+        assert "1 of 2 comparisons significant after Holm" in figure.caption
+
+
+def test_a_pair_is_contaminated_once_in_several_models(folder):
+    """Which data a task holds is no matter of the model."""
+    one = read(folder)
+    models = {**one.run.models, "other": one.run.models["tiny"]}
+    cells = {dataclasses.replace(cell, model=model): value for cell, value in one.cells.items() for model in models}
+    both = Results(dataclasses.replace(one.run, models=models), [], cells)
+    assert one.contaminated == both.contaminated == 1
+    (point,) = [point for point in answer(both).points if "keep in mind" in point.question]
+    assert "1 pair of intermediate and target is contaminated" in " ".join(detail.text for detail in point.details)
 
 
 def test_marks_of_significance_and_contamination(tmp_path):

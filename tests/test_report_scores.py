@@ -106,6 +106,26 @@ def test_the_best_arm_is_chosen_by_dev_and_never_by_test(tmp_path: Path) -> None
     assert {r.task: r.score for r in rows} == pytest.approx(pairs)
 
 
+def test_the_mean_over_tasks_says_of_how_many_languages_it_is(tmp_path: Path) -> None:
+    rows = [r for r in benchmark_rows(sweep(tmp_path)) if (r.benchmark, r.intermediate) == ("mini", "none")]
+    counts = {(r.task, r.transfer): r.n_languages for r in rows}
+    assert counts["", False] == len({"en", "fi", "de", "ar"}) and counts["", True] == len({"fi", "de", "ar"})
+    assert (counts["intent", True], counts["slots", True]) == (2, 1)
+
+
+def test_runs_that_do_not_count_have_no_say_in_the_choice(tmp_path: Path) -> None:
+    """Their dev scores would choose an arm for runs that are not in its score."""
+    reader = sweep(tmp_path, {"pairs": 70.0, "typing": 69.0}, failed_starts=[("typing", t, 2) for t in TARGETS])
+    for target in TARGETS:
+        path = tmp_path / f"finetune/tiny/typing/{target}/seed2/checkpoint.json"
+        write_record(path, {"dev": {"metric": "accuracy", "score": 99.0}, "learned": True})
+    chosen = {r.task: r.chosen for r in benchmark_rows(reader) if r.intermediate == BEST and r.score is not None}
+    assert set(chosen.values()) == {"typing", ""}
+    run = replace(reader.run, significance={**reader.run.significance, "failed_intermediates": "leave_out"})
+    rows = [r for r in benchmark_rows(Reader(run, tmp_path)) if r.intermediate == BEST and r.task]
+    assert {(r.chosen, r.n_seeds) for r in rows if r.score is not None} == {("pairs", 3)}
+
+
 def test_the_choice_is_part_of_the_resampling() -> None:
     """Two arms that dev cannot tell apart, 10 points apart on test: the interval holds both; told apart, one."""
     settings = Settings(resamples=2000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stiltsweep.probing.table import Probe
 from stiltsweep.report.page import build_report
 from stiltsweep.report.results import Results
 from stiltsweep.report.run import read_run
+from synthetic import write_sweep
 
 CODES = ("fi", "hu", "tr", "ko", "de", "ru", "es", "ar", "zh")
 
@@ -177,8 +179,7 @@ def test_everything_measured_is_shown(folder):
     assert "gain of the probe" in explained
     assert [row["lift"] for row in tables["bucket_contrasts"]] == ["8.75"]
     assert len(tables["buckets"]) == 4
-    # In long inputs the family with the lift of 9 has an interval above that of the one with 0.25; after Holm, too.
-    assert "families differ in 1 bucket" in page
+    assert "within a bucket that hold after Holm: 1, the largest first" in page
     assert "intent after pairs, length 6-9: +9.0 in agglutinative, +0.2 in fusional languages" in page
     drawn = (folder / "report/figures/tiny/intent/buckets.svg").read_text()
     assert "pairs · length" in drawn
@@ -215,3 +216,55 @@ def test_no_section_without_measures(tmp_path):
     page, tables = report(tmp_path)
     assert 'id="why"' not in page
     assert tables["tokenization"] == []
+
+
+def test_a_contrast_that_holds_counts_although_intervals_overlap(folder):
+    """Families share examples and runs, so their difference is known better than either lift."""
+    place = folder / "diagnosis/tiny"
+    wide = {"bucket": "6-9", "lift": 9.0, "ci_low": -5.0, "ci_high": 22.0}
+    other = wide | {"group": "fusional", "lift": -1.0, "ci_low": -15.0, "ci_high": 12.0}
+    write_rows(place / "intent.csv", [bucket(**wide), bucket(**other)])
+    apart = bucket(group="agglutinative - fusional", scope="contrast", bucket="6-9", lift=10.0, p=0.001, p_holm=0.002)
+    open_ = apart | {"bucket": "1-5", "lift": 12.0, "p_holm": 0.05}
+    write_rows(place / "intent.contrasts.csv", [apart, open_])
+    page, _ = report(folder)
+    assert "hold after Holm: 1, the largest" in page
+    assert "intent after pairs, length 6-9: +9.0 in agglutinative, −1.0 in fusional languages" in page
+    write_rows(place / "intent.contrasts.csv", [open_])
+    assert "In no bucket do the lifts of two families differ after Holm." in report(folder)[0]
+
+
+def test_behavioural_tests_leave_out_the_source_and_runs_that_count_nowhere(folder):
+    """English is of a family, too, and is what the target was trained in; a run at chance is in no average."""
+
+    def row(code: str, seed: int, failures: int) -> Failures:
+        family = TABLE.value(code, "family")
+        return Failures("tiny", "none", "intent", seed, code, family, "negation", failures, 4, 0.0, 0.0, 0.0, "needed")
+
+    rows = [row("en", 0, 0), row("de", 0, 3), row("de", 1, 4), row("fi", 0, 2), row("fi", 1, 4)]
+    write_rows(folder / "behaviour/failures.csv", [vars(one) for one in rows])
+    write_sweep(folder, intermediates=("none",), unlearned=[("none", "intent", 1)])
+    _, tables = report(folder)
+    by_family = {one["group"]: (one["failures"], one["n"], one["failure_rate"]) for one in tables["behaviour"]}
+    assert by_family == {"fusional": ("3", "4", "75.0"), "agglutinative": ("2", "4", "50.0")}
+    assert {one["language"]: one["n"] for one in tables["behaviour_languages"]} == {"en": "4", "de": "4", "fi": "4"}
+
+
+def test_probes_of_trainings_at_chance_are_in_no_mean(folder):
+    """The page says that such runs are in no average; so are the probes of what they trained."""
+    path = folder / "probes/probes.csv"
+    target = [
+        replace(probe(code, layer, accuracy + (4.0 if arm == "pairs" else 0.0), "pairs", seed), stage="target")
+        for arm in ("none", "pairs")
+        for seed, accuracy in ((0, 60.0), (1, 10.0))
+        for code in ("fi", "hu", "tr", "ko")
+        for layer in range(2)
+    ]
+    arms = ["none"] * (len(target) // 2) + ["pairs"] * (len(target) // 2)
+    found = [replace(one, intermediate=arm, training="intent") for one, arm in zip(target, arms, strict=True)]
+    probe_table.write(path, found)
+    write_sweep(folder, seeds=(0, 1), unlearned=[("none", "intent", 1), ("pairs", "intent", 1)])
+    _, tables = report(folder)
+    rows = {row["intermediate"]: row for row in tables["probes"] if row["group"] == "all"}
+    assert (float(rows["none"]["accuracy"]), float(rows["pairs"]["accuracy"])) == (60.0, 64.0)
+    assert {row["n_seeds"] for row in tables["probe_gains"]} == {"1"}

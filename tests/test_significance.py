@@ -21,7 +21,7 @@ from stiltsweep.significance import COLUMNS, Settings, Statistics, compare, cont
 from stiltsweep.significance import influence as influence_module
 from stiltsweep.significance.analysis import settle
 from stiltsweep.significance.bootstrap import arm_draws, exact
-from stiltsweep.significance.corrections import benjamini_hochberg, holm
+from stiltsweep.significance.corrections import alpha, benjamini_hochberg, holm
 from stiltsweep.significance.estimands import weights
 from stiltsweep.significance.seeds import component, excess
 
@@ -382,7 +382,9 @@ def test_the_measured_correlation_of_pairs():
     one, other = [0.5, 0.56, 0.61, 0.58], [0.4, 0.47, 0.5, 0.49]
     found = only(runs_of({"none": one, "i": other}, 1000))
     assert found["seed_correlation"] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-6)
-    assert only(runs_of({"none": [0.5, 0.5], "i": [0.4, 0.5]}))["seed_correlation"] is None
+    assert only(runs_of({"none": [0.5, 0.5, 0.5], "i": [0.4, 0.5, 0.45]}))["seed_correlation"] is None
+    # Two points lie on a line, whatever they are.
+    assert only(runs_of({"none": [0.5, 0.6], "i": [0.4, 0.5]}))["seed_correlation"] is None
 
 
 # Clusters of examples
@@ -659,3 +661,15 @@ def test_ignoring_shared_ids_is_wrong():
     options = {"seed_sd": 0.0, "shared": 0.4, "correlation": 0.4, "seeds": 1}
     assert rejections("examples", "full", 150, "p", **options) < 0.11
     assert rejections("examples", "full", 150, "p", own_ids=True, **options) > 0.15
+
+
+@pytest.mark.parametrize(("confidence", "p"), [(0.95, 0.05), (0.9, 0.1), (0.99, 0.01), (0.999, 0.001)])
+def test_a_p_of_exactly_the_level_is_not_below_it(confidence, p):
+    """1 - 0.95 is above 0.05 in binary, and 1 - 0.9 below 0.1; 999 draws give a p of either."""
+    row = dict.fromkeys(COLUMNS) | {"scope": "all", "grouping": "all", "lift": 1.0, "p_margin": p}
+    row |= {"examples_se": 0.5, "runs_se": 0.0, "detectable_lift": 1.0}
+    at, below = dict(row, p=p), dict(row, p=p - 1e-6)
+    settle([at], confidence)
+    settle([below], confidence)
+    assert (at["conclusion"], below["conclusion"]) == ("not settled", "helped")
+    assert alpha(confidence) == p

@@ -79,3 +79,42 @@ def test_nulls_are_rarely_found():
         documents = [document(made(100 * k + t, name=f"t{t}", n=50), Settings(resamples=199, seed=k)) for t in range(2)]
         hits += [row["p"] < 0.05 for row in targets.means(documents)]
     assert np.mean(hits) < 0.2
+
+
+def test_draws_that_leave_a_target_nothing_to_score_count_as_extreme():
+    """Four examples of one language hold what is counted: a draw without them is no lift of 0 in that language."""
+
+    def few(number: int) -> Statistics:
+        rng = np.random.default_rng(number)
+        below = {code: np.where(np.arange(60) < (4 if code == "a" else 60), 2.0, 0.0) for code in CODES}
+        values = {
+            (arm, s, code): np.stack([below[code] * (rng.random(60) < share), below[code]], axis=1)
+            for arm, share in (("none", 0.6), ("i", 0.75))
+            for s in (0, 1, 2)
+            for code in CODES
+        }
+        arms = ("none", "i")
+        return Statistics(
+            model="tiny",
+            target=f"t{number}",
+            metric="span_f1",
+            languages=CODES,
+            seeds=dict.fromkeys(arms, (0, 1, 2)),
+            held=dict.fromkeys(arms, frozenset(CODES)),
+            ids={code: tuple(f"{number}-{i:03d}" for i in range(60)) for code in CODES},
+            values=values,
+        )
+
+    drawn = [(one := resample(few(number), SETTINGS)).drawn["i"] - one.drawn["none"] for number in (1, 2)]
+    (mean,) = targets.means([document(few(number)) for number in (1, 2)])
+    draws = np.mean([one.mean(axis=0) for one in drawn], axis=0)  # NaN where a language of either has no value
+    lost = int(np.isnan(draws).sum())
+    beyond = int((np.abs(draws[~np.isnan(draws)] - mean["lift"]) >= abs(mean["lift"]) - 1e-9).sum())
+    assert lost > 10
+    assert abs(mean["examples_p"] - (1 + beyond + lost) / 1000) < 1e-9
+    assert mean["p"] >= mean["examples_p"]
+    assert mean["reason"] == f"2 targets; {lost} of 999 resamples leave nothing to score and count as extreme"
+    assert mean["status"] == "ok"
+    (none,) = targets.means([document(few(number)) for number in (1, 2, 3, 4)])
+    assert none["status"] == "n/a" and none["p"] is None and none["ci_low"] is None and not none["p_fitted"]
+    assert none["reason"].endswith("resamples leave nothing to score") and none["lift"] is not None

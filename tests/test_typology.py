@@ -622,3 +622,43 @@ def test_deals_that_targets_explain_explain_nothing() -> None:
     confounded, told = reduced.explained(np.stack([within, other], axis=1)[:, None, :])
     assert confounded == 0.0
     assert told == pytest.approx(reduced.explained(other[:, None, None])[0]) and told > 0.0
+
+
+@pytest.mark.parametrize("between", [0.0, 2.0])
+def test_i2_of_several_targets_is_the_share_of_tau_squared_alone(between: float) -> None:
+    """With independent errors of one variance a typical lift's variance is tau squared, the target's own part, and it."""
+    rng = np.random.default_rng(3)
+    codes = tuple("abcdefghij")
+    types = {code: "xy"[place % 2] for place, code in enumerate(codes)}
+    common = rng.normal(0.0, between, 10)
+    blocks = [Joint(codes, common + rng.normal(0.0, 2.0, 10), 0.25 * np.eye(10)) for _ in range(3)]
+    typed = Typed(Problem(Observations.of(blocks, types), LANGUAGES, dict(zip(codes, codes, strict=True))), types)
+    found = omnibus(typed, Settings(permutations=199))
+    (tau2, own) = typed.fit.sigma2
+    assert own > 1.0 and found["tau"] == pytest.approx(np.sqrt(tau2))
+    assert found["i2"] == pytest.approx(100.0 * tau2 / (tau2 + own + 0.25))
+    assert (found["i2"] == 0.0) == (found["tau"] == 0.0) == (between == 0.0)
+
+
+def test_a_language_with_too_many_draws_of_nothing_is_not_in_the_tests_of_types() -> None:
+    """Two examples hold all that is counted in it: lift.csv has no test of it, and few draws have a value in all."""
+    codes = tuple(f"l{place:02d}" for place in range(12))
+    rng = np.random.default_rng(0)
+    counted = {code: np.where(np.arange(60) < (2 if place < 9 else 60), 2.0, 0.0) for place, code in enumerate(codes)}
+    values = {
+        (arm, seed, code): np.stack([counted[code] * (rng.random(60) < 0.6), counted[code]], axis=1)
+        for arm in ("none", "i")
+        for seed in (0, 1, 2)
+        for code in codes
+    }
+    held = dict.fromkeys(("none", "i"), frozenset(codes))
+    ids = {code: tuple(f"{code}-{i:02d}" for i in range(60)) for code in codes}
+    seeds = dict.fromkeys(held, (0, 1, 2))
+    sparse = Statistics("tiny", "t", "span_f1", codes, seeds, held, ids, values)
+    drawn = resample(sparse, significance.Settings(resamples=400))
+    asked = significance.estimands(codes, {"family": {"x": list(codes)}}, "family")
+    rows = [row for row in significance.compare(drawn, asked) if row["scope"] == "language"]
+    assert joint(drawn, ["i"]).languages == tuple(row["group"] for row in rows if row["status"] == "ok") == codes[9:]
+    everything = (drawn.drawn["i"] - drawn.drawn["none"])[9:]
+    together = joint(resample(sparse, significance.Settings(resamples=400, resampling="examples")), ["i"])
+    np.testing.assert_allclose(together.covariance, np.cov(everything))

@@ -41,7 +41,8 @@ def main() -> None:
             f"{change.model} / {change.intermediate} / {change.target}: {change.cells}, {change.changed}, "
             f"{change.difference:+.2f}{spread}, {change.verdict}"
         )
-    if lifts := comparing.lifts(one, other, comparing.sources(old) | comparing.sources(new)):
+    how = comparing.failed_intermediates(old), comparing.failed_intermediates(new)
+    if lifts := comparing.lifts(one, other, comparing.sources(old) | comparing.sources(new), failed=how):
         print("model / intermediate / target: lift in the first, in the second (transfer languages), verdict")
     for lift in lifts:
         spread = "" if lift.spread is None else f" (standard error {lift.spread:.2f})"

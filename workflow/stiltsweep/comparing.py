@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from . import identity
+from . import counting, identity
 from .arms import BASELINE
 from .errors import UserError
 from .files import canonical, read_json, read_record
@@ -117,20 +117,36 @@ def sources(settings: Mapping[str, str]) -> set[str]:
     return {json.loads(stated)[0]} if (stated := settings.get("source_language")) else {ENGLISH}
 
 
-def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), confidence: float = 0.95) -> list[Lift]:
+def failed_intermediates(settings: Mapping[str, str]) -> str:
+    """Return what a sweep does with runs that learned on a start that learned nothing."""
+    stated = settings.get("significance.failed_intermediates")
+    return str(json.loads(stated)) if stated else counting.KEEP
+
+
+def lifts(
+    one: Scores,
+    other: Scores,
+    sources: Collection[str] = (ENGLISH,),
+    confidence: float = 0.95,
+    failed: tuple[str, str] = (counting.KEEP, counting.KEEP),
+) -> list[Lift]:
     """Compare lifts over the baseline `none` of the same seed, over the languages that all runs of both sweeps have.
 
     Args:
       one, other: cells of both.
       sources: languages that are a source in either, and so no transfer language of both.
       confidence: of the verdict.
+      failed: of both, what is done with runs that learned on a start that learned nothing (see `counting`). Runs that
+        do not count are left out, as they are of lift.csv.
     """
     names = sorted({(cell.model, cell.intermediate, cell.target) for cell in one.keys() & other.keys()})
     compared = []
     for model, arm, target in names:
         if arm == BASELINE:
             continue
-        sides = [_by_run(scores, model, arm, target, sources) for scores in (one, other)]
+        sides = [
+            _by_run(scores, model, arm, target, sources, how) for scores, how in zip((one, other), failed, strict=True)
+        ]
         languages = set.intersection(*(set(run) for side in sides for run in side.values())) if all(sides) else set()
         if not languages:
             continue
@@ -142,13 +158,15 @@ def lifts(one: Scores, other: Scores, sources: Collection[str] = (ENGLISH,), con
     return compared
 
 
-def _by_run(scores: Scores, model: str, arm: str, target: str, sources: Collection[str]) -> dict[int, dict[str, float]]:
+def _by_run(
+    scores: Scores, model: str, arm: str, target: str, sources: Collection[str], failed: str
+) -> dict[int, dict[str, float]]:
     """Return the lift of every run in every transfer language, of the runs that the baseline has too."""
     runs: dict[int, dict[str, float]] = {}
     for cell, record in scores.items():
         if (cell.model, cell.intermediate, cell.target) == (model, arm, target) and cell.language not in sources:
             base = scores.get(Cell(model, BASELINE, target, cell.seed, cell.language))
-            if base is not None:
+            if base is not None and not counting.left_out((record, base), failed):
                 runs.setdefault(cell.seed, {})[cell.language] = float(record["score"]) - float(base["score"])
     return dict(sorted(runs.items()))
 

@@ -152,6 +152,10 @@ def resolve(config: Mapping[str, Any], where: str = "config") -> tuple[dict[str,
     return settings, catalog
 
 
+_TAKEN = {"all": "`all` is all languages", "mean": "`mean` is the mean of the groups"}
+"""Names that groups of languages cannot have."""
+
+
 def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
     """Refuse columns of languages.csv that are not there, say nothing of the sweep's languages, or are no numbers."""
     table = catalog.languages
@@ -171,6 +175,14 @@ def _columns(settings: Mapping[str, Any], catalog: Catalog, where: str) -> None:
                 f"{where}: {column!r} of languages.csv is empty for every transfer language of the sweep: "
                 f"{' '.join(languages)}. Fill it in, or name another column."
             )
+    for column in (settings["families"], f"{settings['families']}_alternative"):
+        for code in table.rows if column in table.columns else ():
+            if (name := table.value(code, column)) in _TAKEN or " - " in name:
+                means = _TAKEN.get(name, "two groups with ` - ` between are their contrast")
+                raise UserError(
+                    f"{where}: families: {column!r} of languages.csv has {name!r} for {code!r}: {means} in every "
+                    "table, and two things of one name cannot be told apart. Give the group another name."
+                )
     for column in numbers:
         try:
             table.numbers(column)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..arms import BASELINE
 from ..significance.controls import is_control
+from ..significance.corrections import alpha as level_of
 from ..sweep import Sweep
 from ..typology.levels import lineages as lineages_of
 from . import sources
@@ -105,9 +106,11 @@ class Power:
 def make(sweep: Sweep) -> Power:
     """Work out what a sweep can see: of every target's lift, of types on a target, and of types over all of them."""
     settings = sweep.config["power"]
-    alpha = 1.0 - float(sweep.config["significance"]["confidence"])
+    alpha = level_of(float(sweep.config["significance"]["confidence"]))
     variances = known(sweep)
     pairs = [(target, arm) for target in sweep.languages for arm in _arms(sweep, target)]
+    # Holm runs over what is tested, controls and arms that hold a target's data among it; types are asked of the rest.
+    tested = sum(arm != BASELINE for target in sweep.languages for arm in sweep.arms_of(target)) * len(sweep.models)
     wanted, effects = float(settings["power"]), [float(value) for value in settings["effects"]]
     lifts, types = [], []
     for target in sweep.languages:
@@ -115,7 +118,7 @@ def make(sweep: Sweep) -> Power:
             continue
         about = variances.targets[target]
         design = _design(sweep, target, about)
-        lifts.append(_lift(target, about, design, alpha, len(pairs) * len(sweep.models), wanted, effects))
+        lifts.append(_lift(target, about, design, alpha, tested, wanted, effects))
         types.append(_types(sweep, target, about, design, alpha, len(pairs), wanted, effects))
     if len(pairs) > 1:
         types.insert(0, _pooled(sweep, variances, alpha, wanted, effects))

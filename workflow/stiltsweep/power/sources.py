@@ -87,6 +87,8 @@ def shared(documents: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> 
 def _between(lifts: Sequence[Joint], types: Mapping[str, str]) -> tuple[float, float]:
     """Return the variance between languages of one type: common to blocks of lifts, and of one block alone."""
     observed = Observations.of(lifts, types)
+    if not observed.languages:
+        return 0.0, 0.0
     labels = [types[code] for code in observed.languages]
     X = np.array([[float(label == name) for name in sorted(set(labels))] for label in labels])
     if len(observed.languages) <= X.shape[1]:

@@ -286,9 +286,12 @@ class _Writer:
         languages = counts([row.n_languages for row in tally.tested], "transfer language")
         seeds = counts([row.n_seeds for row in tally.tested], "seed")
         rest = self._others(tally) if tally.up or tally.down or tally.within else ""
+        every = sum(row.tested for row in self.results.select(ALL))
+        more = f"{every} tests, those of controls and contaminated pairs among them,"
+        corrected = more if every > len(tally.tested) else "all of them"
         return (
             "Each comparison sets one English intermediate task on one target against no intermediate training, by the "
-            f"mean score over {languages} ({seeds}; Holm-corrected over all of them at the {self.level} level).{rest}"
+            f"mean score over {languages} ({seeds}; Holm-corrected over {corrected} at the {self.level} level).{rest}"
         ) + ("" if self.run.usual else f" {self.run.setting}")
 
     def overall(self, tally: _Tally) -> list[Point]:
@@ -403,11 +406,17 @@ class _Writer:
         return [Detail(_reasons(tally.untested), "Not tested")] if tally.untested else []
 
     def labels(self) -> list[Point]:
-        """Say where the conclusions depend on disputed labels of languages."""
+        """Say where the conclusions depend on disputed labels of languages.
+
+        A group that has the same languages under both labellings has the same test, which is not made again; Holm's
+        correction may still change what it says.
+        """
+        main = {_place(row): set(row.languages) for row in self.results.comparisons}
         rows = [
             row
             for row in self.results.relabelled
             if row.main_p_holm is not None and row.tested and not row.contaminated
+            if row.flips or main.get(_place(row)) != set(row.languages)
         ]
         if not rows:
             return []
@@ -430,7 +439,7 @@ class _Writer:
     def certainty(self) -> Point:
         """Say what was resampled, and what that leaves out."""
         tests = self.run.significance
-        how = str(tests["resampling"]).split("+")
+        how = self.results.resampled
         texts = []
         seeds = [row.n_seeds for row in self.results.comparisons if row.tested]
         if how == ["examples"]:
@@ -469,6 +478,7 @@ class _Writer:
             row
             for row in self.results.comparisons
             if row.scope in (ALL, "group") and row.tested and row.p is not None and row.examples_p is not None
+            if row.resampling != "examples"
         ]
         if how == ["examples"] or not rows:
             return []
@@ -506,7 +516,7 @@ class _Writer:
                 f"{count(number, 'run')} learned the target after an intermediate training that learned nothing, and "
                 + (f"{'counts' if number == 1 else 'count'}." if kept else f"{_is(number)} in no average.")
             )
-        if number := kinds["contaminated"]:
+        if number := self.results.contaminated:
             texts.append(
                 f"{count(number, 'pair')} of intermediate and target {_is(number)} contaminated (marked †): the "
                 "intermediate task holds the target's data."
@@ -555,6 +565,10 @@ class _Writer:
                 for note in [notes] if isinstance(notes, str) else notes:
                     names_of.setdefault(note, []).append(name)
         return names_of
+
+
+def _place(row: Comparison) -> tuple[str, ...]:
+    return row.model, row.target, row.intermediate, row.scope, row.grouping, row.group
 
 
 def _first(details: Sequence[Detail]) -> list[Detail]:

@@ -142,8 +142,7 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
 
     languages = sorted({code for row in rows for code in row.languages})
     over = "all transfer languages" if group == ALL else f"{group} languages ({len(languages)})"
-    marked = sum(row.significant(results.run.alpha) for row in rows)
-    caption = f"Lift of {model} over {over}. {marked} of {count(len(rows), 'comparison')} significant after Holm."
+    caption = f"Lift of {model} over {over}. {_marked(rows, results.run.alpha)}"
     caption += _absent(results, by_place)
     suffix = "" if group == ALL else f"_{re.sub(r'[^A-Za-z0-9.-]+', '-', group)}"
     return finish(
@@ -151,13 +150,24 @@ def heat_map(results: Results, model: str, group: str) -> Figure | None:
     )
 
 
+def _marked(rows: Sequence[Comparison], alpha: float) -> str:
+    """Say how many of the comparisons that could be tested are significant."""
+    tested = [row for row in rows if row.tested]
+    return (
+        f"{sum(row.significant(alpha) for row in tested)} of {count(len(tested), 'comparison')} significant after Holm."
+    )
+
+
 def _baseline(
     by_place: Mapping[tuple[str, str], Comparison], intermediates: Sequence[str], target: str
 ) -> float | None:
-    """Return the baseline's score; an arm without a usable run may hold it for fewer languages, so it comes last."""
+    """Return the baseline's score over most languages: an arm that lacks one has the baseline's without it, too.
+
+    An arm without a usable run may hold it for fewer languages than it says, so it comes last.
+    """
     rows = sorted(
         (by_place[name, target] for name in intermediates if (name, target) in by_place),
-        key=lambda row: row.lift is None,
+        key=lambda row: (row.lift is None, -row.n_languages),
     )
     return next((row.baseline_score for row in rows if row.baseline_score is not None), None)
 
@@ -340,8 +350,7 @@ def _forest(
             y += ROW
         y += 4
     _whiskers(axes, drawn, alpha)
-    marked = sum(line.row.significant(alpha) for line in lines)
-    caption = f"{what}. {marked} of {count(len(lines), 'comparison')} significant after Holm."
+    caption = f"{what}. {_marked([line.row for line in lines], alpha)}"
     return finish(figure, name, title, caption)
 
 

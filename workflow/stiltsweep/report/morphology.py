@@ -52,10 +52,14 @@ def details(results: Results) -> list[tuple[str, str]]:
     """Return (label, sentence): every model by itself where there are several, and what labels change."""
     rows = [row for row in _main(results, LANGUAGES, pooled=True) if row.model != ALL]
     said_of = [(row.model, _sentence(results, row)) for row in rows] if len(rows) > 1 else []
-    again = [row for row in results.omnibus if row.labelling != MAIN and row.random == LANGUAGES and row.p is not None]
+    over = [row for row in results.omnibus if row.random == LANGUAGES and row.p is not None]
+    main = {(row.model, row.target, row.intermediate) for row in over if row.labelling == MAIN}
+    # Where no language has another label there is nothing to make again; Holm's correction may still change what it is.
+    again = [row for row in over if row.labelling != MAIN and (row.model, row.target, row.intermediate) in main]
+    flips = sum(row.flips for row in again)
+    again = [row for row in again if row.relabelled]
     if again:
         others = ", ".join(sorted({row.labelling.replace("-", " ") for row in again}))
-        flips = sum(row.flips for row in again)
         changed = f"{count(flips, 'conclusion')} changed." if flips else "no conclusion changes."
         said_of.append(("Disputed labels", f"{count(len(again), 'test')} made again ({others}); {changed}"))
     return said_of

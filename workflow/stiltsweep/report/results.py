@@ -13,6 +13,7 @@ from ..errors import UserError, remake
 from ..files import read_record
 from ..layout import Cell as CellId
 from ..layout import Layout
+from ..probing.table import Probe
 from ..significance.comparison import Comparison
 from ..significance.controls import Control
 from ..significance.runs import RunScore
@@ -206,6 +207,39 @@ class Results:
         order = {group: i for i, group in enumerate(self.groups)}
         return sorted(
             self.group_of, key=lambda c: (order.get(self.group_of[c], len(order)), self.run.language_name(c), c)
+        )
+
+    @cached_property
+    def resampled(self) -> list[str]:
+        """What the tests drew anew (`examples`, `seeds`, `languages`): of one run of each arm no seeds are drawn."""
+        asked = str(self.run.significance["resampling"]).split("+")
+        drawn = {what for row in self.comparisons if row.tested for what in row.resampling.split("+")}
+        return [what for what in asked if what in drawn] or asked
+
+    @cached_property
+    def left_out(self) -> set[tuple[str, str, str, int]]:
+        """(Model, intermediate, target, seed) of the runs that are in no average (see `counting`)."""
+        runs: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = {}
+        for cell, value in self.cells.items():
+            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(value)
+        return {run for run, values in runs.items() if counting.left_out(values, self.run.failed_intermediates)}
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """The sweep's probes, without those of targets' trainings that are in no average."""
+        last = {name: about["trainings"][-1] for name, about in self.run.targets.items() if about["trainings"]}
+        lost = {(model, arm, last.get(target, ""), seed) for model, arm, target, seed in self.left_out}
+        return [
+            one
+            for one in self.measured.probes
+            if one.stage != "target" or (one.model, one.intermediate, one.training, one.seed) not in lost
+        ]
+
+    @cached_property
+    def contaminated(self) -> int:
+        """How many pairs of intermediate and target are contaminated; a pair is one, whatever the number of models."""
+        return len(
+            {(cell.intermediate, cell.target) for cell, value in self.cells.items() if value.get("contaminated")}
         )
 
     @cached_property

@@ -18,6 +18,7 @@ from ..files import read_json
 from ..jobs import Jobs
 from ..languages import ENGLISH
 from ..layout import Cell
+from ..significance.corrections import alpha
 from ..sweep import Sweep
 from .text import listed
 
@@ -98,7 +99,7 @@ class Run:
     @property
     def alpha(self) -> float:
         """The level of the tests: 1 - confidence."""
-        return round(1 - float(self.significance["confidence"]), 6)
+        return alpha(float(self.significance["confidence"]))
 
     @property
     def failed_intermediates(self) -> str:

@@ -57,6 +57,7 @@ class Score:
     ci_low: float | None
     ci_high: float | None
     n_languages: int
+    """Of the benchmark; of the mean over tasks, those that any of them has."""
     n_seeds: int
     contaminated: bool
     reason: str
@@ -215,7 +216,8 @@ def _rows(
     seeds = min((row.n_seeds for row in made), default=0)
     touched = any(row.contaminated for row in made)
     names = (benchmark, model, arm, "", "", "", transfer, "")
-    yield Score(*names, round(whole.score, 9) if whole else None, low, high, 0, seeds, touched, gaps)
+    languages = {code for offered in tasks.values() for code in offered if not (transfer and code == run.source)}
+    yield Score(*names, round(whole.score, 9) if whole else None, low, high, len(languages), seeds, touched, gaps)
 
 
 def _best(
@@ -236,7 +238,10 @@ def _best(
         if is_control(arm) or reader.contaminated(model, arm, task):
             continue
         level = reader.level(model, arm, task, metrics, codes)
-        by_seed = dev.get((model, arm, trainings[-1]), {})
+        # The choice is between what is scored: a run that does not count has no say in it.
+        levels_of = reader.levels(model, task, metrics[0])
+        counted = levels_of.seeds.get(arm, ()) if levels_of else ()
+        by_seed = {s: score for s, score in dev.get((model, arm, trainings[-1]), {}).items() if s in counted}
         if level and by_seed:
             levels[arm], scores[arm] = level, by_seed
     if not levels:

@@ -192,6 +192,7 @@ _LATEX = {
     text.MINUS: r"\ensuremath{-}",
     "→": r"\ensuremath{\rightarrow}",
     "†": r"\dag{}",
+    "‡": r"\ddag{}",
     "ρ": r"\ensuremath{\rho}",
     # A row that begins with a bracket would be read as the argument of the line break before it.
     "[": "{[}",

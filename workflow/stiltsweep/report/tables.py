@@ -89,9 +89,18 @@ def overall(results: Results) -> Table:
 def paper(results: Results) -> Table:
     """Mean score and standard deviation over seeds, arms by targets: the layout of papers."""
     runs: dict[tuple[str, str], dict[str, list[float]]] = {}
+    languages: dict[tuple[str, str], dict[str, int]] = {}
     for run in results.seed_scores:
-        if run.group == ALL:
+        if run.group == run.grouping == ALL:
             runs.setdefault((run.model, run.intermediate), {}).setdefault(run.target, []).append(run.score)
+            languages.setdefault((run.model, run.intermediate), {})[run.target] = run.n_languages
+    # Of what the baseline has: a language that an arm lacks leaves its mean, and not the baseline's.
+    fewer = {
+        (*arm, target)
+        for arm, counts in languages.items()
+        for target, n in counts.items()
+        if n < languages.get((arm[0], BASELINE), {}).get(target, 0)
+    }
     contaminated = {(row.model, row.intermediate, row.target) for row in results.select(ALL) if row.contaminated}
 
     def scores(target: str) -> Column:
@@ -101,7 +110,8 @@ def paper(results: Results) -> Table:
                 return ""
             values = by_target[target]
             spread = f" ± {text.points(stdev(values))}" if len(values) > 1 else ""
-            return f"{text.points(fmean(values))}{spread}{' †' * ((*arm, target) in contaminated)}"
+            marks = " †" * ((*arm, target) in contaminated) + " ‡" * ((*arm, target) in fewer)
+            return f"{text.points(fmean(values))}{spread}{marks}"
 
         return Column(target, target, of=written)
 
@@ -112,6 +122,7 @@ def paper(results: Results) -> Table:
     ]
     note = "Mean over transfer languages ± standard deviation over seeds, in points."
     note += " †: contaminated." if contaminated else ""
+    note += " ‡: over fewer languages than none has: the difference from it is no lift." if fewer else ""
     return Table.of("paper", "Scores of targets by arm, as papers print them", columns, list(runs.items()), note=note)
 
 
@@ -142,7 +153,7 @@ def compared(results: Results) -> Table:
     columns = [*IDENTITY, against, GROUP, *scores, *difference, *_MORE_TESTS, *_SIZES, *_REMARKS]
     note = (
         "difference: score of the arm less that of the one it is held against, which is the difference of their lifts; "
-        "in points. Bold: significant after Holm, within one model and target."
+        "in points. Bold: significant after Holm, over the sweep for all languages, else within one model and target."
     )
     return Table.of("controls", "Arms against their controls", columns, rows, note=note, marks=_marks(results, rows))
 
@@ -249,7 +260,7 @@ def cost(results: Results) -> Table:
         Column("gpu_seconds", "GPU seconds", "count", of=lambda spent: round(spent.gpu_seconds, 3)),
         Column("tokens", "tokens", "count"),
         Column("tokens_per_second", "tokens/s", "count"),
-        Column("peak_memory_mb", "peak memory (MB)", "count"),
+        Column("peak_memory_mb", "peak memory (MiB)", "count"),
         Column("device", "device", of=lambda spent: spent.devices),
     ]
     note = "Summed over the seeds whose timing is known. A prediction that was resumed counts its last part."

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..probing import curves
-from ..significance.buckets import BucketLift, parting
+from ..significance.buckets import BucketLift
 from . import looks
 from .canvas import GREY, PANEL, SMALL, STYLE, Figure, finish, scale, shorten
 from .results import ALL, Results
@@ -129,7 +129,7 @@ class Parting:
 
     intermediate: str
     about: Mapping[str, Any]
-    """See `significance.buckets.parting`."""
+    """Model, target, attribute and bucket, the lift of each of the two by name, and the difference."""
     families: tuple[str, str]
 
     @property
@@ -141,14 +141,31 @@ class Parting:
 
 
 def partings(results: Results) -> list[Parting]:
-    """Return where two families part, the largest difference first."""
-    rows = [vars(row) for row in (*results.measured.buckets, *results.measured.contrasts)]
+    """Return where the lifts of two families differ after Holm, the largest difference first.
+
+    The contrast decides. Families share examples and runs, so it may hold although their own intervals overlap.
+    """
+
+    def place(row: BucketLift) -> tuple[str, ...]:
+        return row.model, row.target, row.intermediate, row.attribute, row.bucket
+
+    lifts = {(*place(row), row.group): row.lift for row in results.measured.buckets if row.scope == "group"}
+    pairs = {f"{one} - {other}": (one, other) for one, other in itertools.permutations(results.groups, 2)}
     apart = [
-        Parting(intermediate, about, pair)
-        for pair in itertools.combinations(results.groups, 2)
-        for intermediate, listed in parting(rows, *pair).items()
-        for about in listed
-        if about["p_holm"] is not None and about["p_holm"] < results.run.alpha
+        Parting(
+            row.intermediate,
+            {
+                "model": row.model,
+                "target": row.target,
+                "attribute": row.attribute,
+                "bucket": row.bucket,
+                **{name: lifts.get((*place(row), name)) for name in pairs[row.group]},
+                "difference": row.lift,
+            },
+            pairs[row.group],
+        )
+        for row in results.measured.contrasts
+        if row.group in pairs and row.significant(results.run.alpha)
     ]
     return sorted(apart, key=lambda one: -abs(one.about["difference"]))
 

@@ -17,6 +17,7 @@ from . import influence
 from .beyond import MIN_LANGUAGES, beyond_examples
 from .cells import Statistics
 from .comparison import COLUMNS, HELPED, HIGHER, HURT, LOWER, OPEN, WITHIN
+from .corrections import alpha as level_of
 from .corrections import holm
 from .estimands import Estimand, weights, zero_filled
 from .resampled import LEVELS, Array, Pair, Resampled, Settings, lift_pairs
@@ -24,7 +25,7 @@ from .seeds import Excess
 
 Row = dict[str, Any]
 
-_MAX_UNDEFINED = 0.05
+MAX_UNDEFINED = 0.05
 """A comparison with more draws than this without a value (0/0) is not tested."""
 
 
@@ -75,7 +76,7 @@ def settle(rows: Sequence[Row], confidence: float) -> None:
     """
     correct(rows, "p_holm", holm)
     correct(rows, "p_margin_holm", holm, "p_margin")
-    alpha = 1.0 - confidence
+    alpha = level_of(confidence)
     for members in _families(rows, "p"):
         examples, runs, degrees = (
             np.array([row[column] if row[column] is not None else np.nan for row in members])
@@ -300,6 +301,8 @@ _MAIN = (
     *("examples_se", "runs_se", "runs_degrees"),
 )
 _EXAMPLES = ("examples_ci_low", "examples_ci_high", "examples_p", "p_signflip")
+TESTED = _MAIN + _EXAMPLES
+"""Columns that have no value where nothing can be tested."""
 
 
 def _verdict(
@@ -309,8 +312,8 @@ def _verdict(
     level = settings.resampling
     if level == LEVELS[2] and estimand.scope == "language":
         level = LEVELS[1]
-    if lost > _MAX_UNDEFINED * settings.resamples:
-        return level, f"{lost} of {settings.resamples} resamples leave nothing to score", _MAIN + _EXAMPLES
+    if lost > MAX_UNDEFINED * settings.resamples:
+        return level, f"{lost} of {settings.resamples} resamples leave nothing to score", TESTED
     sizes = [len(side) for side in (estimand.plus, estimand.minus) if side]
     if level == LEVELS[2] and min(sizes) < MIN_LANGUAGES:
         several = " and ".join(map(str, sizes))

@@ -29,7 +29,7 @@ class Beyond:
     unknown: NDArray[np.bool_]
     """(estimands,) whether runs vary by an amount of which nothing is known."""
     correlation: Array
-    """(estimands,) of the two arms' runs of the same seed; NaN without pairs."""
+    """(estimands,) of the two arms' runs of the same seed; NaN with fewer than three."""
 
 
 def beyond_examples(resampled: Resampled, pair: Pair, tested: Sequence[Estimand], maps: Array, drawn: Array) -> Beyond:
@@ -96,10 +96,13 @@ def run_components(
 
 
 def _correlation(resampled: Resampled, pair: Pair, maps: Array) -> Array:
-    """Return the (estimands,) correlation of the two arms' runs of the same seed, NaN where one of them is constant."""
+    """Return the (estimands,) correlation of the two arms' runs of the same seed, NaN where one of them is constant.
+
+    And of two seeds: two points lie on a line, whatever they are.
+    """
     seeds = [resampled.statistics.seeds[name] for name in pair]
     both = sorted(set(seeds[0]) & set(seeds[1]))
-    if len(both) < 2:
+    if len(both) < 3:
         return np.full(len(maps), np.nan)
     one, other = (
         zero_filled(resampled.arms[name].scores[[own.index(s) for s in both]]) @ maps.T

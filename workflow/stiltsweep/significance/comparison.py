@@ -66,7 +66,8 @@ class Comparison:
     """What the runs add to it (at the level of languages: runs and languages), with `runs_degrees` of freedom."""
     runs_degrees: float | None
     seed_correlation: float | None
-    """Correlation of the two arms' runs of the same seed; None where there are no pairs, or they do not vary."""
+    """Correlation of the two arms' runs of the same seed; None where there are fewer than three (of two it is 1 or -1,
+    whatever they are), or they do not vary."""
     missing: tuple[str, ...]
     """Cells and runs that should have been in the row, as paths below cells/."""
     contaminated: bool

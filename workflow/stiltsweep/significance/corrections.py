@@ -1,4 +1,4 @@
-"""Corrections for many tests: Holm (1979) and Benjamini & Hochberg (1995)."""
+"""Corrections for many tests, Holm (1979) and Benjamini & Hochberg (1995), and the level that they are judged at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+
+def alpha(confidence: float) -> float:
+    """Return the level of tests, one minus a confidence: a p is significant below it.
+
+    1 - 0.95 is above 0.05 in binary, and 1 - 0.9 below 0.1: a p of exactly the level, which 999 draws and few deals
+    give, would be significant in one sweep and not in another.
+    """
+    return round(1.0 - confidence, 12)
 
 
 def holm(p: ArrayLike) -> Array:

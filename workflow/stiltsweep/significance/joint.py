@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..arms import BASELINE
 from . import influence
+from .analysis import MAX_UNDEFINED
 from .cells import Statistics
 from .controls import is_control
-from .resampled import LEVELS, Resampled
+from .resampled import LEVELS, Pair, Resampled
 
 Array = NDArray[np.float64]
 
@@ -77,13 +78,22 @@ def joint(resampled: Resampled, arms: Sequence[str]) -> Joint:
 
 
 def held_by_all(resampled: Resampled, arms: Sequence[str], baseline: str = BASELINE) -> list[int]:
-    """Return the places of the languages in which all of some arms and the baseline have a score."""
+    """Return the places of the languages in which all of some arms and the baseline have a score, in nearly all draws.
+
+    Where more draws are without a value than a test goes by, the language has no test of its own; and all languages
+    are drawn together, so that a few of such languages would leave no draw.
+    """
     pairs = [(arm, baseline) for arm in arms]
+
+    def known(pair: Pair, place: int) -> bool:
+        drawn = resampled.drawn[pair[0]][place] - resampled.drawn[pair[1]][place]
+        return bool(np.isnan(drawn).mean() <= MAX_UNDEFINED)
+
     return [
         i
         for i in range(len(resampled.statistics.languages))
         if all(name in resampled.arms for pair in pairs for name in pair)
-        and all(np.isfinite(resampled.flipped[pair][i]).all() for pair in pairs)
+        and all(np.isfinite(resampled.flipped[pair][i]).all() and known(pair, i) for pair in pairs)
     ]
 
 

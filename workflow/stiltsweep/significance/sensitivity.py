@@ -12,6 +12,7 @@ from typing import Any
 from ..languages import Languages
 from .comparison import COLUMNS as LIFT_COLUMNS
 from .comparison import Comparison
+from .corrections import alpha as level_of
 
 Groups = dict[str, list[str]]
 
@@ -97,7 +98,7 @@ def compared(documents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     rows = []
     for document in documents:
-        alpha = 1.0 - document["settings"]["confidence"]
+        alpha = level_of(document["settings"]["confidence"])
         main = {_place(row): row for row in document["rows"]}
         for row in document["sensitivity"]:
             # Contrasts are named in alphabetical order, so a group keeps its side under every labelling.

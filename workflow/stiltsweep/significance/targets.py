@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from ..resampling.draws import normals
 from . import influence
-from .analysis import Row, judged, rounded
+from .analysis import MAX_UNDEFINED, TESTED, Row, judged, rounded
 from .beyond import run_components
 from .comparison import COLUMNS
 from .estimands import Estimand, weights
@@ -50,7 +50,9 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
             continue
         estimand = Estimand(ALL, ALL, ALL, tuple(row["languages"].split()))
         maps = weights([estimand], statistics.languages)
-        drawn = maps @ np.nan_to_num(resampled.drawn[arm] - resampled.drawn[BASELINE], nan=0.0)
+        # A draw that leaves a language nothing to score (0/0) has no value, and is not a lift of 0 there.
+        known = np.array([code in estimand.languages for code in statistics.languages])
+        drawn = maps[:, known] @ (resampled.drawn[arm] - resampled.drawn[BASELINE])[known]
         both = {
             code: resampled.arms[arm].mean[code] - resampled.arms[BASELINE].mean[code] for code in estimand.languages
         }
@@ -115,13 +117,16 @@ def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequen
     ]
     lift = np.array([np.mean([part["lift"] for part in parts])])  # rows have it rounded
     deviations = np.mean([_unpacked(part["deviations"]) for part in parts], axis=0)[None, :]
+    undefined = np.isnan(deviations)
+    deviations[undefined] = 0.0
+    lost = int(undefined.sum())
     components, multipliers = _runs(parts, settings)
     spread, added = draw(components, multipliers, settings.seed, "runs") if components else (0.0, None)
     columns, fitted = judged(
         settings,
         lift,
         deviations,
-        np.zeros(1),
+        np.array([lost]),
         np.zeros_like(deviations) + spread,
         [added] if added else [],
         np.array([sum(part["cubes"] for part in parts)]) / count**3,
@@ -130,6 +135,10 @@ def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequen
     languages = sorted({code for row in rows for code in row["languages"].split()})
     level = settings.resampling if settings.resampling != LEVELS[2] else LEVELS[1]
     notes = [f"{count} targets"] + ([f"without {', '.join(lacks)}"] if lacks else [])
+    untested: tuple[str, ...] = TESTED if lost > MAX_UNDEFINED * settings.resamples else ()
+    if lost:
+        counted = "" if untested else " and count as extreme"
+        notes.append(f"{lost} of {settings.resamples} resamples leave nothing to score{counted}")
     return {
         **dict.fromkeys(COLUMNS),
         "model": model,
@@ -141,14 +150,14 @@ def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequen
         "group": ALL,
         "first_group": "",
         "second_group": "",
-        "status": "ok",
+        "status": "n/a" if untested else "ok",
         "reason": "; ".join(notes),
         "conclusion": "",
         "baseline_score": rounded(np.mean([row["baseline_score"] for row in rows])),
         "score": rounded(np.mean([row["score"] for row in rows])),
         "lift": rounded(lift[0]),
-        **{name: rounded(values[0]) for name, values in columns.items()},
-        "p_fitted": bool(fitted[0]),
+        **{name: rounded(values[0]) for name, values in columns.items() if name not in untested},
+        "p_fitted": bool(fitted[0]) and not untested,
         "resampling": level if components else LEVELS[0],
         "n_languages": len(languages),
         "n_examples": sum(row["n_examples"] for row in rows),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..languages import Languages
 from ..significance import Joint
-from ..significance.corrections import holm
+from ..significance.corrections import alpha, holm
 from ..significance.sensitivity import variants
 from .models import ESTIMATED, Problem, Row, Settings, Typed, omnibus, slope_terms, type_terms
 from .observations import Observations
@@ -148,7 +148,7 @@ def compare_types(
                 tests.append(about | {"relabelled": changed} | test)
                 terms += [about | {"specification": TYPES, **row} for row in rows]
     _correct(tests, lambda row: (row["model"], row["labelling"], row["random"]))
-    _flips(tests, 1.0 - settings.confidence)
+    _flips(tests, alpha(settings.confidence))
     _correct(terms, lambda row: (row["model"], row["labelling"], row["random"]))
     return _finished(tests, OMNIBUS), _finished(terms, TERMS)
 

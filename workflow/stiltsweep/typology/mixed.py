@@ -83,7 +83,7 @@ class Fit:
 
     @cached_property
     def heterogeneity(self) -> float | None:
-        """I2 in %: the components' share in the variance of a typical y; None where a sampling error is 0.
+        """I2 in %: all components' share in the variance of a typical y; None where a sampling error is 0.
 
         With full S by the trace of the projection on the residuals, as metafor's documentation has it (Higgins &
         Thompson 2002, Statistics in Medicine 21:1539, where S is diagonal).

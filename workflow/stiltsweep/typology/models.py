@@ -144,6 +144,16 @@ def spread(fitted: Fit) -> float:
     return float(sum(v for name, v in zip(fitted.names, fitted.sigma2, strict=True) if name != "observation"))
 
 
+def share(fitted: Fit) -> float | None:
+    """Return the share of tau squared in the variance of a typical lift, in %; None where a sampling error is 0.
+
+    Of several blocks, what a language has in one alone is in the variance and not in tau squared.
+    """
+    total = float(fitted.sigma2.sum())
+    whole = fitted.heterogeneity
+    return whole * spread(fitted) / total if whole and total > 0.0 else whole
+
+
 @dataclass(frozen=True)
 class Typed:
     """A problem with a type for every language."""
@@ -250,7 +260,7 @@ def omnibus(typed: Typed, settings: Settings) -> Row:
         "tau": math.sqrt(after),
         "tau_without": math.sqrt(before),
         "explained": None if before <= 1e-9 else 100.0 * max(0.0, 1.0 - after / before),
-        "i2": fitted.heterogeneity,
+        "i2": share(fitted),
     }
     if dealt.deals < _FEWEST_DEALS:
         reason = f"only {dealt.deals} ways to deal the types out: p cannot be below {1.0 / dealt.deals:.2f}"

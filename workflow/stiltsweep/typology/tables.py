@@ -32,7 +32,8 @@ class Omnibus:
     p: float | None
     """Of the permutation test."""
     p_holm: float | None
-    """Within the model, labelling and random effects, over targets and arms; of pooled rows the p itself."""
+    """Within the model, labelling and random effects, over targets and arms; of rows pooled over targets, over arms; of
+    those pooled over arms, over targets; of all targets and arms together the p itself."""
     flips: bool
     """Whether the conclusion (after Holm) is another than under the main labelling."""
     permutations: int
@@ -88,7 +89,7 @@ class Term:
     p: float | None
     p_holm: float | None
     """Within the model, labelling, random effects and specification, over targets, arms and terms; of pooled rows over
-    the terms alone, and of predictors over all predictors."""
+    those pooled alike (see omnibus.csv) and the terms, and of predictors over all predictors."""
     p_permutation: float | None
     """Of a predictor by itself, dealt out over the languages."""
     lift: float | None
