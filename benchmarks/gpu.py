@@ -1397,8 +1397,9 @@ def _beside(name: str, task: str, share: int, options: tuple[Any, ...], barrier:
         batch = 8 if toy else 32
         rows.put(_ours(bench, case, case.examples(), batch, side, share=share, ready=barrier.wait))
     except Exception:
-        barrier.abort()
+        # In this order: the others then fail for the barrier, and what failed first is told.
         rows.put({"error": traceback.format_exc()})
+        barrier.abort()
 
 
 def _share(bench: Bench, until: float) -> None:

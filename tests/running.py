@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +72,14 @@ def snakemake(
     ended = _server().run(folder, words, {**os.environ, **warmed, **(environment or {})})
     assert not check or ended.returncode == 0, ended.text[-12_000:] + last_logs(folder)
     return ended
+
+
+def until(condition: Callable[[], object], seconds: float = 300) -> None:
+    """Wait for something to happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def last_logs(folder: Path) -> str:
@@ -136,10 +144,7 @@ def warm_socket() -> str:
         _sockets[os.getpid()] = os.environ.pop(warm.VARIABLE)
         if before is not None:
             os.environ[warm.VARIABLE] = before
-        deadline = time.monotonic() + 300
-        while not Path(_sockets[os.getpid()]).exists():
-            assert time.monotonic() < deadline, "the warm process has not come up"
-            time.sleep(0.05)
+        until(Path(_sockets[os.getpid()]).exists)
     return _sockets[os.getpid()]
 
 

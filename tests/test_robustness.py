@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 import test_e2e
 import torch
 import yaml
-from running import command, snakemake
+from running import command, snakemake, until
 from test_training import SETTINGS, TRAIN, a_run
 
 from stiltsweep.errors import UserError, run_script
@@ -67,13 +66,6 @@ def arguments(run: loop.Run) -> list[str]:
 def start(run: loop.Run, log: Path, **more: Any) -> subprocess.Popen[bytes]:
     with open(log, "wb") as handle:
         return subprocess.Popen(arguments(run), stderr=handle, env={**os.environ, "STILTSWEEP_WARM": "off"}, **more)
-
-
-def until(condition: Callable[[], Any], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Training state

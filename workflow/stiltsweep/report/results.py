@@ -217,12 +217,18 @@ class Results:
         return [what for what in asked if what in drawn] or asked
 
     @cached_property
-    def left_out(self) -> set[tuple[str, str, str, int]]:
-        """(Model, intermediate, target, seed) of the runs that are in no average (see `counting`)."""
-        runs: dict[tuple[str, str, str, int], list[Mapping[str, Any]]] = {}
+    def runs(self) -> dict[tuple[str, str, str, int], dict[str, Mapping[str, Any]]]:
+        """(Model, intermediate, target, seed) -> language -> cell."""
+        runs: dict[tuple[str, str, str, int], dict[str, Mapping[str, Any]]] = {}
         for cell, value in self.cells.items():
-            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(value)
-        return {run for run, values in runs.items() if counting.left_out(values, self.run.failed_intermediates)}
+            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), {})[cell.language] = value
+        return runs
+
+    @cached_property
+    def left_out(self) -> set[tuple[str, str, str, int]]:
+        """Those of `runs` that are in no average (see `counting`)."""
+        how = self.run.failed_intermediates
+        return {run for run, cells in self.runs.items() if counting.left_out(cells.values(), how)}
 
     @cached_property
     def probes(self) -> list[Probe]:
@@ -238,9 +244,7 @@ class Results:
     @cached_property
     def contaminated(self) -> int:
         """How many pairs of intermediate and target are contaminated; a pair is one, whatever the number of models."""
-        return len(
-            {(cell.intermediate, cell.target) for cell, value in self.cells.items() if value.get("contaminated")}
-        )
+        return len({(one.intermediate, one.target) for one in self._contaminated()})
 
     @cached_property
     def exclusions(self) -> list[Exclusion]:
@@ -263,14 +267,11 @@ class Results:
 
     def _unlearned(self) -> Iterable[Exclusion]:
         """Runs that learned nothing; then runs whose start learned nothing, whether or not they count."""
-        runs: dict[tuple[str, str, str, int], list[CellId]] = {}
-        for cell in self.cells:
-            runs.setdefault((cell.model, cell.intermediate, cell.target, cell.seed), []).append(cell)
         kept = self.run.failed_intermediates == counting.KEEP
         started = []
-        for (model, intermediate, target, seed), cells in runs.items():
-            values = [self.cells[cell] for cell in cells]
-            entry = (model, intermediate, target, str(seed), " ".join(cell.language for cell in cells))
+        for (model, intermediate, target, seed), cells in self.runs.items():
+            values = list(cells.values())
+            entry = (model, intermediate, target, str(seed), " ".join(cells))
             failed = ", ".join(dict.fromkeys(stage for value in values for stage in counting.failed_stages(value)))
             if not all(value.get("learned", True) for value in values):
                 reason = "at chance level on dev data; not in any average"

@@ -312,8 +312,9 @@ def _verdict(
     level = settings.resampling
     if level == LEVELS[2] and estimand.scope == "language":
         level = LEVELS[1]
-    if lost > MAX_UNDEFINED * settings.resamples:
-        return level, f"{lost} of {settings.resamples} resamples leave nothing to score", TESTED
+    undefined, untested = without_value(lost, settings)
+    if untested:
+        return level, undefined, untested
     sizes = [len(side) for side in (estimand.plus, estimand.minus) if side]
     if level == LEVELS[2] and min(sizes) < MIN_LANGUAGES:
         several = " and ".join(map(str, sizes))
@@ -335,9 +336,20 @@ def _verdict(
             notes.append("runs not paired: the two arms have other seeds")
     if few:
         notes.append(f"{few} clusters of examples: too few to be sure of their spread")
-    if lost:
-        notes.append(f"{lost} of {settings.resamples} resamples leave nothing to score and count as extreme")
+    if undefined:
+        notes.append(undefined)
     return level, "; ".join(notes), ()
+
+
+def without_value(lost: int, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Return what a row says of draws without a value (0/0), and its columns that have none for them.
+
+    Few count as extreme; of more than `MAX_UNDEFINED` nothing can be tested.
+    """
+    if not lost:
+        return "", ()
+    said = f"{lost} of {settings.resamples} resamples leave nothing to score"
+    return (said, TESTED) if lost > MAX_UNDEFINED * settings.resamples else (f"{said} and count as extreme", ())
 
 
 def _few(resampled: Resampled, estimand: Estimand) -> int:

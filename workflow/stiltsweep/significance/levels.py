@@ -19,6 +19,7 @@ from ..resampling.strata import stratify
 from . import influence
 from .bootstrap import arm_draws
 from .cells import Statistics, by_unit
+from .estimands import zero_filled
 from .resampled import LEVELS, Settings
 from .seeds import component, draw
 
@@ -69,7 +70,7 @@ class Levels:
             return None
         weights = np.zeros(len(known))
         weights[at] = 1.0 / len(languages)
-        runs = np.nan_to_num(own.scores) @ weights
+        runs = zero_filled(own.scores) @ weights
         draws = weights @ np.where(weights[:, None] > 0.0, self._drawn[arm], 0.0)
         if len(runs) > 1 and self.settings.resampling != LEVELS[0]:
             noise = np.array([weights @ own.noise @ weights])

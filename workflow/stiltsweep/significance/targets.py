@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from ..arms import BASELINE
 from ..resampling.draws import normals
 from . import influence
-from .analysis import MAX_UNDEFINED, TESTED, Row, judged, rounded
+from .analysis import Row, judged, rounded, without_value
 from .beyond import run_components
 from .comparison import COLUMNS
-from .estimands import Estimand, weights
+from .estimands import Estimand, weights, zero_filled
 from .resampled import LEVELS, Resampled, Settings
 from .seeds import Component, draw
 
@@ -56,7 +56,7 @@ def parts(resampled: Resampled, rows: Iterable[Row]) -> dict[str, Any]:
         both = {
             code: resampled.arms[arm].mean[code] - resampled.arms[BASELINE].mean[code] for code in estimand.languages
         }
-        lift = float((maps @ np.nan_to_num(_scores(resampled, arm) - _scores(resampled, BASELINE), nan=0.0))[0])
+        lift = float((maps @ zero_filled(_scores(resampled, arm) - _scores(resampled, BASELINE)))[0])
         cubes, squares = influence.moments(resampled.strata, both, weights([estimand], list(both)))
         components, labels, _ = run_components(resampled, (arm, BASELINE), maps)
         arms[arm] = {
@@ -135,10 +135,8 @@ def _mean(model: str, arm: str, held: Sequence[Mapping[str, Any]], lacks: Sequen
     languages = sorted({code for row in rows for code in row["languages"].split()})
     level = settings.resampling if settings.resampling != LEVELS[2] else LEVELS[1]
     notes = [f"{count} targets"] + ([f"without {', '.join(lacks)}"] if lacks else [])
-    untested: tuple[str, ...] = TESTED if lost > MAX_UNDEFINED * settings.resamples else ()
-    if lost:
-        counted = "" if untested else " and count as extreme"
-        notes.append(f"{lost} of {settings.resamples} resamples leave nothing to score{counted}")
+    said, untested = without_value(lost, settings)
+    notes += [said] if said else []
     return {
         **dict.fromkeys(COLUMNS),
         "model": model,
