@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from running import snakemake
 
-from stiltsweep.errors import remake
+from stiltsweep.errors import make, remake
 from stiltsweep.invocation import Invocation
 
 ROOT = Path(__file__).parents[1]
@@ -83,4 +83,14 @@ def test_commands_in_errors_ask_for_the_sweep_at_hand(end: str) -> None:
     assert again.completed(text) == (
         "results/m.json: cut short. Rebuild it with: "
         f"snakemake --force results/m.json --cores 1 --configfile 'my sweep.yaml'{end}"
+    )
+
+
+def test_other_commands_in_errors_stay() -> None:
+    again = Invocation("snakemake", "--cores 1 --configfile 'my sweep.yaml'")
+    for text in ("snakemake --cores 1 (`snakemake plan` names it)", "snakemake --cores 1 --snakefile S", "--cores 1"):
+        assert again.completed(text) == text
+    cell = "results/cells/m/none/t/seed0/de.json"
+    assert again.completed(f"(the next run does, as `{make(cell)}` does): x") == (
+        f"(the next run does, as `snakemake {cell} --cores 1 --configfile 'my sweep.yaml'` does): x"
     )

@@ -28,15 +28,20 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
-REMAKE = "snakemake --cores 1 --force"
+COMMAND = "snakemake --cores 1"
 
 
-def remake(path: object) -> str:
-    """Return the command that makes a file of a sweep again.
+def make(path: object) -> str:
+    """Return the command that makes a file of a sweep if it has to be made.
 
     A job does not know how Snakemake was called; who prints its errors does (`Invocation.completed`).
     """
-    return f"{REMAKE} {path}"
+    return f"{COMMAND} {path}"
+
+
+def remake(path: object) -> str:
+    """Return the command that makes a file of a sweep again; see `make`."""
+    return f"{COMMAND} --force {path}"
 
 
 _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

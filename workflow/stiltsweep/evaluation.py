@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import identity
-from .errors import UserError, remake
+from .errors import UserError, make, remake
 from .files import SEAL, digest_file, read_record, replacing, write_record
 from .interfaces import writes
 from .layout import Cell, Layout
@@ -46,7 +46,7 @@ def evaluate(cell: Cell, data: Path, index: Path, output: Path, *, family: str, 
     if "error" in stated:
         raise UserError(
             f"{cell.target} could not be predicted in {cell.language} (log: {_log(index)}; the next run predicts it "
-            f"again, and only it, as `snakemake --cores 1 {output}` does): {stated['error']}"
+            f"again, and only it, as `{make(output)}` does): {stated['error']}"
         )
     path = index.parent / f"{cell.language}.json"
     predicted = read_record(path, rebuild=again, keys=("data_sha256", "ids", "predictions", "tokens"))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import REMAKE
+from .errors import COMMAND
 
-_REMADE = re.compile(rf"{REMAKE} (\S+?)(?=[).,;:]*(?:\s|$))")
+_MADE = re.compile(rf"{COMMAND} (--force )?([^\s`(-][^\s`]*?)(?=[`).,;:]*(?:\s|$))")
+"""What `errors.make` and `errors.remake` return, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Invocation:
         return " ".join([self.program, *map(shlex.quote, words), *([self.options] if self.options else [])])
 
     def completed(self, text: str) -> str:
-        """Return a text in which commands that make a file again (`errors.remake`) ask for this sweep, from here."""
-        return _REMADE.sub(lambda found: self.command("--force", found[1]), text)
+        """Return a text in which commands that make a file (`errors.make`, `remake`) ask for this sweep, from here."""
+        return _MADE.sub(lambda one: self.command(*(["--force"] if one[1] else []), one[2]), text)
 
 
 def invocation(workflow: Any, arguments: Sequence[str]) -> Invocation:
